@@ -1,0 +1,69 @@
+//! The affine maps that a norm ends in.
+//!
+//! ```text
+//! forward    y  = (x − c)·a + b           c = f32(mean)            a = γ·s
+//!                                         b = β − a·(mean − c)     s = 1/√(var + ε)
+//! backward   dx = (dy − e)·a + (x − c)·q + r
+//!                                         e = f32(mean dy)         q = −a·s·C/n
+//!                                         r = −a·(mean dy − e) − q·(mean − c)
+//! ```
+//!
+//! where C/n is the mean of (x̂ − mean x̂)·(dy − mean dy). `x·a + (β − mean·a)`
+//! would cancel where |mean| ≫ σ; here `x − c` is exact there, and what rounding
+//! the mean to `c` left over is at most σ (no f32 lies nearer to the mean than
+//! `c`), so that it can go into the offset. All constants are made in f64 and
+//! rounded once.
+
+use crate::lanes::{F32x4, sqrt};
+
+/// `1/√(variance + eps)` of statistics taken from the data themselves: where both
+/// are zero every `x − mean` is zero too, and 0 stands for their quotient.
+pub fn inverse_std_of_batch(variance: f64, eps: f64) -> f64 {
+    if variance + eps == 0.0 { 0.0 } else { inverse_std(variance, eps) }
+}
+
+/// `1/√(variance + eps)`.
+pub fn inverse_std(variance: f64, eps: f64) -> f64 {
+    1.0 / sqrt(variance + eps)
+}
+
+/// Constants `[c, a, b]` of the forward map.
+pub fn forward(mean: f64, inverse_std: f64, gamma: f64, beta: f64) -> [f32; 3] {
+    let center = mean as f32;
+    let scale = gamma * inverse_std;
+    let rest = mean - f64::from(center);
+    // Not `beta - scale * rest` where the mean is an f32: 0·∞ is no offset.
+    let offset = if rest == 0.0 { beta } else { beta - scale * rest };
+    [center, scale as f32, offset as f32]
+}
+
+/// Constants `[c, a, e, q, r]` of the backward map through batch statistics.
+pub fn backward(
+    mean: f64,
+    inverse_std: f64,
+    gamma: f64,
+    mean_dy: f64,
+    covariance: f64,
+) -> [f32; 5] {
+    let [center, center_dy] = [mean as f32, mean_dy as f32];
+    let scale = gamma * inverse_std;
+    let slope = -scale * inverse_std * covariance;
+    let rest = -scale * (mean_dy - f64::from(center_dy)) - slope * (mean - f64::from(center));
+    [center, scale as f32, center_dy, slope as f32, rest as f32]
+}
+
+/// The forward map; with `c = b = 0` also the backward map through constant
+/// statistics, `dx = dy·a`.
+#[inline(always)]
+pub fn forward_map([x]: [F32x4; 1], [center, scale, offset]: [F32x4; 3]) -> F32x4 {
+    (x - center) * scale + offset
+}
+
+/// The backward map through batch statistics.
+#[inline(always)]
+pub fn backward_map(
+    [x, dy]: [F32x4; 2],
+    [center, scale, center_dy, slope, rest]: [F32x4; 5],
+) -> F32x4 {
+    (dy - center_dy) * scale + (x - center) * slope + rest
+}

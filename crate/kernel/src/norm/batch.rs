@@ -1,0 +1,286 @@
+//! Batch normalization (Ioffe & Szegedy, 2015, arXiv:1502.03167).
+//!
+//! ```text
+//! μ, σ²   mean and biased variance of each channel's n elements
+//! s  = 1/√(σ² + ε)          x̂ = (x − μ)·s
+//! y  = γ·x̂ + β
+//!
+//! dβ = Σ dy                  dγ = Σ dy·x̂
+//! dx = γ·s·(dy − dβ/n − x̂·dγ/n)      through batch statistics
+//! dx = γ·s·dy                         through running statistics (constants)
+//!
+//! running ← running + w·(batch − running)      w: weight of the new batch
+//! ```
+
+use core::cell::Cell;
+use core::ops::Range;
+
+use crate::Cells;
+use crate::affine;
+use crate::layout::Layout;
+use crate::moments::{self, CoMoments, Moments, Pairs};
+use crate::sweep::{Operand, apply, gather, operands};
+use crate::workspace::{Workspace, rows};
+
+/// Scale γ (1 where absent) and offset β (0 where absent) of each channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameters<'a> {
+    /// Scale, PyTorch's `weight`.
+    pub gamma: Option<Cells<'a>>,
+    /// Offset, PyTorch's `bias`.
+    pub beta: Option<Cells<'a>>,
+    /// Added to the variance; not negative.
+    pub eps: f64,
+}
+
+/// Mean and biased variance of each channel of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchStatistics<'a> {
+    /// Means.
+    pub mean: &'a [Cell<f64>],
+    /// Biased variances.
+    pub variance: &'a [Cell<f64>],
+}
+
+/// Mean and variance of each channel, gathered over many batches.
+#[derive(Clone, Copy, Debug)]
+pub struct RunningStatistics<'a> {
+    /// Means.
+    pub mean: Cells<'a>,
+    /// Variances.
+    pub variance: Cells<'a>,
+}
+
+/// Where the parameters' gradients are added up.
+#[derive(Clone, Copy, Debug)]
+pub struct ParameterGradients<'a> {
+    /// `+= dγ`.
+    pub gamma: Option<Cells<'a>>,
+    /// `+= dβ`.
+    pub beta: Option<Cells<'a>>,
+}
+
+/// Normalizes by the statistics of x itself and writes them to `batch`.
+///
+/// The layout's operands are x and y.
+pub fn training(
+    layout: &Layout,
+    tensors: [Cells; 2],
+    parameters: Parameters,
+    batch: BatchStatistics,
+    workspace: &mut Workspace,
+) {
+    let [x, y] = operands(tensors);
+    let constants = rows(&mut workspace.constants, layout.columns());
+    let moments = &mut workspace.moments[..layout.columns()];
+    for group in groups(layout) {
+        gather(layout, group.clone(), moments, |_, block| moments::of_block(block, x));
+        for channel in group.clone() {
+            batch.set(channel, &moments[channel]);
+            let (mean, inverse_std) = batch.of(channel, parameters.eps);
+            spread(layout, channel, parameters.forward(channel, mean, inverse_std), constants);
+        }
+        apply(layout, group, [x], y, constants, affine::forward_map);
+    }
+}
+
+/// Writes the statistics of x, the layout's only operand, to `batch`.
+pub fn statistics(layout: &Layout, x: Cells, batch: BatchStatistics, workspace: &mut Workspace) {
+    let [x] = operands([x]);
+    let moments = &mut workspace.moments[..layout.columns()];
+    for group in groups(layout) {
+        gather(layout, group.clone(), moments, |_, block| moments::of_block(block, x));
+        for channel in group {
+            batch.set(channel, &moments[channel]);
+        }
+    }
+}
+
+/// Normalizes by given statistics.
+///
+/// The layout's operands are x and y.
+pub fn inference(
+    layout: &Layout,
+    tensors: [Cells; 2],
+    parameters: Parameters,
+    running: RunningStatistics,
+    workspace: &mut Workspace,
+) {
+    let [x, y] = operands(tensors);
+    let constants = rows(&mut workspace.constants, layout.columns());
+    for channel in 0..layout.channels {
+        let (mean, inverse_std) = running.of(channel, parameters.eps);
+        spread(layout, channel, parameters.forward(channel, mean, inverse_std), constants);
+    }
+    apply(layout, 0..layout.channels, [x], y, constants, affine::forward_map);
+}
+
+/// The gradients of [`training`]; β is not read.
+///
+/// The layout's operands are x, dy and dx.
+pub fn backward(
+    layout: &Layout,
+    tensors: [Cells; 3],
+    parameters: Parameters,
+    batch: BatchStatistics,
+    gradients: ParameterGradients,
+    workspace: &mut Workspace,
+) {
+    let [x, dy, dx] = operands(tensors);
+    let constants = rows(&mut workspace.constants, layout.columns());
+    let sums = &mut workspace.co_moments[..layout.columns()];
+    let statistics = |channel| batch.of(channel, parameters.eps);
+    for group in groups(layout) {
+        gather_gradients(layout, group.clone(), [x, dy], statistics, constants, sums);
+        for channel in group.clone() {
+            let (mean, inverse_std) = statistics(channel);
+            let CoMoments { count, mean_dy, co, .. } = sums[channel];
+            // Over the batch Σx̂ = 0, so Σdy·x̂ is the co-moment itself.
+            accumulate(gradients.gamma, channel, co);
+            accumulate(gradients.beta, channel, mean_dy * count);
+            let gamma = value_of(parameters.gamma, channel, 1.0);
+            let map = affine::backward(mean, inverse_std, gamma, mean_dy, co / count);
+            spread(layout, channel, map, constants);
+        }
+        apply(layout, group, [x, dy], dx, constants, affine::backward_map);
+    }
+}
+
+/// The gradients of [`inference`], whose statistics are constants; β is not read.
+///
+/// The layout's operands are x, dy and dx.
+pub fn backward_frozen(
+    layout: &Layout,
+    tensors: [Cells; 3],
+    parameters: Parameters,
+    running: RunningStatistics,
+    gradients: ParameterGradients,
+    workspace: &mut Workspace,
+) {
+    let [x, dy, dx] = operands(tensors);
+    let constants = rows(&mut workspace.constants, layout.columns());
+    let sums = &mut workspace.co_moments[..layout.columns()];
+    let statistics = |channel| running.of(channel, parameters.eps);
+    for group in groups(layout) {
+        if gradients.gamma.is_some() || gradients.beta.is_some() {
+            gather_gradients(layout, group.clone(), [x, dy], statistics, constants, sums);
+            for channel in group.clone() {
+                let CoMoments { count, mean_x, mean_dy, co } = sums[channel];
+                accumulate(gradients.gamma, channel, co + mean_x * mean_dy * count);
+                accumulate(gradients.beta, channel, mean_dy * count);
+            }
+        }
+        for channel in group.clone() {
+            let scale = value_of(parameters.gamma, channel, 1.0) * statistics(channel).1;
+            spread(layout, channel, [0.0, scale as f32, 0.0], constants);
+        }
+        apply(layout, group, [dy], dx, constants, affine::forward_map);
+    }
+}
+
+/// Moves running statistics towards the batch's: `weight` of the new ones,
+/// their variance times `correction` (n/(n−1) for the unbiased one).
+pub fn update_running(
+    running: RunningStatistics,
+    batch: BatchStatistics,
+    weight: f64,
+    correction: f64,
+) {
+    for (running, batch, factor) in
+        [(running.mean, batch.mean, 1.0), (running.variance, batch.variance, correction)]
+    {
+        for (running, batch) in running.iter().zip(batch) {
+            let old = f64::from(running.get());
+            let new = batch.get() * factor;
+            running.set((old * (1.0 - weight) + new * weight) as f32);
+        }
+    }
+}
+
+impl Parameters<'_> {
+    fn forward(&self, channel: usize, mean: f64, inverse_std: f64) -> [f32; 3] {
+        let gamma = value_of(self.gamma, channel, 1.0);
+        let beta = value_of(self.beta, channel, 0.0);
+        affine::forward(mean, inverse_std, gamma, beta)
+    }
+}
+
+impl BatchStatistics<'_> {
+    fn set(&self, channel: usize, moments: &Moments) {
+        self.mean[channel].set(moments.mean);
+        self.variance[channel].set(moments.variance());
+    }
+
+    /// Mean and 1/√(variance + eps) of a channel.
+    fn of(&self, channel: usize, eps: f64) -> (f64, f64) {
+        let variance = self.variance[channel].get();
+        (self.mean[channel].get(), affine::inverse_std_of_batch(variance, eps))
+    }
+}
+
+impl RunningStatistics<'_> {
+    /// Mean and 1/√(variance + eps) of a channel.
+    fn of(&self, channel: usize, eps: f64) -> (f64, f64) {
+        let variance = f64::from(self.variance[channel].get());
+        (f64::from(self.mean[channel].get()), affine::inverse_std(variance, eps))
+    }
+}
+
+/// The sums over (x̂, dy) of each channel of `group`, with `(mean, 1/σ)` from
+/// `statistics`. Overwrites the constants.
+fn gather_gradients<const P: usize>(
+    layout: &Layout,
+    group: Range<usize>,
+    [x, dy]: [Operand; 2],
+    statistics: impl Fn(usize) -> (f64, f64),
+    constants: [Cells; P],
+    sums: &mut [CoMoments],
+) {
+    let [center, scale] = [constants[0], constants[1]];
+    for channel in group.clone() {
+        let (mean, inverse_std) = statistics(channel);
+        spread(layout, channel, [mean as f32, inverse_std as f32], [center, scale]);
+    }
+    let pairs = Pairs { x, dy, center, scale };
+    gather(layout, group.clone(), sums, |column, block| pairs.of_block(column, block));
+    for channel in group {
+        // x̂ was scaled by 1/σ rounded to f32: take the rounding back.
+        let (_, exact) = statistics(channel);
+        let rounded = f64::from(exact as f32);
+        if rounded.is_normal() {
+            sums[channel].co *= exact / rounded;
+            sums[channel].mean_x *= exact / rounded;
+        }
+    }
+}
+
+/// The channels in groups that are gathered and mapped one after another.
+fn groups(layout: &Layout) -> impl Iterator<Item = Range<usize>> {
+    let (channels, size) = (layout.channels, layout.group());
+    (0..channels.div_ceil(size)).map(move |i| i * size..channels.min((i + 1) * size))
+}
+
+/// Sets the constants of all columns of `channel`.
+fn spread<const P: usize>(
+    layout: &Layout,
+    channel: usize,
+    values: [f32; P],
+    constants: [Cells; P],
+) {
+    layout.columns_of(channel, |column| {
+        for (row, value) in constants.iter().zip(values) {
+            row[column].set(value);
+        }
+    });
+}
+
+fn value_of(parameter: Option<Cells>, channel: usize, absent: f64) -> f64 {
+    parameter.map_or(absent, |cells| f64::from(cells[channel].get()))
+}
+
+fn accumulate(gradient: Option<Cells>, channel: usize, value: f64) {
+    if let Some(gradient) = gradient {
+        let cell = &gradient[channel];
+        cell.set((f64::from(cell.get()) + value) as f32);
+    }
+}

@@ -1,0 +1,3 @@
+//! One file a norm: its formula, forward and backward.
+
+pub mod batch;

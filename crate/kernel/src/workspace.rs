@@ -1,0 +1,56 @@
+//! Memory that an operation needs while it runs, kept from call to call.
+
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
+
+use core::cell::Cell;
+
+use crate::Cells;
+use crate::layout::Layout;
+use crate::moments::{CoMoments, Moments};
+
+/// Constants of the largest map, [`crate::affine::backward`].
+const MAX_CONSTANTS: usize = 5;
+
+/// Accumulators and map constants, one for each column of a layout.
+///
+/// Grows to the largest layout seen, so that later calls allocate nothing.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    pub(crate) moments: Vec<Moments>,
+    pub(crate) co_moments: Vec<CoMoments>,
+    pub(crate) constants: Vec<f32>,
+}
+
+impl Workspace {
+    /// An empty one.
+    pub const fn new() -> Self {
+        Self { moments: Vec::new(), co_moments: Vec::new(), constants: Vec::new() }
+    }
+
+    /// Makes room for a forward pass over `layout`.
+    pub fn reserve_forward(&mut self, layout: &Layout) -> Result<(), TryReserveError> {
+        grow(&mut self.moments, layout.columns())?;
+        grow(&mut self.constants, layout.columns() * MAX_CONSTANTS)
+    }
+
+    /// Makes room for a backward pass over `layout`.
+    pub fn reserve_backward(&mut self, layout: &Layout) -> Result<(), TryReserveError> {
+        grow(&mut self.co_moments, layout.columns())?;
+        grow(&mut self.constants, layout.columns() * MAX_CONSTANTS)
+    }
+}
+
+fn grow<T: Copy + Default>(vec: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
+    if vec.len() < len {
+        vec.try_reserve_exact(len - vec.len())?;
+        vec.resize(len, T::default());
+    }
+    Ok(())
+}
+
+/// `P` rows of `columns` constants each.
+pub(crate) fn rows<const P: usize>(constants: &mut [f32], columns: usize) -> [Cells<'_>; P] {
+    let cells = Cell::from_mut(constants).as_slice_of_cells();
+    core::array::from_fn(|row| &cells[row * columns..][..columns])
+}
