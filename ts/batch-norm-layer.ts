@@ -1,0 +1,620 @@
+import {
+  checkEps,
+  checkMomentum,
+  checkOneOf,
+  checkTensor,
+  fromPlain,
+  isPlain,
+  type PlainResult,
+  type PlainTensor,
+  resolveAxis,
+  takeOut,
+} from "./arguments.js";
+import {
+  batchNormBackward,
+  batchNormInference,
+  batchNormTraining,
+  takeStatistics,
+} from "./batch-norm.js";
+import { checkNames, fail, show, showShape } from "./errors.js";
+import { defaultKernel, type Kernel, type KernelOption } from "./kernel.js";
+import { type Preset, type PresetName, presetOf } from "./presets.js";
+import { BatchNormSaved } from "./saved.js";
+import {
+  type LoadOptions,
+  lengthIn,
+  readStateDict,
+  type SavedStateDict,
+  type StateDict,
+} from "./state-dict.js";
+import { allocateVector, Parameter, Tensor, type VectorKind, write } from "./tensor.js";
+
+/** Which statistics normalize: by mode (`auto`), or always the batch's or the running ones. */
+export type StatisticsSwitch = "auto" | "batch" | "running";
+
+/** Options of {@link BatchNorm}; what is absent follows the preset. */
+export interface BatchNormLayerOptions extends KernelOption {
+  /** Whose conventions to follow; default `torch`. */
+  preset?: PresetName | undefined;
+  /** Added to the variance; finite, not negative, and in torch training not 0. */
+  eps?: number | undefined;
+  /**
+   * From 0 to 1: the weight of the new batch (torch), or of the old value (keras, onnx,
+   * flax). `null`, in torch only: the average of all batches, each weighing the same.
+   */
+  momentum?: number | null | undefined;
+  /** Whether there are γ and β; default true. */
+  affine?: boolean | undefined;
+  /** γ alone; default as `affine`. */
+  scale?: boolean | undefined;
+  /** β alone; default as `affine`. */
+  offset?: boolean | undefined;
+  /** Whether there are running statistics; without, the batch's normalize in both modes. */
+  trackRunningStats?: boolean | undefined;
+  /** The channel axis, negative from the end. */
+  axis?: number | undefined;
+  /** Which variance the running one follows. */
+  runningVariance?: "biased" | "unbiased" | undefined;
+  /** See {@link BatchNorm.statistics}; default `auto`. */
+  statistics?: StatisticsSwitch | undefined;
+  /** See {@link BatchNorm.updateRunningStats}; default `auto`. */
+  updateRunningStats?: boolean | "auto" | undefined;
+  /** See {@link BatchNorm.requiresGrad}; default true. */
+  requiresGrad?: boolean | undefined;
+}
+
+const OPTIONS = [
+  ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
+  ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
+];
+
+/**
+ * Batch normalization as a layer: parameters, running statistics and modes over
+ * the functions of `batch-norm.ts`. New layers are in training mode.
+ *
+ * @example
+ * const bn = new BatchNorm(64);                  // PyTorch's conventions
+ * const y = bn.train().forward(x);
+ * const dx = bn.backward(dy);                    // adds to bn.weight.grad, bn.bias.grad
+ * const p = bn.eval().forward(x);                // running statistics
+ */
+export class BatchNorm {
+  /** Whether in training mode; `train()` and `eval()` set it. */
+  training = true;
+  /** The channel axis, negative from the end. */
+  readonly axis: number;
+  /** Added to the variance. */
+  readonly eps: number;
+  /** See {@link BatchNormLayerOptions.momentum}. */
+  readonly momentum: number | null;
+  /** Which variance the running one follows. */
+  readonly runningVariance: "biased" | "unbiased";
+  /** Whether there are running statistics. */
+  readonly trackRunningStats: boolean;
+  readonly #preset: Preset;
+  readonly #kernel: Kernel;
+  readonly #hasWeight: boolean;
+  readonly #hasBias: boolean;
+  #statistics: StatisticsSwitch = "auto";
+  #updateRunningStats: boolean | "auto" = "auto";
+  #requiresGrad = true;
+
+  #numFeatures: number | null = null;
+  #weight: Parameter | null = null;
+  #bias: Parameter | null = null;
+  #runningMean: Tensor | null = null;
+  #runningVar: Tensor | null = null;
+  #numBatchesTracked = 0;
+  #saved: BatchNormSaved | null = null;
+  /** Whether someone else has the record, so that it must not be overwritten. */
+  #savedIsOut = false;
+  #disposed = false;
+
+  /**
+   * @param numFeatures number of channels; `null` to learn it from the first input
+   * @throws BatchNormError `invalid-option`, `unknown-option`, `out-of-memory`
+   */
+  constructor(numFeatures: number | null, options: BatchNormLayerOptions = {}) {
+    const owner = this.owner;
+    checkNames(owner, options, OPTIONS);
+    const preset = presetOf(options.preset ?? "torch", owner);
+    const {
+      eps = preset.eps,
+      momentum = preset.momentum,
+      affine = true,
+      scale = affine,
+      offset = affine,
+      trackRunningStats = true,
+      axis = preset.axis,
+      runningVariance = preset.runningVariance,
+      kernel = defaultKernel(),
+    } = options;
+    checkEps(eps, owner);
+    if (momentum !== null) checkMomentum(momentum, owner);
+    else if (preset.momentumWeighs !== "new") {
+      fail("invalid-option", `${owner}: momentum null (cumulative) belongs to the torch preset`);
+    }
+    if (!Number.isInteger(axis)) {
+      fail("invalid-option", `${owner}: axis must be a whole number, got ${show(axis)}`);
+    }
+    for (const [name, value] of Object.entries({ affine, scale, offset, trackRunningStats })) {
+      checkOneOf(value, [true, false], owner, name);
+    }
+    checkOneOf(runningVariance, ["biased", "unbiased"], owner, "runningVariance");
+    this.#preset = preset;
+    this.#kernel = kernel;
+    this.eps = eps;
+    this.momentum = momentum;
+    this.axis = axis;
+    this.runningVariance = runningVariance;
+    this.trackRunningStats = trackRunningStats;
+    this.#hasWeight = scale;
+    this.#hasBias = offset;
+    if (options.statistics !== undefined) this.statistics = options.statistics;
+    if (options.updateRunningStats !== undefined) {
+      this.updateRunningStats = options.updateRunningStats;
+    }
+    if (options.requiresGrad !== undefined) this.requiresGrad = options.requiresGrad;
+    if (numFeatures !== null) this.#build(numFeatures);
+  }
+
+  /** Number of channels; `null` while it has to be learned from the first input. */
+  get numFeatures(): number | null {
+    return this.#numFeatures;
+  }
+
+  /** γ, `[C]`; `null` without. */
+  get weight(): Parameter | null {
+    return this.#weight;
+  }
+
+  /** β, `[C]`; `null` without. */
+  get bias(): Parameter | null {
+    return this.#bias;
+  }
+
+  /** Running mean, `[C]`; `null` without. */
+  get runningMean(): Tensor | null {
+    return this.#runningMean;
+  }
+
+  /** Running variance, `[C]`; `null` without. */
+  get runningVar(): Tensor | null {
+    return this.#runningVar;
+  }
+
+  /** Batches that moved the running statistics. */
+  get numBatchesTracked(): number {
+    return this.#numBatchesTracked;
+  }
+
+  /**
+   * Which statistics normalize. `auto`: the batch's in training mode or where none
+   * are tracked, else the running ones. `batch` in evaluation adapts to the test
+   * data, `running` in training is "frozen" batch norm.
+   */
+  get statistics(): StatisticsSwitch {
+    return this.#statistics;
+  }
+
+  set statistics(value: StatisticsSwitch) {
+    checkOneOf(value, ["auto", "batch", "running"], this.owner, "statistics");
+    if (value === "running" && !this.trackRunningStats) {
+      fail("invalid-option", `${this.owner}: statistics "running" needs trackRunningStats`);
+    }
+    this.#statistics = value;
+  }
+
+  /** Whether `forward` moves the running statistics; `auto`: in training mode. */
+  get updateRunningStats(): boolean | "auto" {
+    return this.#updateRunningStats;
+  }
+
+  set updateRunningStats(value: boolean | "auto") {
+    checkOneOf(value, [true, false, "auto"], this.owner, "updateRunningStats");
+    if (value === true && !this.trackRunningStats) {
+      fail("invalid-option", `${this.owner}: updateRunningStats needs trackRunningStats`);
+    }
+    this.#updateRunningStats = value;
+  }
+
+  /** Whether `backward` gathers the gradients of γ and β. */
+  get requiresGrad(): boolean {
+    return this.#requiresGrad;
+  }
+
+  set requiresGrad(value: boolean) {
+    checkOneOf(value, [true, false], this.owner, "requiresGrad");
+    this.#requiresGrad = value;
+  }
+
+  /** Switches to training mode, or with `false` to evaluation. */
+  train(mode = true): this {
+    checkOneOf(mode, [true, false], this.owner, "mode");
+    this.training = mode;
+    return this;
+  }
+
+  /** Switches to evaluation: running statistics normalize and stay as they are. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /**
+   * Normalizes x. What `backward` needs is saved until the next call.
+   *
+   * @param x a tensor, or `{ data, shape }` at the cost of a copy in and out
+   * @param options `out`: where to write, a tensor of x's shape or x itself;
+   *   `training`: the mode of this call alone
+   * @returns `out`, or a new tensor of x's shape
+   * @throws BatchNormError `shape-mismatch`, `batch-too-small`, `invalid-option`,
+   *   `dtype`, `overlap`, `disposed`, `foreign-kernel`, `out-of-memory`; parameters
+   *   and running statistics are untouched then
+   */
+  forward(x: Tensor, options?: ForwardOptions): Tensor;
+  forward(x: PlainTensor, options?: ForwardOptions): PlainResult;
+  forward(x: Tensor | PlainTensor, options: ForwardOptions = {}): Tensor | PlainResult {
+    const owner = `${this.owner}.forward`;
+    checkNames(owner, options, ["out", "training"]);
+    const { out, training = this.training } = options;
+    checkOneOf(training, [true, false], owner, "training");
+    if (isPlain(x)) return this.#forwardPlain(x, options, owner);
+    checkTensor(x, this.#kernel, owner, "x");
+    this.#checkLive(owner);
+    this.#checkShape(x, owner);
+    const byBatch =
+      this.#statistics === "batch" ||
+      (this.#statistics === "auto" && (training || !this.trackRunningStats));
+    const update =
+      this.#updateRunningStats === "auto"
+        ? training && byBatch && this.trackRunningStats
+        : this.#updateRunningStats;
+    if (training && byBatch) this.#checkTraining(x, owner);
+
+    const learned = this.#numFeatures === null;
+    if (learned) this.#build(x.shape[resolveAxis(this.axis, x.shape.length, owner)] as number);
+    try {
+      return byBatch ? this.#byBatch(x, out, update) : this.#byRunning(x, out, update, owner);
+    } catch (error) {
+      if (learned) this.#unbuild();
+      throw error;
+    }
+  }
+
+  /**
+   * The gradient with respect to x; adds those of γ and β to their `.grad`, unless
+   * `requiresGrad` is off. Constant statistics (evaluation, frozen) get none.
+   *
+   * @param dy of x's shape, or `{ data, shape }` of it
+   * @param options `out`: where to write, a tensor of x's shape or dy itself;
+   *   `saved`: which forward pass, default the last one
+   * @returns `out`, or a new tensor of x's shape
+   * @throws BatchNormError `stale` before any forward pass, or where x or the weight
+   *   was overwritten since; `shape-mismatch`, `dtype`, `overlap`, `disposed`,
+   *   `foreign-kernel`, `out-of-memory`; no `.grad` is touched then
+   */
+  backward(dy: Tensor, options?: BackwardOptions): Tensor;
+  backward(dy: PlainTensor, options?: BackwardOptions): PlainResult;
+  backward(dy: Tensor | PlainTensor, options: BackwardOptions = {}): Tensor | PlainResult {
+    const owner = `${this.owner}.backward`;
+    checkNames(owner, options, ["out", "saved"]);
+    this.#checkLive(owner);
+    const { out, saved = this.#saved } = options;
+    if (saved === null) fail("stale", `${owner}: there was no forward pass`);
+    if (!(saved instanceof BatchNormSaved) || saved.weight !== this.#weight) {
+      fail("invalid-option", `${owner}: saved must be this layer's, from layer.saved`);
+    }
+    const made: Tensor[] = [];
+    const gradientOf = (parameter: Parameter | null): Tensor | null => {
+      if (parameter === null || !this.#requiresGrad) return null;
+      if (parameter.grad !== null) return parameter.grad;
+      const gradient = allocateVector(Tensor, this.#kernel, parameter.size, 0);
+      made.push(gradient);
+      return gradient;
+    };
+    try {
+      const weightGrad = gradientOf(this.#weight);
+      const biasGrad = gradientOf(this.#bias);
+      // The overloads of a function that takes both kinds can't be called with either.
+      const { dx } = batchNormBackward(dy as Tensor, { saved, out, weightGrad, biasGrad });
+      if (this.#weight && weightGrad) this.#weight.grad = weightGrad;
+      if (this.#bias && biasGrad) this.#bias.grad = biasGrad;
+      return dx;
+    } catch (error) {
+      for (const gradient of made) gradient.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * What the last forward pass saved, `null` before the first: hand it to `backward`
+   * after other forward passes (shared weights, micro-batches). Who reads it owns
+   * it: dispose it, or leave it to the garbage collector.
+   */
+  get saved(): BatchNormSaved | null {
+    this.#savedIsOut = this.#saved !== null;
+    return this.#saved;
+  }
+
+  /** Sets the gradients of γ and β to zero, if there are any. */
+  zeroGrad(): void {
+    for (const parameter of [this.#weight, this.#bias]) {
+      if (parameter?.grad) fill(parameter.grad, 0);
+    }
+  }
+
+  /** Running mean 0, running variance 1, no batches. */
+  resetRunningStats(): void {
+    this.#checkLive(`${this.owner}.resetRunningStats`);
+    if (this.#runningMean) fill(this.#runningMean, 0);
+    if (this.#runningVar) fill(this.#runningVar, 1);
+    this.#numBatchesTracked = 0;
+  }
+
+  /** γ = 1, β = 0, and {@link BatchNorm.resetRunningStats}. */
+  resetParameters(): void {
+    this.resetRunningStats();
+    if (this.#weight) fill(this.#weight, 1);
+    if (this.#bias) fill(this.#bias, 0);
+  }
+
+  /**
+   * Copies of parameters and running statistics by their names in the preset's
+   * framework, each behind `prefix`.
+   *
+   * @throws BatchNormError `not-built`, `disposed`
+   */
+  stateDict({ prefix = "" }: { prefix?: string | undefined } = {}): SavedStateDict {
+    const owner = `${this.owner}.stateDict`;
+    this.#checkLive(owner);
+    if (this.#numFeatures === null) {
+      fail("not-built", `${owner}: the layer has seen no input to learn its feature count from`);
+    }
+    const dict: SavedStateDict = {};
+    for (const [name, tensor] of this.#entries()) dict[prefix + name] = tensor.toFloat32Array();
+    const counter = this.#counterName();
+    if (counter !== undefined) dict[prefix + counter] = this.#numBatchesTracked;
+    return dict;
+  }
+
+  /**
+   * Sets parameters and running statistics, all or none.
+   *
+   * @param dict exactly the entries that `stateDict` gives, as tensors, typed arrays,
+   *   `number[]` or `{ data, shape }`; the batch count also as a `bigint`
+   * @throws BatchNormError `state-dict`, `dtype`, `not-built`, `disposed`
+   */
+  loadStateDict(dict: StateDict, options: LoadOptions = {}): this {
+    const owner = `${this.owner}.loadStateDict`;
+    checkNames(owner, options, ["prefix", "allowNonFinite"]);
+    this.#checkLive(owner);
+    const learned = this.#numFeatures === null;
+    if (learned) {
+      const names = Object.values(this.#preset.names).map((name) => (options.prefix ?? "") + name);
+      const length = names.map((name) => lengthIn(dict, name)).find((one) => one !== undefined);
+      if (length === undefined) fail("not-built", `${owner}: no entry tells the feature count`);
+      this.#build(length);
+    }
+    try {
+      const entries = this.#entries();
+      const names = entries.map(([name]) => name);
+      const length = this.#numFeatures as number;
+      const { vectors, count } = readStateDict(
+        dict,
+        names,
+        length,
+        this.#counterName(),
+        options,
+        owner,
+      );
+      entries.forEach(([, tensor], i) => {
+        write(tensor, vectors[i] as ArrayLike<number>);
+      });
+      this.#numBatchesTracked = count;
+    } catch (error) {
+      if (learned) this.#unbuild();
+      throw error;
+    }
+    return this;
+  }
+
+  /** Gives all memory back, that of gradients and saved values included. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#unbuild();
+    if (!this.#savedIsOut) this.#saved?.dispose();
+    this.#saved = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  toString(): string {
+    return `${this.owner}(${this.#numFeatures ?? "?"}, eps=${this.eps}, momentum=${this.momentum})`;
+  }
+
+  /** The name of the class in error messages. */
+  protected get owner(): string {
+    return "BatchNorm";
+  }
+
+  /** Ranks of x that `forward` takes; any, if `null`. */
+  protected get ranks(): readonly number[] | null {
+    return null;
+  }
+
+  #byBatch(x: Tensor, out: Tensor | undefined, update: boolean): Tensor {
+    const saved = this.#record();
+    const { axis, eps } = this;
+    const parameters = { weight: this.#weight, bias: this.#bias, eps, axis, out, saved };
+    const { y } = batchNormTraining(x, { ...parameters, ...(update ? this.#moving() : {}) });
+    this.#done(saved, update && x.size > 0);
+    return y;
+  }
+
+  #byRunning(x: Tensor, out: Tensor | undefined, update: boolean, owner: string): Tensor {
+    const saved = this.#record();
+    const { axis, eps } = this;
+    const [mean, variance] = [this.#runningMean as Tensor, this.#runningVar as Tensor];
+    const parameters = { weight: this.#weight, bias: this.#bias, eps, axis, out, saved };
+    if (!update) {
+      const y = batchNormInference(x, { ...parameters, mean, variance });
+      this.#done(saved, false);
+      return y;
+    }
+    // The batch's are taken before x may be overwritten, and move the running ones
+    // after these have normalized.
+    const batch = takeStatistics(x, { axis, ...this.#moving() }, owner);
+    try {
+      const y = batchNormInference(x, { ...parameters, mean, variance });
+      batch.move();
+      this.#done(saved, x.size > 0);
+      return y;
+    } finally {
+      batch.dispose();
+    }
+  }
+
+  /** Options that move the running statistics by one batch. */
+  #moving() {
+    const { momentum, runningVariance } = this;
+    const weight =
+      momentum === null
+        ? 1 / (this.#numBatchesTracked + 1)
+        : this.#preset.momentumWeighs === "new"
+          ? momentum
+          : 1 - momentum;
+    const [runningMean, runningVar] = [this.#runningMean, this.#runningVar];
+    return { runningMean, runningVar, momentum: weight, runningVariance };
+  }
+
+  /** A record to overwrite: the last one, unless someone else has it. */
+  #record(): BatchNormSaved {
+    const reusable = this.#saved !== null && !this.#savedIsOut && !this.#saved.disposed;
+    return reusable ? (this.#saved as BatchNormSaved) : new BatchNormSaved(this.#kernel);
+  }
+
+  #done(saved: BatchNormSaved, moved: boolean): void {
+    if (saved !== this.#saved) this.#savedIsOut = false;
+    this.#saved = saved;
+    if (moved) this.#numBatchesTracked += 1;
+  }
+
+  #forwardPlain(x: PlainTensor, options: ForwardOptions, owner: string): PlainResult {
+    if (options.out) fail("invalid-option", `${owner}: out needs a Tensor x`);
+    const copy = fromPlain(x, this.#kernel, owner, "x");
+    let y: Tensor;
+    try {
+      y = this.forward(copy, options);
+    } catch (error) {
+      copy.dispose();
+      throw error;
+    }
+    this.#saved?.ownX();
+    return takeOut(y);
+  }
+
+  #checkLive(owner: string): void {
+    if (this.#disposed) fail("disposed", `${owner}: the layer was disposed`);
+  }
+
+  #checkShape(x: Tensor, owner: string): void {
+    const rank = x.shape.length;
+    if (this.ranks !== null && !this.ranks.includes(rank)) {
+      fail(
+        "shape-mismatch",
+        `${owner}: expected a tensor of rank ${this.ranks.join(" or ")}, got ${showShape(x.shape)}`,
+      );
+    }
+    const channels = x.shape[resolveAxis(this.axis, rank, owner)];
+    if (this.#numFeatures !== null && channels !== this.#numFeatures) {
+      fail(
+        "shape-mismatch",
+        `${owner}: expected ${this.#numFeatures} channels along axis ${this.axis}, ` +
+          `got ${channels} in ${showShape(x.shape)}`,
+      );
+    }
+  }
+
+  #checkTraining(x: Tensor, owner: string): void {
+    if (!this.#preset.strictTraining) return;
+    const channels = x.shape[resolveAxis(this.axis, x.shape.length, owner)] as number;
+    if (x.size === channels && channels > 0) {
+      fail(
+        "batch-too-small",
+        `${owner}: expected more than 1 value per channel when training, got ${showShape(x.shape)}`,
+      );
+    }
+    if (this.eps === 0) {
+      fail("invalid-option", `${owner}: eps must be positive in training, as in PyTorch`);
+    }
+  }
+
+  #build(numFeatures: number): void {
+    if (!(Number.isSafeInteger(numFeatures) && numFeatures >= 0)) {
+      fail(
+        "invalid-option",
+        `${this.owner}: numFeatures must be a whole number from 0 on, got ${show(numFeatures)}`,
+      );
+    }
+    const vector = <T extends Tensor>(Kind: VectorKind<T>, value: number): T =>
+      allocateVector(Kind, this.#kernel, numFeatures, value);
+    try {
+      if (this.#hasWeight) this.#weight = vector(Parameter, 1);
+      if (this.#hasBias) this.#bias = vector(Parameter, 0);
+      if (this.trackRunningStats) {
+        this.#runningMean = vector(Tensor, 0);
+        this.#runningVar = vector(Tensor, 1);
+      }
+    } catch (error) {
+      this.#unbuild();
+      throw error;
+    }
+    this.#numFeatures = numFeatures;
+  }
+
+  #unbuild(): void {
+    for (const tensor of [this.#weight, this.#bias, this.#runningMean, this.#runningVar]) {
+      tensor?.dispose();
+    }
+    this.#weight = this.#bias = this.#runningMean = this.#runningVar = null;
+    this.#numFeatures = null;
+  }
+
+  /** The vectors of a state dict, by name. */
+  #entries(): [name: string, tensor: Tensor][] {
+    const { names } = this.#preset;
+    const all: [string, Tensor | null][] = [
+      [names.weight, this.#weight],
+      [names.bias, this.#bias],
+      [names.runningMean, this.#runningMean],
+      [names.runningVar, this.#runningVar],
+    ];
+    return all.filter((entry): entry is [string, Tensor] => entry[1] !== null);
+  }
+
+  #counterName(): string | undefined {
+    return this.trackRunningStats ? this.#preset.names.numBatchesTracked : undefined;
+  }
+}
+
+/** Options of {@link BatchNorm.forward}. */
+export interface ForwardOptions {
+  /** Where to write y: a tensor of x's shape, or x itself. */
+  out?: Tensor | undefined;
+  /** The mode of this call alone. */
+  training?: boolean | undefined;
+}
+
+/** Options of {@link BatchNorm.backward}. */
+export interface BackwardOptions {
+  /** Where to write dx: a tensor of x's shape, or dy itself. */
+  out?: Tensor | undefined;
+  /** Which forward pass; default the last one. */
+  saved?: BatchNormSaved | undefined;
+}
+
+function fill(tensor: Tensor, value: number): void {
+  write(tensor, new Float32Array(tensor.size).fill(value));
+}

@@ -1,0 +1,245 @@
+/**
+ * The port: the only file that knows the WebAssembly module and its memory.
+ *
+ * A kernel is a value. It owns one instance of the module and so one memory; a
+ * tensor belongs to the kernel that made it, and two can't meet in one call.
+ */
+import { fail } from "./errors.js";
+import type * as KernelExports from "./generated/kernel.js";
+import type { Tensor } from "./tensor.js";
+
+/** `crate/boundary`'s `Status`. */
+const STATUS_OUT_OF_MEMORY = 1;
+
+/** A tensor's memory never exceeds this: `isize::MAX` of wasm32. */
+const MAX_ALLOCATION = 2 ** 31 - 64;
+
+/** Something that a scope disposes when it ends. */
+export interface Tracked {
+  dispose(): void;
+}
+
+/** Bytes and tensors of one kernel. */
+export interface MemoryUsage {
+  /** Tensor memory in use, in bytes. */
+  readonly liveBytes: number;
+  /** Pieces of tensor memory in use; views share one. */
+  readonly liveStorages: number;
+  /** Size of the WebAssembly memory in bytes. It never shrinks. */
+  readonly memoryBytes: number;
+}
+
+/** One instance of the WebAssembly kernel with a memory of its own. */
+export class Kernel {
+  /** The instance's exports, over addresses in {@link Kernel.memory}. */
+  readonly exports: typeof KernelExports;
+  /** Linear memory that tensors live in. Growing it detaches every view of it. */
+  readonly memory: WebAssembly.Memory;
+  /** What the open scopes will dispose, innermost last. */
+  readonly scopes: Set<Tracked>[] = [];
+
+  #liveBytes = 0;
+  #liveStorages = 0;
+  /** Call record: see `crate/boundary`. */
+  #record = { address: 0, length: 0, words: new Uint32Array(0) };
+  /** The backstop: frees what was forgotten without `dispose` or `scope`. */
+  readonly #forgotten = new FinalizationRegistry<{ address: number; bytes: number }>(
+    ({ address, bytes }) => this.release(address, bytes),
+  );
+
+  constructor(module: WebAssembly.Module) {
+    // The module imports nothing, so the glue that wasm-bindgen makes has nothing
+    // to say but "there is one instance": without it there can be many.
+    let exports: WebAssembly.Exports;
+    try {
+      ({ exports } = new WebAssembly.Instance(module));
+    } catch (cause) {
+      fail("kernel", "createKernel: the module is not this package's kernel", { cause });
+    }
+    if (!("batch_norm_inference" in exports)) {
+      fail("kernel", "createKernel: the module is not this package's kernel");
+    }
+    this.exports = exports as unknown as typeof KernelExports;
+    this.memory = this.exports.memory;
+  }
+
+  /**
+   * Takes `bytes` of memory.
+   *
+   * @returns its address, a multiple of 64
+   * @throws BatchNormError `out-of-memory`, which names the live bytes
+   */
+  allocate(bytes: number, zeroed: boolean): number {
+    // >>> 0: addresses above 2 GiB come back negative.
+    const address =
+      bytes <= MAX_ALLOCATION ? this.exports.allocate(bytes, zeroed ? 1 : 0) >>> 0 : 0;
+    if (address === 0) this.#failForMemory(bytes);
+    this.#liveBytes += bytes;
+    this.#liveStorages += 1;
+    return address;
+  }
+
+  /** Gives memory back; `bytes` as it was allocated. */
+  release(address: number, bytes: number): void {
+    this.exports.release(address, bytes);
+    this.#liveBytes -= bytes;
+    this.#liveStorages -= 1;
+  }
+
+  /** Has `owner`'s memory released when nobody can reach it any more. */
+  releaseWhenForgotten(owner: object, address: number, bytes: number): void {
+    this.#forgotten.register(owner, { address, bytes }, owner);
+  }
+
+  /** Undoes {@link Kernel.releaseWhenForgotten}. */
+  keep(owner: object): void {
+    this.#forgotten.unregister(owner);
+  }
+
+  /** Hands something to the innermost open scope, if there is one. */
+  track(made: Tracked): void {
+    this.scopes[this.scopes.length - 1]?.add(made);
+  }
+
+  /** Writes the call record for tensors of one shape and returns its address. */
+  describe(axis: number, tensors: readonly Tensor[]): number {
+    const { shape } = tensors[0] as Tensor;
+    const rank = shape.length;
+    const length = 2 + rank + tensors.length * (2 + rank);
+    const words = this.#recordWords(length);
+    words[0] = rank;
+    words[1] = axis;
+    words.set(shape, 2);
+    let at = 2 + rank;
+    for (const tensor of tensors) {
+      words[at] = tensor.address;
+      words[at + 1] = tensor.extent;
+      words.set(tensor.strides, at + 2);
+      at += 2 + rank;
+    }
+    return this.#record.address;
+  }
+
+  /** Throws where a call of the kernel did not end well; nothing was written then. */
+  check(status: number): void {
+    if (status === 0) return;
+    if (status === STATUS_OUT_OF_MEMORY) this.#failForMemory(0);
+    fail("kernel", `the kernel refused a call record (status ${status}): please report this bug`);
+  }
+
+  /** See {@link MemoryUsage}. */
+  memoryUsage(): MemoryUsage {
+    return {
+      liveBytes: this.#liveBytes,
+      liveStorages: this.#liveStorages,
+      memoryBytes: this.memory.buffer.byteLength,
+    };
+  }
+
+  #recordWords(length: number): Uint32Array {
+    const record = this.#record;
+    if (record.length < length) {
+      // Not through `allocate`: it is nobody's tensor.
+      const address = this.exports.allocate(length * 4, 0) >>> 0;
+      if (address === 0) this.#failForMemory(length * 4);
+      if (record.address !== 0) this.exports.release(record.address, record.length * 4);
+      this.#record = { address, length, words: this.#words(address, length) };
+    } else if (record.words.buffer !== this.memory.buffer) {
+      record.words = this.#words(record.address, record.length);
+    }
+    return this.#record.words;
+  }
+
+  #words(address: number, length: number): Uint32Array {
+    return new Uint32Array(this.memory.buffer, address, length);
+  }
+
+  #failForMemory(bytes: number): never {
+    const { liveBytes, liveStorages, memoryBytes } = this.memoryUsage();
+    fail(
+      "out-of-memory",
+      `no room for ${bytes} more bytes: ${liveBytes} bytes in ${liveStorages} tensors are live in ` +
+        `${memoryBytes} bytes of memory (wasm32 ends at 2 GiB a tensor and 4 GiB in all); ` +
+        "dispose what is not needed, or use scope()",
+    );
+  }
+}
+
+/**
+ * Makes a kernel with a memory of its own.
+ *
+ * @param module the compiled kernel, or its bytes
+ * @throws BatchNormError `no-simd` where the runtime lacks WebAssembly's 128-bit
+ *   SIMD, `kernel` where the module is not this package's
+ *
+ * @example
+ * const kernel = createKernel(bytes);
+ * const x = Tensor.zeros([8, 3], { kernel });
+ */
+export function createKernel(module: WebAssembly.Module | BufferSource): Kernel {
+  if (module instanceof WebAssembly.Module) return new Kernel(module);
+  if (!WebAssembly.validate(SIMD_PROBE)) {
+    fail(
+      "no-simd",
+      "this runtime's WebAssembly has no 128-bit SIMD: Node ≥ 16.4, Chrome ≥ 91, Firefox ≥ 89 or " +
+        "Safari ≥ 16.4 on a processor with SSE4.1 or NEON is needed",
+    );
+  }
+  let compiled: WebAssembly.Module;
+  try {
+    compiled = new WebAssembly.Module(module);
+  } catch (cause) {
+    fail("kernel", "createKernel: the bytes are not a WebAssembly module", { cause });
+  }
+  return new Kernel(compiled);
+}
+
+/** `(module (func (drop (v128.const i64x2 0 0))))`: valid only with SIMD. */
+const SIMD_PROBE = Uint8Array.from(
+  [
+    [0, 97, 115, 109, 1, 0, 0, 0],
+    [1, 4, 1, 96, 0, 0],
+    [3, 2, 1, 0],
+  ]
+    .concat([[10, 23, 1, 21, 0, 253, 12], new Array<number>(16).fill(0), [26, 11]])
+    .flat(),
+);
+
+// The only state of this package outside of kernels: the default one, made once,
+// from what the entry that was imported knows how to find.
+let provideDefault: (() => Kernel) | undefined;
+let theDefault: Kernel | undefined;
+
+/** For entries: how to make the default kernel when it is first needed. */
+export function provideDefaultKernel(provide: () => Kernel): void {
+  provideDefault ??= provide;
+}
+
+/** The kernel of every tensor and layer that is not told another one. */
+export function defaultKernel(): Kernel {
+  theDefault ??= provideDefault?.();
+  return theDefault ?? fail("kernel", "no default kernel: import the package by its name");
+}
+
+/**
+ * Grows the memory now, so that the next `bytes` of tensors need not: growing
+ * detaches every `.data` handed out before.
+ *
+ * @throws BatchNormError `out-of-memory`, `invalid-option`
+ */
+export function reserve(bytes: number, { kernel = defaultKernel() }: KernelOption = {}): void {
+  if (!(Number.isSafeInteger(bytes) && bytes >= 0)) {
+    fail("invalid-option", `reserve: bytes must be a whole number from 0 on, got ${bytes}`);
+  }
+  kernel.release(kernel.allocate(bytes, false), bytes);
+}
+
+/** Bytes and tensors in use. */
+export function memoryUsage({ kernel = defaultKernel() }: KernelOption = {}): MemoryUsage {
+  return kernel.memoryUsage();
+}
+
+/** Which kernel, where it is not the default one. */
+export interface KernelOption {
+  kernel?: Kernel | undefined;
+}

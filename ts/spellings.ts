@@ -1,0 +1,128 @@
+/** Batch norm as other frameworks spell it: their names, defaults and checks. */
+import { checkOneOf } from "./arguments.js";
+import { BatchNorm, type BatchNormLayerOptions } from "./batch-norm-layer.js";
+import { checkNames } from "./errors.js";
+import type { KernelOption } from "./kernel.js";
+import type { Parameter, Tensor } from "./tensor.js";
+
+/** Options of PyTorch's layers. */
+export type BatchNormNdOptions = Pick<
+  BatchNormLayerOptions,
+  "eps" | "momentum" | "affine" | "trackRunningStats" | "kernel"
+>;
+
+class TorchBatchNorm extends BatchNorm {
+  constructor(numFeatures: number, options: BatchNormNdOptions = {}) {
+    checkNames("BatchNorm", options, ["eps", "momentum", "affine", "trackRunningStats", "kernel"]);
+    super(numFeatures, { ...options, preset: "torch" });
+  }
+}
+
+/** `torch.nn.BatchNorm1d`: x is `[N, C]` or `[N, C, L]`. */
+export class BatchNorm1d extends TorchBatchNorm {
+  protected override get owner(): string {
+    return "BatchNorm1d";
+  }
+
+  protected override get ranks(): readonly number[] {
+    return [2, 3];
+  }
+}
+
+/** `torch.nn.BatchNorm2d`: x is `[N, C, H, W]`. */
+export class BatchNorm2d extends TorchBatchNorm {
+  protected override get owner(): string {
+    return "BatchNorm2d";
+  }
+
+  protected override get ranks(): readonly number[] {
+    return [4];
+  }
+}
+
+/** `torch.nn.BatchNorm3d`: x is `[N, C, D, H, W]`. */
+export class BatchNorm3d extends TorchBatchNorm {
+  protected override get owner(): string {
+    return "BatchNorm3d";
+  }
+
+  protected override get ranks(): readonly number[] {
+    return [5];
+  }
+}
+
+/** Options of Keras's layer. */
+export interface BatchNormalizationOptions extends KernelOption {
+  /** The channel axis; default −1. */
+  axis?: number | undefined;
+  /** Weight of the old value in the moving averages; default 0.99. */
+  momentum?: number | undefined;
+  /** Added to the variance; default 1e-3. */
+  epsilon?: number | undefined;
+  /** Whether there is β; default true. */
+  center?: boolean | undefined;
+  /** Whether there is γ; default true. */
+  scale?: boolean | undefined;
+  /** See {@link BatchNormalization.trainable}; default true. */
+  trainable?: boolean | undefined;
+}
+
+/**
+ * `keras.layers.BatchNormalization`: the feature count is learned from the first
+ * input, and `trainable = false` freezes all at once.
+ *
+ * @example
+ * const bn = new BatchNormalization({ axis: -1, momentum: 0.99 });
+ * const y = bn.forward(x);      // x: [N, H, W, C]
+ */
+export class BatchNormalization extends BatchNorm {
+  #trainable = true;
+
+  constructor(options: BatchNormalizationOptions = {}) {
+    const names = ["axis", "momentum", "epsilon", "center", "scale", "trainable", "kernel"];
+    checkNames("BatchNormalization", options, names);
+    const { epsilon, center, trainable = true, ...same } = options;
+    super(null, { ...same, eps: epsilon, offset: center, preset: "keras" });
+    this.trainable = trainable;
+  }
+
+  /**
+   * Whether training changes the layer. `false`: running statistics normalize in
+   * both modes and stay as they are, and γ and β get no gradients.
+   */
+  get trainable(): boolean {
+    return this.#trainable;
+  }
+
+  set trainable(value: boolean) {
+    checkOneOf(value, [true, false], this.owner, "trainable");
+    this.#trainable = value;
+    this.statistics = value ? "auto" : "running";
+    this.updateRunningStats = value ? "auto" : false;
+    this.requiresGrad = value;
+  }
+
+  /** γ. */
+  get gamma(): Parameter | null {
+    return this.weight;
+  }
+
+  /** β. */
+  get beta(): Parameter | null {
+    return this.bias;
+  }
+
+  /** Moving mean. */
+  get movingMean(): Tensor | null {
+    return this.runningMean;
+  }
+
+  /** Moving variance. */
+  get movingVariance(): Tensor | null {
+    return this.runningVar;
+  }
+
+  protected override get owner(): string {
+    return "BatchNormalization";
+  }
+}
