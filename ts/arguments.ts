@@ -106,16 +106,16 @@ export function checkVector(
 }
 
 /**
- * Checks a tensor that will be written: of `like`'s shape, and of each of `others`
- * either exactly the same memory (in place) or none of it.
+ * Checks a tensor that will be written: of `like`'s shape, and of it and each of
+ * `others` either exactly the same memory (in place) or none of it.
  *
  * @throws BatchNormError as {@link checkTensor}, `shape-mismatch`, `overlap`
  */
 export function checkOutput(
   out: Tensor,
   like: Tensor,
-  others: readonly (Tensor | null | undefined)[],
   owner: string,
+  ...others: readonly (Tensor | null | undefined)[]
 ): void {
   checkTensor(out, like.kernel, owner, "out");
   if (!hasShape(out, like.shape)) {
@@ -124,6 +124,7 @@ export function checkOutput(
       `${owner}: out must have the shape ${showShape(like.shape)}, got ${showShape(out.shape)}`,
     );
   }
+  if (!coincide(out, like)) checkDisjoint(out, like, owner, "out");
   for (const other of others) {
     if (other && !coincide(out, other)) checkDisjoint(out, other, owner, "out");
   }

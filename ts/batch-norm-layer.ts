@@ -11,11 +11,13 @@ import {
   takeOut,
 } from "./arguments.js";
 import {
-  batchNormBackward,
-  batchNormInference,
-  batchNormTraining,
-  takeStatistics,
-} from "./batch-norm.js";
+  moveRunning,
+  type RunningUpdate,
+  runBackward,
+  runInference,
+  runStatistics,
+  runTraining,
+} from "./batch-norm-run.js";
 import { checkNames, fail, show, showShape } from "./errors.js";
 import { defaultKernel, type Kernel, type KernelOption } from "./kernel.js";
 import { type Preset, type PresetName, presetOf } from "./presets.js";
@@ -68,9 +70,12 @@ const OPTIONS = [
   ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
 ];
 
+const FORWARD = ["out", "training"];
+const BACKWARD = ["out", "saved"];
+
 /**
  * Batch normalization as a layer: parameters, running statistics and modes over
- * the functions of `batch-norm.ts`. New layers are in training mode.
+ * the calls of `batch-norm-run.ts`. New layers are in training mode.
  *
  * @example
  * const bn = new BatchNorm(64);                  // PyTorch's conventions
@@ -254,14 +259,14 @@ export class BatchNorm {
   forward(x: Tensor, options?: ForwardOptions): Tensor;
   forward(x: PlainTensor, options?: ForwardOptions): PlainResult;
   forward(x: Tensor | PlainTensor, options: ForwardOptions = {}): Tensor | PlainResult {
-    const owner = `${this.owner}.forward`;
-    checkNames(owner, options, ["out", "training"]);
+    const owner = this.owner;
+    checkNames(owner, options, FORWARD);
     const { out, training = this.training } = options;
-    checkOneOf(training, [true, false], owner, "training");
+    if (typeof training !== "boolean") checkOneOf(training, [true, false], owner, "training");
     if (isPlain(x)) return this.#forwardPlain(x, options, owner);
     checkTensor(x, this.#kernel, owner, "x");
     this.#checkLive(owner);
-    this.#checkShape(x, owner);
+    const axis = this.#checkShape(x, owner);
     const byBatch =
       this.#statistics === "batch" ||
       (this.#statistics === "auto" && (training || !this.trackRunningStats));
@@ -269,12 +274,14 @@ export class BatchNorm {
       this.#updateRunningStats === "auto"
         ? training && byBatch && this.trackRunningStats
         : this.#updateRunningStats;
-    if (training && byBatch) this.#checkTraining(x, owner);
+    if (training && byBatch) this.#checkTraining(x, axis, owner);
 
     const learned = this.#numFeatures === null;
-    if (learned) this.#build(x.shape[resolveAxis(this.axis, x.shape.length, owner)] as number);
+    if (learned) this.#build(x.shape[axis] as number);
     try {
-      return byBatch ? this.#byBatch(x, out, update) : this.#byRunning(x, out, update, owner);
+      return byBatch
+        ? this.#byBatch(owner, x, axis, out, update)
+        : this.#byRunning(owner, x, axis, out, update);
     } catch (error) {
       if (learned) this.#unbuild();
       throw error;
@@ -297,31 +304,36 @@ export class BatchNorm {
   backward(dy: PlainTensor, options?: BackwardOptions): PlainResult;
   backward(dy: Tensor | PlainTensor, options: BackwardOptions = {}): Tensor | PlainResult {
     const owner = `${this.owner}.backward`;
-    checkNames(owner, options, ["out", "saved"]);
+    checkNames(owner, options, BACKWARD);
     this.#checkLive(owner);
     const { out, saved = this.#saved } = options;
     if (saved === null) fail("stale", `${owner}: there was no forward pass`);
-    if (!(saved instanceof BatchNormSaved) || saved.weight !== this.#weight) {
-      fail("invalid-option", `${owner}: saved must be this layer's, from layer.saved`);
+    if (!(saved instanceof BatchNormSaved)) {
+      fail("invalid-option", `${owner}: saved must be what layer.saved gave, got ${show(saved)}`);
     }
-    const made: Tensor[] = [];
-    const gradientOf = (parameter: Parameter | null): Tensor | null => {
-      if (parameter === null || !this.#requiresGrad) return null;
-      if (parameter.grad !== null) return parameter.grad;
-      const gradient = allocateVector(Tensor, this.#kernel, parameter.size, 0);
-      made.push(gradient);
-      return gradient;
-    };
+    saved.check(owner);
+    if (saved.weight !== this.#weight) {
+      fail("invalid-option", `${owner}: saved is of another layer's forward pass`);
+    }
+    if (isPlain(dy)) {
+      if (out) fail("invalid-option", `${owner}: out needs a Tensor dy`);
+      const copy = fromPlain(dy, this.#kernel, owner, "dy");
+      try {
+        return takeOut(this.backward(copy, options));
+      } finally {
+        copy.dispose();
+      }
+    }
+    const weightGrad = this.#gradientOf(this.#weight);
+    const biasGrad = this.#gradientOf(this.#bias);
     try {
-      const weightGrad = gradientOf(this.#weight);
-      const biasGrad = gradientOf(this.#bias);
-      // The overloads of a function that takes both kinds can't be called with either.
-      const { dx } = batchNormBackward(dy as Tensor, { saved, out, weightGrad, biasGrad });
+      const dx = runBackward(owner, dy, saved, out, weightGrad, biasGrad);
       if (this.#weight && weightGrad) this.#weight.grad = weightGrad;
       if (this.#bias && biasGrad) this.#bias.grad = biasGrad;
       return dx;
     } catch (error) {
-      for (const gradient of made) gradient.dispose();
+      if (weightGrad !== this.#weight?.grad) weightGrad?.dispose();
+      if (biasGrad !== this.#bias?.grad) biasGrad?.dispose();
       throw error;
     }
   }
@@ -444,49 +456,49 @@ export class BatchNorm {
     return null;
   }
 
-  #byBatch(x: Tensor, out: Tensor | undefined, update: boolean): Tensor {
+  #byBatch(owner: string, x: Tensor, axis: number, out: Tensor | undefined, update: boolean) {
     const saved = this.#record();
-    const { axis, eps } = this;
-    const parameters = { weight: this.#weight, bias: this.#bias, eps, axis, out, saved };
-    const { y } = batchNormTraining(x, { ...parameters, ...(update ? this.#moving() : {}) });
+    const running = update ? this.#nextUpdate() : null;
+    const { eps } = this;
+    const y = runTraining(owner, x, axis, eps, this.#weight, this.#bias, out, running, saved);
     this.#done(saved, update && x.size > 0);
     return y;
   }
 
-  #byRunning(x: Tensor, out: Tensor | undefined, update: boolean, owner: string): Tensor {
+  #byRunning(owner: string, x: Tensor, axis: number, out: Tensor | undefined, update: boolean) {
     const saved = this.#record();
-    const { axis, eps } = this;
-    const [mean, variance] = [this.#runningMean as Tensor, this.#runningVar as Tensor];
-    const parameters = { weight: this.#weight, bias: this.#bias, eps, axis, out, saved };
-    if (!update) {
-      const y = batchNormInference(x, { ...parameters, mean, variance });
-      this.#done(saved, false);
-      return y;
-    }
     // The batch's are taken before x may be overwritten, and move the running ones
     // after these have normalized.
-    const batch = takeStatistics(x, { axis, ...this.#moving() }, owner);
+    const batch = update ? new BatchNormSaved(this.#kernel) : null;
     try {
-      const y = batchNormInference(x, { ...parameters, mean, variance });
-      batch.move();
-      this.#done(saved, x.size > 0);
+      const running = batch && this.#nextUpdate();
+      if (batch) runStatistics(owner, x, axis, running, batch);
+      const [mean, variance] = [this.#runningMean as Tensor, this.#runningVar as Tensor];
+      const { eps } = this;
+      const weight = this.#weight;
+      const y = runInference(owner, x, axis, eps, mean, variance, weight, this.#bias, out, saved);
+      if (batch && running) moveRunning(running, batch);
+      this.#done(saved, update && x.size > 0);
       return y;
     } finally {
-      batch.dispose();
+      batch?.dispose();
     }
   }
 
-  /** Options that move the running statistics by one batch. */
-  #moving() {
-    const { momentum, runningVariance } = this;
-    const weight =
-      momentum === null
-        ? 1 / (this.#numBatchesTracked + 1)
-        : this.#preset.momentumWeighs === "new"
-          ? momentum
-          : 1 - momentum;
-    const [runningMean, runningVar] = [this.#runningMean, this.#runningVar];
-    return { runningMean, runningVar, momentum: weight, runningVariance };
+  /** How the next batch moves the running statistics. */
+  #nextUpdate(): RunningUpdate {
+    const { momentum } = this;
+    return {
+      mean: this.#runningMean as Tensor,
+      variance: this.#runningVar as Tensor,
+      weight:
+        momentum === null
+          ? 1 / (this.#numBatchesTracked + 1)
+          : this.#preset.momentumWeighs === "new"
+            ? momentum
+            : 1 - momentum,
+      unbiased: this.runningVariance === "unbiased",
+    };
   }
 
   /** A record to overwrite: the last one, unless someone else has it. */
@@ -515,32 +527,40 @@ export class BatchNorm {
     return takeOut(y);
   }
 
+  /** Where a parameter's gradient is added: its own, or a new one that is not yet its. */
+  #gradientOf(parameter: Parameter | null): Tensor | null {
+    if (parameter === null || !this.#requiresGrad) return null;
+    return parameter.grad ?? allocateVector(Tensor, this.#kernel, parameter.size, 0);
+  }
+
   #checkLive(owner: string): void {
     if (this.#disposed) fail("disposed", `${owner}: the layer was disposed`);
   }
 
-  #checkShape(x: Tensor, owner: string): void {
+  /** The channel axis, counted from 0, of an x that the layer can take. */
+  #checkShape(x: Tensor, owner: string): number {
     const rank = x.shape.length;
     if (this.ranks !== null && !this.ranks.includes(rank)) {
       fail(
         "shape-mismatch",
-        `${owner}: expected a tensor of rank ${this.ranks.join(" or ")}, got ${showShape(x.shape)}`,
+        `${owner}: expected x of rank ${this.ranks.join(" or ")}, got ${showShape(x.shape)}`,
       );
     }
-    const channels = x.shape[resolveAxis(this.axis, rank, owner)];
+    const axis = resolveAxis(this.axis, rank, owner);
+    const channels = x.shape[axis];
     if (this.#numFeatures !== null && channels !== this.#numFeatures) {
       fail(
         "shape-mismatch",
-        `${owner}: expected ${this.#numFeatures} channels along axis ${this.axis}, ` +
+        `${owner}: expected x with ${this.#numFeatures} channels along axis ${this.axis}, ` +
           `got ${channels} in ${showShape(x.shape)}`,
       );
     }
+    return axis;
   }
 
-  #checkTraining(x: Tensor, owner: string): void {
+  #checkTraining(x: Tensor, axis: number, owner: string): void {
     if (!this.#preset.strictTraining) return;
-    const channels = x.shape[resolveAxis(this.axis, x.shape.length, owner)] as number;
-    if (x.size === channels && channels > 0) {
+    if (x.size > 0 && x.size === x.shape[axis]) {
       fail(
         "batch-too-small",
         `${owner}: expected more than 1 value per channel when training, got ${showShape(x.shape)}`,

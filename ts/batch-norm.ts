@@ -11,13 +11,10 @@
  * over all other axes.
  */
 import {
-  checkDisjoint,
   checkEps,
   checkMomentum,
   checkOneOf,
-  checkOutput,
   checkTensor,
-  checkVector,
   fromPlain,
   isPlain,
   type PlainResult,
@@ -27,10 +24,18 @@ import {
   type Vector,
   Vectors,
 } from "./arguments.js";
-import { checkNames, fail, showShape } from "./errors.js";
+import {
+  moveRunning,
+  type RunningUpdate,
+  runBackward,
+  runInference,
+  runStatistics,
+  runTraining,
+} from "./batch-norm-run.js";
+import { checkNames, fail } from "./errors.js";
 import { defaultKernel, type Kernel, type KernelOption } from "./kernel.js";
 import { BatchNormSaved } from "./saved.js";
-import { allocate, hasShape, Tensor } from "./tensor.js";
+import { allocate, Tensor } from "./tensor.js";
 
 /** What all batch norm functions take; defaults are PyTorch's. */
 export interface BatchNormOptions extends KernelOption {
@@ -140,24 +145,7 @@ export function batchNormInference(
     if (saved && vectors.copied) {
       fail("dtype", `${owner}: with saved, statistics and parameters must be tensors`);
     }
-    if (out) checkOutput(out, x, [x, mean, variance, weight, bias], owner);
-    return writeTo(out, x, owner, (y) => {
-      if (x.size > 0) {
-        kernel.check(
-          kernel.exports.batch_norm_inference(
-            kernel.describe(axis, [x, y]),
-            weight?.address ?? 0,
-            bias?.address ?? 0,
-            eps,
-            mean.address,
-            variance.address,
-          ),
-        );
-      }
-      // Before the write is counted: in place, x is no more what was normalized.
-      saved?.set(x, weight, axis, eps, mean, variance);
-      y.storage.wrote(y);
-    });
+    return runInference(owner, x, axis, eps, mean, variance, weight, bias, out, saved);
   } finally {
     vectors.dispose();
   }
@@ -197,8 +185,7 @@ export function batchNormTraining(
     return { y, saved };
   }
   const { kernel, axis, channels, eps } = checkCommon(x, options, owner);
-  const { out, runningMean, runningVar } = options;
-  const moveRunning = checkRunning(x, channels, options, owner);
+  const running = runningOf(options, owner);
   const vectors = new Vectors(kernel, channels, owner);
   try {
     const weight = vectors.optional(options.weight, "weight");
@@ -206,26 +193,9 @@ export function batchNormTraining(
     if (vectors.copied) {
       fail("dtype", `${owner}: weight and bias must be tensors: backward needs them again`);
     }
-    if (out) checkOutput(out, x, [x, weight, bias, runningMean, runningVar], owner);
     const saved = options.saved ?? trackedRecord(kernel);
-    const y = writeTo(out, x, owner, (y) => {
-      const [mean, variance] = saved.reserveBatch(channels);
-      if (x.size > 0) {
-        kernel.check(
-          kernel.exports.batch_norm_training(
-            kernel.describe(axis, [x, y]),
-            weight?.address ?? 0,
-            bias?.address ?? 0,
-            eps,
-            mean,
-            variance,
-          ),
-        );
-      }
-      saved.set(x, weight, axis, eps);
-      y.storage.wrote(y);
-    });
-    moveRunning(saved.addresses);
+    const { out } = options;
+    const y = runTraining(owner, x, axis, eps, weight, bias, out, running, saved);
     return { y, saved };
   } finally {
     vectors.dispose();
@@ -262,8 +232,8 @@ export function batchNormBackward(
     fail("invalid-option", `${owner}: saved must be what a forward pass returned`);
   }
   saved.check(owner);
-  const { x, weight, axis, channels, eps, statistics } = saved;
-  const { kernel } = x;
+  const { weight, channels } = saved;
+  const { kernel } = saved.x;
   if (isPlain(dy)) {
     if (out) fail("invalid-option", `${owner}: out needs a Tensor dy`);
     const copy = fromPlain(dy, kernel, owner, "dy");
@@ -274,51 +244,18 @@ export function batchNormBackward(
       copy.dispose();
     }
   }
-  checkTensor(dy, kernel, owner, "dy");
-  if (!hasShape(dy, x.shape)) {
-    fail(
-      "shape-mismatch",
-      `${owner}: dy must have x's shape ${showShape(x.shape)}, got ${showShape(dy.shape)}`,
-    );
-  }
   const made: Tensor[] = [];
-  const gradient = (given: Tensor | null | undefined, wanted: boolean, name: string) => {
-    if (given === null || (given === undefined && !wanted)) return null;
-    if (given === undefined) {
-      const vector = allocate(kernel, [channels], true, owner);
-      made.push(vector);
-      return vector;
-    }
-    checkVector(given, kernel, channels, owner, name);
-    for (const other of [x, dy, weight, out]) if (other) checkDisjoint(given, other, owner, name);
-    return given;
+  const gradient = (given: Tensor | null | undefined): Tensor | null => {
+    if (given !== undefined) return given;
+    if (weight === null) return null;
+    const vector = allocate(kernel, [channels], true, owner);
+    made.push(vector);
+    return vector;
   };
   try {
-    if (out) checkOutput(out, x, [x, dy, weight], owner);
-    const weightGrad = gradient(options.weightGrad, weight !== null, "weightGrad");
-    const biasGrad = gradient(options.biasGrad, weight !== null, "biasGrad");
-    const dx = writeTo(out, x, owner, (dx) => {
-      if (x.size > 0) {
-        const [mean, variance] = saved.addresses;
-        const run =
-          statistics === "batch"
-            ? kernel.exports.batch_norm_backward
-            : kernel.exports.batch_norm_backward_frozen;
-        kernel.check(
-          run(
-            kernel.describe(axis, [x, dy, dx]),
-            weight?.address ?? 0,
-            eps,
-            mean,
-            variance,
-            weightGrad?.address ?? 0,
-            biasGrad?.address ?? 0,
-          ),
-        );
-      }
-      for (const written of [dx, weightGrad, biasGrad]) written?.storage.wrote(written);
-    });
-    return { dx, weightGrad, biasGrad };
+    const weightGrad = gradient(options.weightGrad);
+    const biasGrad = gradient(options.biasGrad);
+    return { dx: runBackward(owner, dy, saved, out, weightGrad, biasGrad), weightGrad, biasGrad };
   } catch (error) {
     for (const vector of made) vector.dispose();
     throw error;
@@ -339,31 +276,16 @@ export function batchNormStatistics(
   const owner = "batchNormStatistics";
   checkNames(owner, options, STATISTICS);
   if (isPlain(x)) return plainly(x, options, owner, (x) => batchNormStatistics(x, options));
-  const batch = takeStatistics(x, options, owner);
-  try {
-    batch.move();
-    return { mean: batch.saved.mean, variance: batch.saved.variance };
-  } finally {
-    batch.dispose();
-  }
-}
-
-/** @internal The statistics of x, and a function that moves running ones by them. */
-export function takeStatistics(x: Tensor, options: BatchNormStatisticsOptions, owner: string) {
-  const { kernel, axis, channels } = checkCommon(x, options, owner);
-  const moveRunning = checkRunning(x, channels, options, owner);
+  const { kernel, axis } = checkCommon(x, options, owner);
+  const running = runningOf(options, owner);
   const saved = new BatchNormSaved(kernel);
   try {
-    const addresses = saved.reserveBatch(channels);
-    if (x.size > 0) {
-      const record = kernel.describe(axis, [x]);
-      kernel.check(kernel.exports.batch_norm_statistics(record, ...addresses));
-    }
-    saved.set(x, null, axis, 0);
-    return { saved, move: () => moveRunning(addresses), dispose: () => saved.dispose() };
-  } catch (error) {
+    runStatistics(owner, x, axis, running, saved);
+    if (running) moveRunning(running, saved);
+    const { mean, variance } = saved;
+    return { mean, variance };
+  } finally {
     saved.dispose();
-    throw error;
   }
 }
 
@@ -388,52 +310,17 @@ function trackedRecord(kernel: Kernel): BatchNormSaved {
   return saved;
 }
 
-/** Checks what moves running statistics and returns the function that does. */
-function checkRunning(x: Tensor, channels: number, options: RunningOptions, owner: string) {
-  const { kernel } = x;
+/** What moves running statistics, if there are any. */
+function runningOf(options: RunningOptions, owner: string): RunningUpdate | null {
   const { runningMean, runningVar, momentum = 0.1, runningVariance = "unbiased" } = options;
-  const count = x.size / Math.max(channels, 1);
   checkMomentum(momentum, owner);
   checkOneOf(runningVariance, ["biased", "unbiased"], owner, "runningVariance");
   if (!runningMean !== !runningVar) {
     fail("invalid-option", `${owner}: runningMean and runningVar go together`);
   }
-  if (runningMean) checkVector(runningMean, kernel, channels, owner, "runningMean");
-  if (runningVar) checkVector(runningVar, kernel, channels, owner, "runningVar");
+  if (!runningMean || !runningVar) return null;
   const unbiased = runningVariance === "unbiased";
-  return ([mean, variance]: [mean: number, variance: number]): void => {
-    if (!runningMean || !runningVar || count === 0) return;
-    kernel.check(
-      kernel.exports.batch_norm_update_running(
-        channels,
-        runningMean.address,
-        runningVar.address,
-        mean,
-        variance,
-        momentum,
-        unbiased ? count / Math.max(count - 1, 1) : 1,
-      ),
-    );
-    runningMean.storage.wrote(runningMean);
-    runningVar.storage.wrote(runningVar);
-  };
-}
-
-/** Runs `write` on the output, or on a new tensor that doesn't outlive a failure. */
-function writeTo(
-  out: Tensor | undefined,
-  like: Tensor,
-  owner: string,
-  write: (y: Tensor) => void,
-): Tensor {
-  const y = out ?? allocate(like.kernel, like.shape, false, owner);
-  try {
-    write(y);
-  } catch (error) {
-    if (y !== out) y.dispose();
-    throw error;
-  }
-  return y;
+  return { mean: runningMean, variance: runningVar, weight: momentum, unbiased };
 }
 
 /** Runs a function of tensors on a copy of plain data, and copies its result out. */

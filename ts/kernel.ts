@@ -41,7 +41,11 @@ export class Kernel {
   #liveBytes = 0;
   #liveStorages = 0;
   /** Call record: see `crate/boundary`. */
-  #record = { address: 0, length: 0, words: new Uint32Array(0) };
+  #record: { address: number; length: number; words: Uint32Array } = {
+    address: 0,
+    length: 0,
+    words: new Uint32Array(0),
+  };
   /** The backstop: frees what was forgotten without `dispose` or `scope`. */
   readonly #forgotten = new FinalizationRegistry<{ address: number; bytes: number }>(
     ({ address, bytes }) => this.release(address, bytes),
@@ -101,22 +105,17 @@ export class Kernel {
     this.scopes[this.scopes.length - 1]?.add(made);
   }
 
-  /** Writes the call record for tensors of one shape and returns its address. */
-  describe(axis: number, tensors: readonly Tensor[]): number {
-    const { shape } = tensors[0] as Tensor;
+  /** Writes the call record for up to three tensors of one shape and returns its address. */
+  describe(axis: number, first: Tensor, second?: Tensor, third?: Tensor): number {
+    const { shape } = first;
     const rank = shape.length;
-    const length = 2 + rank + tensors.length * (2 + rank);
-    const words = this.#recordWords(length);
+    const words = this.#recordWords(2 + rank + 3 * (2 + rank));
     words[0] = rank;
     words[1] = axis;
-    words.set(shape, 2);
-    let at = 2 + rank;
-    for (const tensor of tensors) {
-      words[at] = tensor.address;
-      words[at + 1] = tensor.extent;
-      words.set(tensor.strides, at + 2);
-      at += 2 + rank;
-    }
+    for (let i = 0; i < rank; i++) words[2 + i] = shape[i] as number;
+    place(words, 2 + rank, first);
+    if (second) place(words, 2 + rank + (2 + rank), second);
+    if (third) place(words, 2 + rank + 2 * (2 + rank), third);
     return this.#record.address;
   }
 
@@ -163,6 +162,13 @@ export class Kernel {
         "dispose what is not needed, or use scope()",
     );
   }
+}
+
+/** Writes a tensor's part of a call record. */
+function place(words: Uint32Array, at: number, { address, extent, strides }: Tensor): void {
+  words[at] = address;
+  words[at + 1] = extent;
+  for (let i = 0; i < strides.length; i++) words[at + 2 + i] = strides[i] as number;
 }
 
 /**

@@ -4,13 +4,6 @@ import { holds } from "./scope.js";
 import { Storage } from "./storage.js";
 import type { Tensor } from "./tensor.js";
 
-/** A tensor, and what its storage's version was when it was saved. */
-interface Seen {
-  readonly name: string;
-  tensor: Tensor | null;
-  version: number;
-}
-
 /**
  * What a forward pass keeps for its backward pass: x, γ and the statistics that
  * normalized x. It copies no tensor but counts their versions, so that a backward
@@ -27,11 +20,12 @@ export class BatchNormSaved implements Tracked {
   eps = 0;
 
   readonly #kernel: Kernel;
-  readonly #seen: Seen[] = ["x", "weight", "running mean", "running variance"].map((name) => ({
-    name,
-    tensor: null,
-    version: 0,
-  }));
+  #x: Tensor | null = null;
+  #weight: Tensor | null = null;
+  #mean: Tensor | null = null;
+  #variance: Tensor | null = null;
+  /** Versions of these four's storages when they were saved. */
+  readonly #versions = [0, 0, 0, 0];
   /** The batch's means and then its variances, as f64. */
   #batch: Storage | null = null;
   #ownsX = false;
@@ -44,36 +38,39 @@ export class BatchNormSaved implements Tracked {
 
   /** What was normalized. */
   get x(): Tensor {
-    return (this.#seen[0] as Seen).tensor ?? fail("disposed", "the saved values were disposed");
+    return this.#x ?? fail("disposed", "the saved values were disposed");
   }
 
   /** γ, if there was one. */
   get weight(): Tensor | null {
-    return (this.#seen[1] as Seen).tensor;
+    return this.#weight;
   }
 
   /** A copy of the means that normalized x, one a channel. */
   get mean(): Float64Array {
-    return this.#vector(0);
+    return this.#vector(this.#mean, () => this.meanAddress);
   }
 
   /** A copy of the variances that normalized x (biased ones of a batch), one a channel. */
   get variance(): Float64Array {
-    return this.#vector(1);
+    return this.#vector(this.#variance, () => this.varianceAddress);
   }
 
-  /** @internal Addresses of the statistics: f64 of a batch, f32 running ones. */
-  get addresses(): [mean: number, variance: number] {
-    if (this.statistics === "running") {
-      const [, , mean, variance] = this.#seen as [Seen, Seen, Seen, Seen];
-      return [(mean.tensor as Tensor).address, (variance.tensor as Tensor).address];
-    }
-    const { address } = this.#batch as Storage;
-    return [address, address + this.channels * 8];
+  /** @internal Address of the means: f64 of a batch, f32 running ones. */
+  get meanAddress(): number {
+    return this.#mean?.address ?? (this.#batch as Storage).address;
   }
 
-  /** @internal Makes room for the statistics of a batch and returns their addresses. */
-  reserveBatch(channels: number): [mean: number, variance: number] {
+  /** @internal Address of the variances, likewise. */
+  get varianceAddress(): number {
+    return this.#variance?.address ?? (this.#batch as Storage).address + this.channels * 8;
+  }
+
+  /**
+   * @internal Makes room for the statistics of a batch, means before variances, and
+   * returns its address.
+   */
+  reserveBatch(channels: number): number {
     this.#checkLive();
     const bytes = channels * 16;
     if (this.#batch?.bytes !== bytes) {
@@ -82,7 +79,7 @@ export class BatchNormSaved implements Tracked {
       this.#batch?.release();
       this.#batch = batch;
     }
-    return [this.#batch.address, this.#batch.address + channels * 8];
+    return this.#batch.address;
   }
 
   /**
@@ -94,20 +91,25 @@ export class BatchNormSaved implements Tracked {
     weight: Tensor | null,
     axis: number,
     eps: number,
-    mean: Tensor | null = null,
-    variance: Tensor | null = null,
+    mean: Tensor | null,
+    variance: Tensor | null,
   ): void {
     this.#checkLive();
-    if (this.#ownsX) this.x.dispose();
+    if (this.#ownsX) this.#x?.dispose();
     this.#ownsX = false;
     this.statistics = mean === null ? "batch" : "running";
     this.axis = axis;
     this.channels = x.shape[axis] as number;
     this.eps = eps;
-    this.#see(0, x);
-    this.#see(1, weight);
-    this.#see(2, mean);
-    this.#see(3, variance);
+    this.#x = x;
+    this.#weight = weight;
+    this.#mean = mean;
+    this.#variance = variance;
+    const versions = this.#versions;
+    versions[0] = x.storage.version;
+    versions[1] = weight === null ? 0 : weight.storage.version;
+    versions[2] = mean === null ? 0 : mean.storage.version;
+    versions[3] = variance === null ? 0 : variance.storage.version;
   }
 
   /** @internal x is a copy that nobody else knows: the record disposes it. */
@@ -118,15 +120,11 @@ export class BatchNormSaved implements Tracked {
   /** @throws BatchNormError `stale` where something that was saved has changed or is gone */
   check(owner: string): void {
     this.#checkLive();
-    for (const { name, tensor, version } of this.#seen) {
-      if (tensor === null) continue;
-      if (tensor.disposed) {
-        fail("stale", `${owner}: ${name} was disposed since the forward pass`);
-      }
-      if (tensor.storage.wroteSince(version, tensor)) {
-        fail("stale", `${owner}: ${name} was overwritten since the forward pass (in place?)`);
-      }
-    }
+    if (this.#x === null) fail("stale", `${owner}: there was no forward pass`);
+    this.#checkFresh(owner, "x", this.#x, 0);
+    this.#checkFresh(owner, "weight", this.#weight, 1);
+    this.#checkFresh(owner, "the running mean", this.#mean, 2);
+    this.#checkFresh(owner, "the running variance", this.#variance, 3);
   }
 
   /** Gives the statistics' memory back. */
@@ -135,8 +133,8 @@ export class BatchNormSaved implements Tracked {
     this.#disposed = true;
     this.#batch?.release();
     this.#batch = null;
-    if (this.#ownsX) this.x.dispose();
-    for (const seen of this.#seen) seen.tensor = null;
+    if (this.#ownsX) this.#x?.dispose();
+    this.#x = this.#weight = this.#mean = this.#variance = null;
   }
 
   [Symbol.dispose](): void {
@@ -150,22 +148,21 @@ export class BatchNormSaved implements Tracked {
 
   /** A scope that returns the record keeps the tensors that `backward` needs. */
   get [holds](): (Tensor | null)[] {
-    return this.#seen.map((seen) => seen.tensor);
+    return [this.#x, this.#weight, this.#mean, this.#variance];
   }
 
-  #see(index: number, tensor: Tensor | null): void {
-    const seen = this.#seen[index] as Seen;
-    seen.tensor = tensor;
-    seen.version = tensor?.storage.version ?? 0;
-  }
-
-  #vector(which: 0 | 1): Float64Array {
-    this.#checkLive();
-    if (this.statistics === "running") {
-      return Float64Array.from((this.#seen[2 + which] as Seen).tensor?.toFloat32Array() ?? []);
+  #checkFresh(owner: string, name: string, tensor: Tensor | null, index: number): void {
+    if (tensor === null) return;
+    if (tensor.disposed) fail("stale", `${owner}: ${name} was disposed since the forward pass`);
+    if (tensor.storage.wroteSince(this.#versions[index] as number, tensor)) {
+      fail("stale", `${owner}: ${name} was overwritten since the forward pass (in place?)`);
     }
-    const address = this.addresses[which];
-    return new Float64Array(this.#kernel.memory.buffer, address, this.channels).slice();
+  }
+
+  #vector(running: Tensor | null, address: () => number): Float64Array {
+    this.#checkLive();
+    if (running) return Float64Array.from(running.toFloat32Array());
+    return new Float64Array(this.#kernel.memory.buffer, address(), this.channels).slice();
   }
 
   #checkLive(): void {

@@ -29,8 +29,15 @@ pub const TILE: usize = 16;
 /// operands of it fit a 32 KB L1 cache between the two passes of a block.
 const BLOCK: usize = 2048;
 
-/// Rows of a tile of columns folded in `f32` before they are merged in `f64`.
-const BLOCK_ROWS: usize = 64;
+/// Rows of columns folded in `f32` before they are merged in `f64`: fewer where
+/// they are wide, so that a block stays in the L2 cache between its two passes.
+const BLOCK_ROWS: usize = 256;
+const WIDE_BLOCK: usize = 1 << 16;
+const MIN_BLOCK_ROWS: usize = 32;
+
+/// Rows of a tile that are walked before the next tile of the same rows: memory
+/// is read about in order, and what a tile needs in registers serves many rows.
+pub(crate) const GROUP_ROWS: usize = 16;
 
 /// Inner extents shorter than this are walked as columns: as runs they would be
 /// all tail.
@@ -42,6 +49,10 @@ const MAX_FOLDED_WIDTH: usize = 1024;
 /// Bytes of one operand in a group of channels: what is gathered is still in the
 /// cache when it is mapped.
 const GROUP_BYTES: usize = 1 << 21;
+
+/// Elements that are walked forwards before turning back, when walking backwards:
+/// about a megabyte.
+const PIECE: usize = 1 << 18;
 
 /// Dimensions that can be left once those of size one are dropped: fewer than
 /// 2³⁰ elements fit a tensor of wasm32.
@@ -112,7 +123,7 @@ pub struct Layout {
 #[derive(Clone, Copy, Debug)]
 pub struct Block {
     /// How it lies: in a block of runs all elements belong to one channel, in
-    /// one of columns each column, of at most [`TILE`], has its own.
+    /// one of columns each column has its own.
     pub form: Form,
     /// Where the first stretch begins in every operand.
     pub start: PerOperand,
@@ -229,8 +240,9 @@ impl Layout {
         }
     }
 
-    /// Calls `visit(column, block)` with the blocks of the channels `group`, or
-    /// from the last to the first; `column` is the first of the block's columns.
+    /// Calls `visit(column, block)` with the blocks of the channels `group`; `column`
+    /// is the first of the block's columns, a run's channel. Backwards, stretches of memory that are
+    /// long enough for prefetching come from the last to the first.
     pub fn walk(&self, group: Range<usize>, backwards: bool, visit: &mut dyn FnMut(usize, &Block)) {
         if self.count == 0 {
             return;
@@ -238,79 +250,56 @@ impl Layout {
         let turn = |index: usize, len: usize| if backwards { len - 1 - index } else { index };
         // All dimensions but the last one are tuples; along that one lie the rows.
         let (rows, stride, tuples) = self.outer.split();
+        // The folded rows, and those that were too few to fold.
+        let folded = rows - rows % self.fold;
+        let panels = [(0..folded, self.fold), (folded..rows, 1)];
         for tuple in 0..tuples {
             let start = self.outer.at(turn(tuple, tuples));
-            match self.form {
-                Form::Runs => {
-                    let most = (BLOCK / self.run).max(1);
-                    let blocks = rows.div_ceil(most);
-                    for block in 0..blocks {
-                        let first = turn(block, blocks) * most;
-                        let start = along(start, stride, first);
-                        let rows = most.min(rows - first);
-                        for channel in group.clone() {
-                            let start = along(start, self.channel_strides, channel);
-                            self.walk_run(channel, start, stride, rows, visit);
-                        }
+            for panel in 0..panels.len() {
+                let (range, fold) = &panels[turn(panel, panels.len())];
+                let start = along(start, stride, range.start);
+                let stride = stride.map(|stride| stride * fold);
+                let rows = range.len() / fold;
+                let (most, width) = match self.form {
+                    Form::Runs => ((BLOCK / self.run).max(1), self.run * group.len()),
+                    Form::Columns => {
+                        let width = self.channels * self.run * fold;
+                        ((WIDE_BLOCK / width).clamp(MIN_BLOCK_ROWS, BLOCK_ROWS), width)
                     }
-                }
-                Form::Columns => {
-                    // The folded rows, and those that were too few to fold.
-                    let folded = rows - rows % self.fold;
-                    let panels = [(0, folded, self.fold), (folded, rows, 1)];
-                    for panel in 0..panels.len() {
-                        let (first, end, fold) = panels[turn(panel, panels.len())];
-                        let rows = (end - first) / fold;
-                        let blocks = rows.div_ceil(BLOCK_ROWS);
-                        for block in 0..blocks {
-                            let above = turn(block, blocks) * BLOCK_ROWS;
-                            let start = along(start, stride, first + above * fold);
-                            let stride = stride.map(|stride| stride * fold);
-                            let rows = BLOCK_ROWS.min(rows - above);
-                            self.walk_columns(fold, start, stride, rows, visit);
+                };
+                let piece = most * (PIECE / (most * width)).max(1);
+                let pieces = rows.div_ceil(piece);
+                for index in 0..pieces {
+                    let first = turn(index, pieces) * piece;
+                    let mut above = first;
+                    while above < rows.min(first + piece) {
+                        let start = along(start, stride, above);
+                        let rows = most.min(rows - above);
+                        let block = Block { form: self.form, start, stride, rows, width };
+                        match self.form {
+                            Form::Runs => self.walk_runs(group.clone(), block, visit),
+                            Form::Columns => visit(0, &block),
                         }
+                        above += rows;
                     }
                 }
             }
         }
     }
 
-    /// Parts runs into about equal pieces, all but the last of whole tiles.
-    fn walk_run(
-        &self,
-        channel: usize,
-        start: PerOperand,
-        stride: PerOperand,
-        rows: usize,
-        visit: &mut dyn FnMut(usize, &Block),
-    ) {
-        let parts = self.run.div_ceil(BLOCK);
-        let most = self.run.div_ceil(parts).next_multiple_of(TILE);
-        let mut first = 0;
-        while first < self.run {
-            let width = most.min(self.run - first);
-            let start = start.map(|start| start + first);
-            visit(channel, &Block { form: Form::Runs, start, stride, rows, width });
-            first += width;
-        }
-    }
-
-    /// Parts rows into tiles.
-    fn walk_columns(
-        &self,
-        fold: usize,
-        start: PerOperand,
-        stride: PerOperand,
-        rows: usize,
-        visit: &mut dyn FnMut(usize, &Block),
-    ) {
-        let columns = self.channels * self.run * fold;
-        let mut column = 0;
-        while column < columns {
-            let width = TILE.min(columns - column);
-            let start = start.map(|start| start + column);
-            visit(column, &Block { form: Form::Columns, start, stride, rows, width });
-            column += width;
+    /// Parts the runs of each channel into about equal pieces, all but the last of
+    /// whole tiles.
+    fn walk_runs(&self, group: Range<usize>, block: Block, visit: &mut dyn FnMut(usize, &Block)) {
+        let most = self.run.div_ceil(self.run.div_ceil(BLOCK)).next_multiple_of(TILE);
+        for channel in group {
+            let start = along(block.start, self.channel_strides, channel);
+            let mut first = 0;
+            while first < self.run {
+                let width = most.min(self.run - first);
+                let start = start.map(|start| start + first);
+                visit(channel, &Block { start, width, ..block });
+                first += width;
+            }
         }
     }
 }
@@ -326,26 +315,44 @@ impl Block {
         if self.form == Form::Runs { self.rows * self.width } else { self.rows }
     }
 
-    /// Calls `visit` with the stretches that a loop of whole tiles can walk, and
-    /// with the rest of each row, as blocks of at most a tile's width.
+    /// Calls `visit(tile, rows)` with rows of at most a tile's width, which make up
+    /// the block; `tile` is that of the columns that they belong to, 0 in runs.
     #[inline(always)]
-    pub(crate) fn tiles(&self, mut visit: impl FnMut(Block)) {
-        if self.form == Form::Columns {
-            return visit(*self);
-        }
-        let tiles = self.width / TILE;
-        let rest = self.width % TILE;
-        for row in 0..self.rows {
-            let start = along(self.start, self.stride, row);
-            if tiles > 0 {
-                let stride = [TILE; MAX_OPERANDS];
-                visit(Block { start, stride, rows: tiles, width: TILE, ..*self });
+    pub(crate) fn tiles(&self, mut visit: impl FnMut(usize, &Block)) {
+        match self.form {
+            Form::Runs => {
+                let (tiles, rest) = (self.width / TILE, self.width % TILE);
+                for row in 0..self.rows {
+                    let start = along(self.start, self.stride, row);
+                    if tiles > 0 {
+                        let stride = [TILE; MAX_OPERANDS];
+                        visit(0, &Block { start, stride, rows: tiles, width: TILE, ..*self });
+                    }
+                    if rest > 0 {
+                        let start = start.map(|start| start + tiles * TILE);
+                        visit(0, &Block { start, rows: 1, width: rest, ..*self });
+                    }
+                }
             }
-            if rest > 0 {
-                let start = start.map(|start| start + tiles * TILE);
-                visit(Block { start, rows: 1, width: rest, ..*self });
+            Form::Columns => {
+                let mut row = 0;
+                while row < self.rows {
+                    let rows = GROUP_ROWS.min(self.rows - row);
+                    let mut start = along(self.start, self.stride, row);
+                    for tile in 0..self.tile_count() {
+                        let width = TILE.min(self.width - tile * TILE);
+                        visit(tile, &Block { start, rows, width, ..*self });
+                        start = start.map(|start| start + TILE);
+                    }
+                    row += rows;
+                }
             }
         }
+    }
+
+    /// Tiles of accumulators that it needs.
+    pub(crate) fn tile_count(&self) -> usize {
+        self.lanes().div_ceil(TILE)
     }
 
     /// Calls `visit` with where every element of an accumulator lies.

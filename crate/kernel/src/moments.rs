@@ -21,12 +21,10 @@
 //! Sources: Chan, Golub & LeVeque, "Algorithms for computing the sample variance"
 //! (1983), eq. 1.7 (correction) and 2.1 (merging).
 
-use core::array::from_fn;
-
 use crate::Cells;
 use crate::lanes::F32x4;
-use crate::layout::{Block, PerOperand, TILE};
-use crate::sweep::{Merge, Operand, Tile, fold, tile_of};
+use crate::layout::{Block, Form, PerOperand, TILE};
+use crate::sweep::{Merge, Operand, Scratch, fold, merge_each, tile, tile_of, values};
 
 /// Below this a sum of squares may have lost terms to underflow.
 const TINY: f64 = 1e-30;
@@ -48,11 +46,12 @@ impl Moments {
         self.m2 / self.count
     }
 
-    fn of_deviations(count: f64, pivot: f32, [sum, squares]: [f64; 2]) -> Self {
+    /// From Σd and Σd². `count·Σd² − (Σd)²` is exactly 0 for constant values.
+    fn of_deviations(count: f64, inverse: f64, pivot: f32, [sum, squares]: [f64; 2]) -> Self {
         Self {
             count,
-            mean: f64::from(pivot) + sum / count,
-            m2: (squares - sum * sum / count).max(0.0),
+            mean: f64::from(pivot) + sum * inverse,
+            m2: ((count * squares - sum * sum) * inverse).max(0.0),
         }
     }
 
@@ -71,16 +70,16 @@ impl Moments {
 }
 
 impl Merge for Moments {
-    fn merge(&mut self, other: &Self) {
-        let count = self.count + other.count;
-        if count == 0.0 {
-            return;
-        }
+    fn count(&self) -> f64 {
+        self.count
+    }
+
+    #[inline(always)]
+    fn merge_share(&mut self, other: &Self, share: f64) {
         let delta = other.mean - self.mean;
-        let share = other.count / count;
         self.m2 += other.m2 + delta * delta * self.count * share;
         self.mean += delta * share;
-        self.count = count;
+        self.count += other.count;
     }
 }
 
@@ -90,9 +89,15 @@ fn deviations([sum, squares]: [F32x4; 2], [x]: [F32x4; 1], [pivot]: [F32x4; 1]) 
     [sum + d, squares + d * d]
 }
 
+/// And Σ|d|, which is 0 only where all values are the pivot.
 #[inline(always)]
-fn distance([sum]: [F32x4; 1], [x]: [F32x4; 1], [pivot]: [F32x4; 1]) -> [F32x4; 1] {
-    [sum + (x - pivot).abs()]
+fn deviations_and_distance(
+    [sum, squares, apart]: [F32x4; 3],
+    [x]: [F32x4; 1],
+    [pivot]: [F32x4; 1],
+) -> [F32x4; 3] {
+    let d = x - pivot;
+    [sum + d, squares + d * d, apart + d.abs()]
 }
 
 #[inline(always)]
@@ -105,34 +110,46 @@ fn in_range(squares: f64, count: f64) -> bool {
     squares.is_finite() && squares >= TINY * count
 }
 
-/// [`Moments`] of each of the block's accumulators.
-pub fn of_block(block: &Block, x: Operand) -> [Moments; TILE] {
+/// Merges the [`Moments`] of a block into those of its columns.
+pub fn merge_block(block: &Block, x: Operand, scratch: &mut [Scratch], moments: &mut [Moments]) {
     let count = block.count() as f64;
-    let [sum] = fold(block, [x], [0.0], &[], total);
-    let pivot = pivot_of(block, sum);
-    let sums = fold(block, [x], [pivot[0]], &[pivot], deviations);
-    let mut moments = [Moments::default(); TILE];
-    let mut all_in_range = true;
-    for lane in 0..block.lanes() {
-        moments[lane] = Moments::of_deviations(count, pivot[lane], sums.map(|sum| sum[lane]));
-        all_in_range &= in_range(sums[1][lane], count);
+    let inverse = 1.0 / count;
+    set_pivots(block, x, scratch);
+    let pad = [values(&scratch[0].pivot)[0]];
+    let pivots = |_, scratch: &Scratch| [scratch.pivot];
+    fold(block, [x], pad, scratch, pivots, deviations);
+    let out_of_range = moments.chunks(TILE).zip(&*scratch).any(|(moments, scratch)| {
+        let [_, squares] = scratch.totals(block.form);
+        !squares[..moments.len()].iter().all(|&one| in_range(one, count))
+    });
+    if out_of_range {
+        fold(block, [x], pad, scratch, pivots, deviations_and_distance);
     }
-    if !all_in_range {
-        let [apart] = fold(block, [x], [pivot[0]], &[pivot], distance);
-        for lane in 0..block.lanes() {
+    for (tile, moments) in moments.chunks_mut(TILE).enumerate() {
+        let [sum, squares, apart] = scratch[tile].totals(block.form);
+        let pivot = values(&scratch[tile].pivot);
+        merge_each(moments, count, |lane| {
             // Constant channels are common (dead units) and exact as they are.
-            if !in_range(sums[1][lane], count) && apart[lane] != 0.0 {
-                moments[lane] = Moments::in_f64(block, lane, x);
+            if in_range(squares[lane], count) || apart[lane] == 0.0 {
+                Moments::of_deviations(count, inverse, pivot[lane], [sum[lane], squares[lane]])
+            } else {
+                Moments::in_f64(block, tile * TILE + lane, x)
             }
-        }
+        });
     }
-    moments
 }
 
-/// The means of a block's accumulators, rounded; in every column where they share one.
-fn pivot_of(block: &Block, sum: [f64; TILE]) -> Tile {
-    let lanes = block.lanes();
-    from_fn(|column| (sum[column.min(lanes - 1)] / block.count() as f64) as f32)
+/// Sets each column's pivot to the mean of its values, rounded.
+fn set_pivots(block: &Block, x: Operand, scratch: &mut [Scratch]) {
+    fold(block, [x], [0.0], scratch, |_, _| [], total);
+    let inverse = 1.0 / block.count() as f64;
+    for scratch in &mut scratch[..block.tile_count()] {
+        let [sum] = scratch.totals(block.form);
+        scratch.pivot = match block.form {
+            Form::Runs => tile(|_| (sum[0] * inverse) as f32),
+            Form::Columns => tile(|column| (sum[column] * inverse) as f32),
+        };
+    }
 }
 
 /// Number, means and co-moment of a set of pairs (x̂, dy).
@@ -149,19 +166,25 @@ pub struct CoMoments {
 }
 
 impl CoMoments {
-    fn of_deviations(count: f64, pivot: f32, [sum_x, sum_dy, products]: [f64; 3]) -> Self {
+    fn of_deviations(
+        count: f64,
+        inverse: f64,
+        pivot: f32,
+        [sum_x, sum_dy, products]: [f64; 3],
+    ) -> Self {
         Self {
             count,
-            mean_x: sum_x / count,
-            mean_dy: f64::from(pivot) + sum_dy / count,
-            co: products - sum_x * sum_dy / count,
+            mean_x: sum_x * inverse,
+            mean_dy: f64::from(pivot) + sum_dy * inverse,
+            co: products - sum_x * sum_dy * inverse,
         }
     }
 
     /// Both passes in f64, one pair at a time.
     #[cold]
-    fn in_f64(block: &Block, lane: usize, pairs: &Pairs, center: f32, scale: f32) -> Self {
-        let Pairs { x, dy, .. } = pairs;
+    fn in_f64(block: &Block, column: usize, lane: usize, pairs: &Pairs) -> Self {
+        let Pairs { x, dy, center, scale } = pairs;
+        let [center, scale] = [center, scale].map(|row| row[column + lane].get());
         let count = block.count() as f64;
         let pair = |place: PerOperand| {
             let d = f64::from(x.cells[place[x.index]].get()) - f64::from(center);
@@ -181,18 +204,18 @@ impl CoMoments {
 }
 
 impl Merge for CoMoments {
-    fn merge(&mut self, other: &Self) {
-        let count = self.count + other.count;
-        if count == 0.0 {
-            return;
-        }
+    fn count(&self) -> f64 {
+        self.count
+    }
+
+    #[inline(always)]
+    fn merge_share(&mut self, other: &Self, share: f64) {
         let delta_x = other.mean_x - self.mean_x;
         let delta_dy = other.mean_dy - self.mean_dy;
-        let share = other.count / count;
         self.co += other.co + delta_x * delta_dy * self.count * share;
         self.mean_x += delta_x * share;
         self.mean_dy += delta_dy * share;
-        self.count = count;
+        self.count += other.count;
     }
 }
 
@@ -221,24 +244,35 @@ fn co_deviations(
 }
 
 impl Pairs<'_> {
-    /// [`CoMoments`] of each of the block's accumulators; `column` is the first's.
-    pub fn of_block(&self, column: usize, block: &Block) -> [CoMoments; TILE] {
+    /// Merges the [`CoMoments`] of a block into those of its columns, from `column` on.
+    pub fn merge_block(
+        &self,
+        column: usize,
+        block: &Block,
+        scratch: &mut [Scratch],
+        moments: &mut [CoMoments],
+    ) {
         let count = block.count() as f64;
-        let [sum] = fold(block, [self.dy], [0.0], &[], total);
-        let pivot = pivot_of(block, sum);
-        let center = tile_of(self.center, column, block);
-        let scale = tile_of(self.scale, column, block);
-        let pad = [center[0], pivot[0]];
-        let constants = &[center, scale, pivot];
-        let sums = fold(block, [self.x, self.dy], pad, constants, co_deviations);
-        from_fn(|lane| {
-            if lane >= block.lanes() {
-                CoMoments::default()
-            } else if sums[2][lane].is_finite() {
-                CoMoments::of_deviations(count, pivot[lane], sums.map(|sum| sum[lane]))
-            } else {
-                CoMoments::in_f64(block, lane, self, center[lane], scale[lane])
-            }
-        })
+        let inverse = 1.0 / count;
+        set_pivots(block, self.dy, scratch);
+        let pad = [self.center[column].get(), values(&scratch[0].pivot)[0]];
+        let constants = |tile: usize, scratch: &Scratch| {
+            let first = column + tile * TILE;
+            let own = |row: Cells| tile_of(row, first, block.form);
+            [own(self.center), own(self.scale), scratch.pivot]
+        };
+        fold(block, [self.x, self.dy], pad, scratch, constants, co_deviations);
+        for (tile, moments) in moments.chunks_mut(TILE).enumerate() {
+            let sums: [_; 3] = scratch[tile].totals(block.form);
+            let pivot = values(&scratch[tile].pivot);
+            merge_each(moments, count, |lane| {
+                if sums[2][lane].is_finite() {
+                    let sums = sums.map(|sum| sum[lane]);
+                    CoMoments::of_deviations(count, inverse, pivot[lane], sums)
+                } else {
+                    CoMoments::in_f64(block, column, tile * TILE + lane, self)
+                }
+            });
+        }
     }
 }

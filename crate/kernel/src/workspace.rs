@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 
 use crate::Cells;
-use crate::layout::Layout;
+use crate::layout::{Layout, TILE};
 use crate::moments::{CoMoments, Moments};
+use crate::sweep::Scratch;
 
 /// Constants of the largest map, [`crate::affine::backward`].
 const MAX_CONSTANTS: usize = 5;
@@ -20,23 +21,36 @@ pub struct Workspace {
     pub(crate) moments: Vec<Moments>,
     pub(crate) co_moments: Vec<CoMoments>,
     pub(crate) constants: Vec<f32>,
+    pub(crate) scratch: Vec<Scratch>,
 }
 
 impl Workspace {
     /// An empty one.
     pub const fn new() -> Self {
-        Self { moments: Vec::new(), co_moments: Vec::new(), constants: Vec::new() }
+        Self {
+            moments: Vec::new(),
+            co_moments: Vec::new(),
+            constants: Vec::new(),
+            scratch: Vec::new(),
+        }
     }
 
     /// Makes room for a forward pass over `layout`.
     pub fn reserve_forward(&mut self, layout: &Layout) -> Result<(), TryReserveError> {
         grow(&mut self.moments, layout.columns())?;
-        grow(&mut self.constants, layout.columns() * MAX_CONSTANTS)
+        self.reserve(layout)
     }
 
     /// Makes room for a backward pass over `layout`.
     pub fn reserve_backward(&mut self, layout: &Layout) -> Result<(), TryReserveError> {
         grow(&mut self.co_moments, layout.columns())?;
+        self.reserve(layout)
+    }
+}
+
+impl Workspace {
+    fn reserve(&mut self, layout: &Layout) -> Result<(), TryReserveError> {
+        grow(&mut self.scratch, layout.columns().div_ceil(TILE))?;
         grow(&mut self.constants, layout.columns() * MAX_CONSTANTS)
     }
 }

@@ -18,8 +18,8 @@ use core::ops::Range;
 use crate::Cells;
 use crate::affine;
 use crate::layout::Layout;
-use crate::moments::{self, CoMoments, Moments, Pairs};
-use crate::sweep::{Operand, apply, gather, operands};
+use crate::moments::{CoMoments, Moments, Pairs, merge_block};
+use crate::sweep::{Operand, Scratch, apply, gather, operands};
 use crate::workspace::{Workspace, rows};
 
 /// Scale γ (1 where absent) and offset β (0 where absent) of each channel.
@@ -73,14 +73,17 @@ pub fn training(
     let [x, y] = operands(tensors);
     let constants = rows(&mut workspace.constants, layout.columns());
     let moments = &mut workspace.moments[..layout.columns()];
+    let scratch = &mut workspace.scratch[..];
     for group in groups(layout) {
-        gather(layout, group.clone(), moments, |_, block| moments::of_block(block, x));
+        gather(layout, group.clone(), moments, |_, block, into| {
+            merge_block(block, x, scratch, into);
+        });
         for channel in group.clone() {
             batch.set(channel, &moments[channel]);
             let (mean, inverse_std) = batch.of(channel, parameters.eps);
             spread(layout, channel, parameters.forward(channel, mean, inverse_std), constants);
         }
-        apply(layout, group, [x], y, constants, affine::forward_map);
+        apply(layout, group, true, [x], y, constants, affine::forward_map);
     }
 }
 
@@ -88,8 +91,11 @@ pub fn training(
 pub fn statistics(layout: &Layout, x: Cells, batch: BatchStatistics, workspace: &mut Workspace) {
     let [x] = operands([x]);
     let moments = &mut workspace.moments[..layout.columns()];
+    let scratch = &mut workspace.scratch[..];
     for group in groups(layout) {
-        gather(layout, group.clone(), moments, |_, block| moments::of_block(block, x));
+        gather(layout, group.clone(), moments, |_, block, into| {
+            merge_block(block, x, scratch, into);
+        });
         for channel in group {
             batch.set(channel, &moments[channel]);
         }
@@ -112,7 +118,7 @@ pub fn inference(
         let (mean, inverse_std) = running.of(channel, parameters.eps);
         spread(layout, channel, parameters.forward(channel, mean, inverse_std), constants);
     }
-    apply(layout, 0..layout.channels, [x], y, constants, affine::forward_map);
+    apply(layout, 0..layout.channels, false, [x], y, constants, affine::forward_map);
 }
 
 /// The gradients of [`training`]; β is not read.
@@ -129,9 +135,10 @@ pub fn backward(
     let [x, dy, dx] = operands(tensors);
     let constants = rows(&mut workspace.constants, layout.columns());
     let sums = &mut workspace.co_moments[..layout.columns()];
+    let scratch = &mut workspace.scratch[..];
     let statistics = |channel| batch.of(channel, parameters.eps);
     for group in groups(layout) {
-        gather_gradients(layout, group.clone(), [x, dy], statistics, constants, sums);
+        gather_gradients(layout, group.clone(), [x, dy], statistics, constants, scratch, sums);
         for channel in group.clone() {
             let (mean, inverse_std) = statistics(channel);
             let CoMoments { count, mean_dy, co, .. } = sums[channel];
@@ -142,7 +149,7 @@ pub fn backward(
             let map = affine::backward(mean, inverse_std, gamma, mean_dy, co / count);
             spread(layout, channel, map, constants);
         }
-        apply(layout, group, [x, dy], dx, constants, affine::backward_map);
+        apply(layout, group, true, [x, dy], dx, constants, affine::backward_map);
     }
 }
 
@@ -160,10 +167,11 @@ pub fn backward_frozen(
     let [x, dy, dx] = operands(tensors);
     let constants = rows(&mut workspace.constants, layout.columns());
     let sums = &mut workspace.co_moments[..layout.columns()];
+    let scratch = &mut workspace.scratch[..];
     let statistics = |channel| running.of(channel, parameters.eps);
     for group in groups(layout) {
         if gradients.gamma.is_some() || gradients.beta.is_some() {
-            gather_gradients(layout, group.clone(), [x, dy], statistics, constants, sums);
+            gather_gradients(layout, group.clone(), [x, dy], statistics, constants, scratch, sums);
             for channel in group.clone() {
                 let CoMoments { count, mean_x, mean_dy, co } = sums[channel];
                 accumulate(gradients.gamma, channel, co + mean_x * mean_dy * count);
@@ -174,7 +182,7 @@ pub fn backward_frozen(
             let scale = value_of(parameters.gamma, channel, 1.0) * statistics(channel).1;
             spread(layout, channel, [0.0, scale as f32, 0.0], constants);
         }
-        apply(layout, group, [dy], dx, constants, affine::forward_map);
+        apply(layout, group, true, [dy], dx, constants, affine::forward_map);
     }
 }
 
@@ -234,6 +242,7 @@ fn gather_gradients<const P: usize>(
     [x, dy]: [Operand; 2],
     statistics: impl Fn(usize) -> (f64, f64),
     constants: [Cells; P],
+    scratch: &mut [Scratch],
     sums: &mut [CoMoments],
 ) {
     let [center, scale] = [constants[0], constants[1]];
@@ -242,7 +251,9 @@ fn gather_gradients<const P: usize>(
         spread(layout, channel, [mean as f32, inverse_std as f32], [center, scale]);
     }
     let pairs = Pairs { x, dy, center, scale };
-    gather(layout, group.clone(), sums, |column, block| pairs.of_block(column, block));
+    gather(layout, group.clone(), sums, |column, block, into| {
+        pairs.merge_block(column, block, scratch, into);
+    });
     for channel in group {
         // x̂ was scaled by 1/σ rounded to f32: take the rounding back.
         let (_, exact) = statistics(channel);
