@@ -146,9 +146,10 @@ export function isPlain(value: unknown): value is PlainTensor {
   return (
     value !== null &&
     typeof value === "object" &&
-    !(value instanceof Tensor) &&
     "data" in value &&
-    "shape" in value
+    "shape" in value &&
+    // What has one is a Tensor, perhaps another copy of the package's.
+    !("storage" in value)
   );
 }
 

@@ -29,7 +29,7 @@ import {
   type SavedStateDict,
   type StateDict,
 } from "./state-dict.js";
-import { allocateVector, Parameter, Tensor, type VectorKind, write } from "./tensor.js";
+import { allocateVector, copyIn, Parameter, Tensor, type VectorKind, write } from "./tensor.js";
 
 /** Which statistics normalize: by mode (`auto`), or always the batch's or the running ones. */
 export type StatisticsSwitch = "auto" | "batch" | "running";
@@ -278,11 +278,17 @@ export class BatchNorm {
 
     const learned = this.#numFeatures === null;
     if (learned) this.#build(x.shape[axis] as number);
+    const saved = this.#record();
     try {
-      return byBatch
-        ? this.#byBatch(owner, x, axis, out, update)
-        : this.#byRunning(owner, x, axis, out, update);
+      const y = byBatch
+        ? this.#byBatch(owner, x, axis, out, update, saved)
+        : this.#byRunning(owner, x, axis, out, update, saved);
+      if (saved !== this.#saved) this.#savedIsOut = false;
+      this.#saved = saved;
+      if (update && x.size > 0) this.#numBatchesTracked += 1;
+      return y;
     } catch (error) {
+      if (saved !== this.#saved) saved.dispose();
       if (learned) this.#unbuild();
       throw error;
     }
@@ -324,9 +330,11 @@ export class BatchNorm {
         copy.dispose();
       }
     }
-    const weightGrad = this.#gradientOf(this.#weight);
-    const biasGrad = this.#gradientOf(this.#bias);
+    let weightGrad: Tensor | null = null;
+    let biasGrad: Tensor | null = null;
     try {
+      weightGrad = this.#gradientOf(this.#weight);
+      biasGrad = this.#gradientOf(this.#bias);
       const dx = runBackward(owner, dy, saved, out, weightGrad, biasGrad);
       if (this.#weight && weightGrad) this.#weight.grad = weightGrad;
       if (this.#bias && biasGrad) this.#bias.grad = biasGrad;
@@ -350,9 +358,12 @@ export class BatchNorm {
 
   /** Sets the gradients of γ and β to zero, if there are any. */
   zeroGrad(): void {
-    for (const parameter of [this.#weight, this.#bias]) {
-      if (parameter?.grad) fill(parameter.grad, 0);
+    this.#checkLive(`${this.owner}.zeroGrad`);
+    const gradients = [this.#weight?.grad, this.#bias?.grad].filter((one) => !!one);
+    if (gradients.some((gradient) => gradient.disposed)) {
+      fail("disposed", `${this.owner}.zeroGrad: a gradient of the layer was disposed`);
     }
+    for (const gradient of gradients) fill(gradient, 0);
   }
 
   /** Running mean 0, running variance 1, no batches. */
@@ -383,7 +394,10 @@ export class BatchNorm {
       fail("not-built", `${owner}: the layer has seen no input to learn its feature count from`);
     }
     const dict: SavedStateDict = {};
-    for (const [name, tensor] of this.#entries()) dict[prefix + name] = tensor.toFloat32Array();
+    const vectors = this.#vectors();
+    this.#entryNames().forEach((name, i) => {
+      dict[prefix + name] = (vectors[i] as Tensor).toFloat32Array();
+    });
     const counter = this.#counterName();
     if (counter !== undefined) dict[prefix + counter] = this.#numBatchesTracked;
     return dict;
@@ -400,33 +414,26 @@ export class BatchNorm {
     const owner = `${this.owner}.loadStateDict`;
     checkNames(owner, options, ["prefix", "allowNonFinite"]);
     this.#checkLive(owner);
-    const learned = this.#numFeatures === null;
-    if (learned) {
-      const names = Object.values(this.#preset.names).map((name) => (options.prefix ?? "") + name);
-      const length = names.map((name) => lengthIn(dict, name)).find((one) => one !== undefined);
-      if (length === undefined) fail("not-built", `${owner}: no entry tells the feature count`);
-      this.#build(length);
-    }
-    try {
-      const entries = this.#entries();
-      const names = entries.map(([name]) => name);
-      const length = this.#numFeatures as number;
-      const { vectors, count } = readStateDict(
-        dict,
-        names,
-        length,
-        this.#counterName(),
-        options,
-        owner,
-      );
-      entries.forEach(([, tensor], i) => {
-        write(tensor, vectors[i] as ArrayLike<number>);
-      });
-      this.#numBatchesTracked = count;
-    } catch (error) {
-      if (learned) this.#unbuild();
-      throw error;
-    }
+    const names = this.#entryNames();
+    const { prefix = "" } = options;
+    const length =
+      this.#numFeatures ??
+      names.map((name) => lengthIn(dict, prefix + name)).find((one) => one !== undefined) ??
+      fail("not-built", `${owner}: no entry tells the feature count`);
+    // Read, and so copied, before building: that may detach views of kernel memory.
+    const { vectors, count } = readStateDict(
+      dict,
+      names,
+      length,
+      this.#counterName(),
+      options,
+      owner,
+    );
+    if (this.#numFeatures === null) this.#build(length);
+    this.#vectors().forEach((tensor, i) => {
+      write(tensor, vectors[i] as ArrayLike<number>);
+    });
+    this.#numBatchesTracked = count;
     return this;
   }
 
@@ -456,32 +463,51 @@ export class BatchNorm {
     return null;
   }
 
-  #byBatch(owner: string, x: Tensor, axis: number, out: Tensor | undefined, update: boolean) {
-    const saved = this.#record();
+  #byBatch(
+    owner: string,
+    x: Tensor,
+    axis: number,
+    out: Tensor | undefined,
+    update: boolean,
+    saved: BatchNormSaved,
+  ): Tensor {
     const running = update ? this.#nextUpdate() : null;
-    const { eps } = this;
-    const y = runTraining(owner, x, axis, eps, this.#weight, this.#bias, out, running, saved);
-    this.#done(saved, update && x.size > 0);
-    return y;
+    const [weight, bias] = [this.#weight, this.#bias];
+    return runTraining(owner, x, axis, this.eps, weight, bias, out, running, saved);
   }
 
-  #byRunning(owner: string, x: Tensor, axis: number, out: Tensor | undefined, update: boolean) {
-    const saved = this.#record();
-    // The batch's are taken before x may be overwritten, and move the running ones
-    // after these have normalized.
-    const batch = update ? new BatchNormSaved(this.#kernel) : null;
+  #byRunning(
+    owner: string,
+    x: Tensor,
+    axis: number,
+    out: Tensor | undefined,
+    update: boolean,
+    saved: BatchNormSaved,
+  ): Tensor {
+    const [weight, bias] = [this.#weight, this.#bias];
+    const [mean, variance] = [this.#runningMean as Tensor, this.#runningVar as Tensor];
+    if (!update) {
+      return runInference(owner, x, axis, this.eps, mean, variance, weight, bias, out, saved);
+    }
+    // The batch's statistics are taken before x may be overwritten, and move the running
+    // ones after these have normalized; backward will need them as they were.
+    const running = this.#nextUpdate();
+    const batch = new BatchNormSaved(this.#kernel);
+    const before: Tensor[] = [];
     try {
-      const running = batch && this.#nextUpdate();
-      if (batch) runStatistics(owner, x, axis, running, batch);
-      const [mean, variance] = [this.#runningMean as Tensor, this.#runningVar as Tensor];
+      for (const one of [mean, variance]) before.push(copyOf(one));
+      runStatistics(owner, x, axis, running, batch);
+      const [oldMean, oldVariance] = before as [Tensor, Tensor];
       const { eps } = this;
-      const weight = this.#weight;
-      const y = runInference(owner, x, axis, eps, mean, variance, weight, this.#bias, out, saved);
-      if (batch && running) moveRunning(running, batch);
-      this.#done(saved, update && x.size > 0);
+      const y = runInference(owner, x, axis, eps, oldMean, oldVariance, weight, bias, out, saved);
+      moveRunning(running, batch);
+      for (const one of before) saved.own(one);
       return y;
+    } catch (error) {
+      for (const one of before) one.dispose();
+      throw error;
     } finally {
-      batch?.dispose();
+      batch.dispose();
     }
   }
 
@@ -507,12 +533,6 @@ export class BatchNorm {
     return reusable ? (this.#saved as BatchNormSaved) : new BatchNormSaved(this.#kernel);
   }
 
-  #done(saved: BatchNormSaved, moved: boolean): void {
-    if (saved !== this.#saved) this.#savedIsOut = false;
-    this.#saved = saved;
-    if (moved) this.#numBatchesTracked += 1;
-  }
-
   #forwardPlain(x: PlainTensor, options: ForwardOptions, owner: string): PlainResult {
     if (options.out) fail("invalid-option", `${owner}: out needs a Tensor x`);
     const copy = fromPlain(x, this.#kernel, owner, "x");
@@ -523,7 +543,7 @@ export class BatchNorm {
       copy.dispose();
       throw error;
     }
-    this.#saved?.ownX();
+    this.#saved?.own(copy);
     return takeOut(y);
   }
 
@@ -535,6 +555,9 @@ export class BatchNorm {
 
   #checkLive(owner: string): void {
     if (this.#disposed) fail("disposed", `${owner}: the layer was disposed`);
+    for (const one of [this.#weight, this.#bias, this.#runningMean, this.#runningVar]) {
+      if (one?.disposed) fail("disposed", `${owner}: a parameter of the layer was disposed`);
+    }
   }
 
   /** The channel axis, counted from 0, of an x that the layer can take. */
@@ -602,16 +625,20 @@ export class BatchNorm {
     this.#numFeatures = null;
   }
 
-  /** The vectors of a state dict, by name. */
-  #entries(): [name: string, tensor: Tensor][] {
-    const { names } = this.#preset;
-    const all: [string, Tensor | null][] = [
-      [names.weight, this.#weight],
-      [names.bias, this.#bias],
-      [names.runningMean, this.#runningMean],
-      [names.runningVar, this.#runningVar],
+  /** Names of a state dict's vectors. */
+  #entryNames(): string[] {
+    const { weight, bias, runningMean, runningVar } = this.#preset.names;
+    return [
+      ...(this.#hasWeight ? [weight] : []),
+      ...(this.#hasBias ? [bias] : []),
+      ...(this.trackRunningStats ? [runningMean, runningVar] : []),
     ];
-    return all.filter((entry): entry is [string, Tensor] => entry[1] !== null);
+  }
+
+  /** The vectors themselves, in the same order. */
+  #vectors(): Tensor[] {
+    const all = [this.#weight, this.#bias, this.#runningMean, this.#runningVar];
+    return all.filter((one) => one !== null);
   }
 
   #counterName(): string | undefined {
@@ -633,6 +660,10 @@ export interface BackwardOptions {
   out?: Tensor | undefined;
   /** Which forward pass; default the last one. */
   saved?: BatchNormSaved | undefined;
+}
+
+function copyOf(tensor: Tensor): Tensor {
+  return copyIn(tensor.toFloat32Array(), tensor.shape, tensor.kernel, "BatchNorm");
 }
 
 function fill(tensor: Tensor, value: number): void {

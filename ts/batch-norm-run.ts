@@ -6,7 +6,7 @@
 import { checkDisjoint, checkOutput, checkTensor, checkVector } from "./arguments.js";
 import { fail, showShape } from "./errors.js";
 import type { Kernel } from "./kernel.js";
-import type { BatchNormSaved } from "./saved.js";
+import { BatchNormSaved } from "./saved.js";
 import { allocate, hasShape, type Tensor } from "./tensor.js";
 
 /** Running statistics and how a batch moves them. */
@@ -33,6 +33,7 @@ export function runTraining(
 ): Tensor {
   const { kernel } = x;
   const channels = x.shape[axis] as number;
+  BatchNormSaved.checkWritable(saved, kernel, owner);
   checkParameters(owner, kernel, channels, weight, bias);
   if (running) checkRunning(owner, kernel, channels, running);
   if (out) checkOutput(out, x, owner, weight, bias, running?.mean, running?.variance);
@@ -52,6 +53,7 @@ export function runTraining(
       );
     }
   } catch (error) {
+    saved.abandon();
     if (y !== out) y.dispose();
     throw error;
   }
@@ -77,6 +79,7 @@ export function runInference(
 ): Tensor {
   const { kernel } = x;
   const channels = x.shape[axis] as number;
+  if (saved !== undefined) BatchNormSaved.checkWritable(saved, kernel, owner);
   checkVector(mean, kernel, channels, owner, "mean");
   checkVector(variance, kernel, channels, owner, "variance");
   checkParameters(owner, kernel, channels, weight, bias);
@@ -115,10 +118,15 @@ export function runStatistics(
   const { kernel } = x;
   const channels = x.shape[axis] as number;
   if (running) checkRunning(owner, kernel, channels, running);
-  const mean = saved.reserveBatch(channels);
-  if (x.size > 0) {
-    const record = kernel.describe(axis, x);
-    kernel.check(kernel.exports.batch_norm_statistics(record, mean, mean + channels * 8));
+  try {
+    const mean = saved.reserveBatch(channels);
+    if (x.size > 0) {
+      const record = kernel.describe(axis, x);
+      kernel.check(kernel.exports.batch_norm_statistics(record, mean, mean + channels * 8));
+    }
+  } catch (error) {
+    saved.abandon();
+    throw error;
   }
   saved.set(x, null, axis, 0, null, null);
 }

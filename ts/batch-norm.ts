@@ -179,10 +179,10 @@ export function batchNormTraining(
   const owner = "batchNormTraining";
   checkNames(owner, options, TRAINING);
   if (isPlain(x)) {
-    const saved = options.saved ?? trackedRecord(options.kernel ?? defaultKernel());
-    const withRecord = { ...options, saved };
-    const y = plainly(x, withRecord, owner, (x) => batchNormTraining(x, withRecord).y);
-    return { y, saved };
+    return fillingRecord(options.kernel ?? defaultKernel(), options.saved, (saved) => {
+      const withRecord = { ...options, saved };
+      return plainly(x, withRecord, owner, (x) => batchNormTraining(x, withRecord).y);
+    });
   }
   const { kernel, axis, channels, eps } = checkCommon(x, options, owner);
   const running = runningOf(options, owner);
@@ -193,10 +193,9 @@ export function batchNormTraining(
     if (vectors.copied) {
       fail("dtype", `${owner}: weight and bias must be tensors: backward needs them again`);
     }
-    const saved = options.saved ?? trackedRecord(kernel);
-    const { out } = options;
-    const y = runTraining(owner, x, axis, eps, weight, bias, out, running, saved);
-    return { y, saved };
+    return fillingRecord(kernel, options.saved, (saved) =>
+      runTraining(owner, x, axis, eps, weight, bias, options.out, running, saved),
+    );
   } finally {
     vectors.dispose();
   }
@@ -303,11 +302,21 @@ function checkCommon(
   return { kernel, axis, channels: x.shape[axis] as number, eps };
 }
 
-/** A record that the innermost scope owns. */
-function trackedRecord(kernel: Kernel): BatchNormSaved {
-  const saved = new BatchNormSaved(kernel);
-  kernel.track(saved);
-  return saved;
+/** Runs a forward pass on the record that was given, or on a new one that a scope owns. */
+function fillingRecord<T>(
+  kernel: Kernel,
+  given: BatchNormSaved | undefined,
+  run: (saved: BatchNormSaved) => T,
+): { y: T; saved: BatchNormSaved } {
+  const saved = given ?? new BatchNormSaved(kernel);
+  try {
+    const y = run(saved);
+    if (!given) kernel.track(saved);
+    return { y, saved };
+  } catch (error) {
+    if (!given) saved.dispose();
+    throw error;
+  }
 }
 
 /** What moves running statistics, if there are any. */
@@ -336,7 +345,7 @@ function plainly<T>(
   try {
     const result = run(copy);
     if (options.saved) {
-      options.saved.ownX();
+      options.saved.own(copy);
       keep = true;
     }
     return (result instanceof Tensor ? takeOut(result) : result) as never;

@@ -82,7 +82,9 @@ export function unknownName(
   name: string,
   known: readonly string[],
 ): string {
-  const nearest = [...known].sort((a, b) => distance(name, a) - distance(name, b))[0] ?? "";
+  // A beginning counts for more than letters in common: "eps" is "epsilon", not "axis".
+  const edits = (one: string) => distance(name, one) - (one.startsWith(name) ? one.length : 0);
+  const nearest = [...known].sort((a, b) => edits(a) - edits(b))[0] ?? "";
   return `${owner}: unknown ${kind} "${name}"; did you mean "${nearest}"? There are: ${known.join(", ")}`;
 }
 

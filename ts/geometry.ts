@@ -68,9 +68,9 @@ export function extentOf(shape: readonly number[], strides: readonly number[]): 
 
 /** Whether the elements lie end to end, last axis innermost. */
 export function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
+  if (shape.includes(0)) return true;
   let stride = 1;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
-    if (shape[axis] === 0) return true;
     if (shape[axis] !== 1 && strides[axis] !== stride) return false;
     stride *= shape[axis] as number;
   }

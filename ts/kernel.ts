@@ -77,7 +77,7 @@ export class Kernel {
     // >>> 0: addresses above 2 GiB come back negative.
     const address =
       bytes <= MAX_ALLOCATION ? this.exports.allocate(bytes, zeroed ? 1 : 0) >>> 0 : 0;
-    if (address === 0) this.#failForMemory(bytes);
+    if (address === 0) this.#failForMemory(`for ${bytes} more bytes`);
     this.#liveBytes += bytes;
     this.#liveStorages += 1;
     return address;
@@ -122,7 +122,7 @@ export class Kernel {
   /** Throws where a call of the kernel did not end well; nothing was written then. */
   check(status: number): void {
     if (status === 0) return;
-    if (status === STATUS_OUT_OF_MEMORY) this.#failForMemory(0);
+    if (status === STATUS_OUT_OF_MEMORY) this.#failForMemory("for the workspace of the call");
     fail("kernel", `the kernel refused a call record (status ${status}): please report this bug`);
   }
 
@@ -140,7 +140,7 @@ export class Kernel {
     if (record.length < length) {
       // Not through `allocate`: it is nobody's tensor.
       const address = this.exports.allocate(length * 4, 0) >>> 0;
-      if (address === 0) this.#failForMemory(length * 4);
+      if (address === 0) this.#failForMemory("for the record of the call");
       if (record.address !== 0) this.exports.release(record.address, record.length * 4);
       this.#record = { address, length, words: this.#words(address, length) };
     } else if (record.words.buffer !== this.memory.buffer) {
@@ -153,11 +153,11 @@ export class Kernel {
     return new Uint32Array(this.memory.buffer, address, length);
   }
 
-  #failForMemory(bytes: number): never {
+  #failForMemory(what: string): never {
     const { liveBytes, liveStorages, memoryBytes } = this.memoryUsage();
     fail(
       "out-of-memory",
-      `no room for ${bytes} more bytes: ${liveBytes} bytes in ${liveStorages} tensors are live in ` +
+      `no room ${what}: ${liveBytes} bytes in ${liveStorages} tensors are live in ` +
         `${memoryBytes} bytes of memory (wasm32 ends at 2 GiB a tensor and 4 GiB in all); ` +
         "dispose what is not needed, or use scope()",
     );

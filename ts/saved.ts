@@ -1,4 +1,4 @@
-import { fail } from "./errors.js";
+import { fail, show } from "./errors.js";
 import type { Kernel, Tracked } from "./kernel.js";
 import { holds } from "./scope.js";
 import { Storage } from "./storage.js";
@@ -28,7 +28,9 @@ export class BatchNormSaved implements Tracked {
   readonly #versions = [0, 0, 0, 0];
   /** The batch's means and then its variances, as f64. */
   #batch: Storage | null = null;
-  #ownsX = false;
+  #nextBatch: Storage | null = null;
+  /** Tensors that nobody else knows: x as a copy, or statistics that have moved since. */
+  #own: Tensor[] = [];
   #disposed = false;
 
   /** @internal Made by a forward pass. */
@@ -38,7 +40,7 @@ export class BatchNormSaved implements Tracked {
 
   /** What was normalized. */
   get x(): Tensor {
-    return this.#x ?? fail("disposed", "the saved values were disposed");
+    return this.#x ?? fail("disposed", "saved was disposed");
   }
 
   /** γ, if there was one. */
@@ -68,18 +70,21 @@ export class BatchNormSaved implements Tracked {
 
   /**
    * @internal Makes room for the statistics of a batch, means before variances, and
-   * returns its address.
+   * returns its address. What the record holds stays until `set`, or `abandon` undoes it.
    */
   reserveBatch(channels: number): number {
     this.#checkLive();
     const bytes = channels * 16;
-    if (this.#batch?.bytes !== bytes) {
-      const batch = new Storage(this.#kernel, bytes, false);
-      batch.retain();
-      this.#batch?.release();
-      this.#batch = batch;
-    }
-    return this.#batch.address;
+    if (this.#batch?.bytes === bytes) return this.#batch.address;
+    this.#nextBatch = new Storage(this.#kernel, bytes, true);
+    this.#nextBatch.retain();
+    return this.#nextBatch.address;
+  }
+
+  /** @internal Undoes `reserveBatch` after a failure. */
+  abandon(): void {
+    this.#nextBatch?.release();
+    this.#nextBatch = null;
   }
 
   /**
@@ -95,8 +100,12 @@ export class BatchNormSaved implements Tracked {
     variance: Tensor | null,
   ): void {
     this.#checkLive();
-    if (this.#ownsX) this.#x?.dispose();
-    this.#ownsX = false;
+    this.#disposeOwn();
+    if (this.#nextBatch) {
+      this.#batch?.release();
+      this.#batch = this.#nextBatch;
+      this.#nextBatch = null;
+    }
     this.statistics = mean === null ? "batch" : "running";
     this.axis = axis;
     this.channels = x.shape[axis] as number;
@@ -112,9 +121,20 @@ export class BatchNormSaved implements Tracked {
     versions[3] = variance === null ? 0 : variance.storage.version;
   }
 
-  /** @internal x is a copy that nobody else knows: the record disposes it. */
-  ownX(): void {
-    this.#ownsX = true;
+  /** @internal The record disposes the tensor when it doesn't need it any more. */
+  own(tensor: Tensor): void {
+    this.#own.push(tensor);
+  }
+
+  /** @throws BatchNormError unless a record of this kernel can be overwritten */
+  static checkWritable(saved: unknown, kernel: Kernel, owner: string): void {
+    if (!(saved instanceof BatchNormSaved)) {
+      fail("invalid-option", `${owner}: saved must be a BatchNormSaved, got ${show(saved)}`);
+    }
+    saved.#checkLive();
+    if (saved.#kernel !== kernel) {
+      fail("foreign-kernel", `${owner}: saved belongs to another kernel than the tensors`);
+    }
   }
 
   /** @throws BatchNormError `stale` where something that was saved has changed or is gone */
@@ -133,7 +153,7 @@ export class BatchNormSaved implements Tracked {
     this.#disposed = true;
     this.#batch?.release();
     this.#batch = null;
-    if (this.#ownsX) this.#x?.dispose();
+    this.#disposeOwn();
     this.#x = this.#weight = this.#mean = this.#variance = null;
   }
 
@@ -151,6 +171,12 @@ export class BatchNormSaved implements Tracked {
     return [this.#x, this.#weight, this.#mean, this.#variance];
   }
 
+  #disposeOwn(): void {
+    if (this.#own.length === 0) return;
+    for (const tensor of this.#own) tensor.dispose();
+    this.#own = [];
+  }
+
   #checkFresh(owner: string, name: string, tensor: Tensor | null, index: number): void {
     if (tensor === null) return;
     if (tensor.disposed) fail("stale", `${owner}: ${name} was disposed since the forward pass`);
@@ -166,6 +192,6 @@ export class BatchNormSaved implements Tracked {
   }
 
   #checkLive(): void {
-    if (this.#disposed) fail("disposed", "the saved values were disposed");
+    if (this.#disposed) fail("disposed", "saved was disposed");
   }
 }

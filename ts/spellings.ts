@@ -13,7 +13,8 @@ export type BatchNormNdOptions = Pick<
 
 class TorchBatchNorm extends BatchNorm {
   constructor(numFeatures: number, options: BatchNormNdOptions = {}) {
-    checkNames("BatchNorm", options, ["eps", "momentum", "affine", "trackRunningStats", "kernel"]);
+    const names = ["eps", "momentum", "affine", "trackRunningStats", "kernel"];
+    checkNames(new.target.prototype.owner, options, names);
     super(numFeatures, { ...options, preset: "torch" });
   }
 }

@@ -67,11 +67,12 @@ export function readStateDict(
 
 /** The length of one of the vectors, if the dict has one. */
 export function lengthIn(dict: StateDict, name: string): number | undefined {
-  const entry = dict?.[name];
-  if (entry === undefined || typeof entry === "number" || typeof entry === "bigint") {
-    return undefined;
-  }
-  return isPlain(entry) ? entry.data.length : entry instanceof Tensor ? entry.size : entry.length;
+  const entry: unknown = dict?.[name];
+  if (entry instanceof Tensor) return entry.size;
+  const data: unknown = isPlain(entry) ? entry.data : entry;
+  return Array.isArray(data) || ArrayBuffer.isView(data)
+    ? (data as unknown as ArrayLike<unknown>).length
+    : undefined;
 }
 
 function readVector(entry: unknown, length: number, owner: string): Float32Array {
@@ -98,14 +99,15 @@ function checkShape(shape: readonly number[], length: number, owner: string): vo
 
 function readCount(entry: unknown, owner: string): number {
   const inner = isPlain(entry) ? entry.data : entry;
-  const value =
+  const values: unknown =
     inner instanceof Tensor
       ? inner.toFloat32Array()
-      : typeof inner === "object" && inner !== null && "length" in inner
-        ? (inner as ArrayLike<number | bigint>)
-        : [inner as number | bigint];
-  const count = Number(value[0]);
-  if (value.length !== 1 || !(Number.isSafeInteger(count) && count >= 0)) {
+      : Array.isArray(inner) || ArrayBuffer.isView(inner)
+        ? inner
+        : [inner];
+  const [value, ...more] = values as Iterable<unknown>;
+  const count = typeof value === "number" || typeof value === "bigint" ? Number(value) : -1;
+  if (more.length > 0 || !(Number.isSafeInteger(count) && count >= 0)) {
     fail("state-dict", `${owner}: expected one whole number from 0 on, got ${show(entry)}`);
   }
   return count;

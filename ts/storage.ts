@@ -1,8 +1,8 @@
 import { type Geometry, overlaps } from "./geometry.js";
 import type { Kernel } from "./kernel.js";
 
-/** Writes to parts of a storage that are remembered one by one. */
-const MAX_REMEMBERED_WRITES = 64;
+/** Different parts of a storage whose writes are remembered one by one. */
+const MAX_REMEMBERED_PARTS = 4096;
 
 /**
  * Bytes in a kernel's memory, shared by the tensors that view them, with a count
@@ -17,9 +17,10 @@ export class Storage {
   version = 0;
 
   #views = 0;
-  /** Writes to parts since `#wholeVersion`, so that a write beside a view leaves it fresh. */
-  #writes: { to: Geometry; version: number }[] = [];
+  /** The last write that may have touched any element. */
   #wholeVersion = 0;
+  /** The last write to each part since, so that one beside a view leaves it fresh. */
+  readonly #parts = new Map<string, { to: Geometry; version: number }>();
 
   constructor(kernel: Kernel, bytes: number, zeroed: boolean) {
     this.kernel = kernel;
@@ -55,21 +56,22 @@ export class Storage {
   wrote(to: Geometry): void {
     this.version += 1;
     const { version } = this;
-    if (to.size * 4 !== this.bytes) {
-      const again = this.#writes.find((write) => write.to === to);
-      if (again) again.version = version;
-      else this.#writes.push({ to, version });
-      if (this.#writes.length <= MAX_REMEMBERED_WRITES) return;
+    if (to.size * 4 !== this.bytes && this.#parts.size < MAX_REMEMBERED_PARTS) {
+      const { shape, strides, offset, size, extent } = to;
+      const part = { shape, strides, offset, size, extent };
+      this.#parts.set(`${offset}:${shape}:${strides}`, { to: part, version });
+      return;
     }
     this.#wholeVersion = version;
-    if (this.#writes.length > 0) this.#writes = [];
+    this.#parts.clear();
   }
 
   /** Whether the library has written to one of these elements since `version`. */
   wroteSince(version: number, elements: Geometry): boolean {
-    return (
-      this.#wholeVersion > version ||
-      this.#writes.some((write) => write.version > version && overlaps(write.to, elements))
-    );
+    if (this.#wholeVersion > version) return true;
+    for (const part of this.#parts.values()) {
+      if (part.version > version && overlaps(part.to, elements)) return true;
+    }
+    return false;
   }
 }

@@ -284,8 +284,16 @@ export function copyIn(
       `${owner}: shape ${showShape(shape)} has ${size} elements, got data of ${data.length}`,
     );
   }
+  // Data may be a view of this very memory, which allocating can detach.
+  const view = "buffer" in data && data.buffer === kernel.memory.buffer ? data : null;
+  const [place, length] = [view?.byteOffset, data.length];
   const tensor = new Tensor(new Storage(kernel, size * 4, false), [...shape]);
-  elements(tensor).set(data);
+  if (view && view.length !== length) {
+    const Kind = view instanceof Float32Array ? Float32Array : Uint8Array;
+    elements(tensor).set(new Kind(kernel.memory.buffer, place, length));
+  } else {
+    elements(tensor).set(data);
+  }
   return tensor;
 }
 
@@ -323,7 +331,9 @@ export function write(tensor: Tensor, data: ArrayLike<number>): void {
  * @throws BatchNormError `dtype` unless `data` can become float32 without surprise
  */
 export function checkData(data: unknown, owner: string): asserts data is TensorData {
-  const known = data instanceof Float32Array || data instanceof Uint8Array || Array.isArray(data);
+  // By tag, not instanceof: arrays of another realm (an iframe, a vm) are as good.
+  const tag: string = ArrayBuffer.isView(data) ? show(data) : "";
+  const known: boolean = Array.isArray(data) || tag === "Float32Array" || tag === "Uint8Array";
   if (!known) {
     const hint = ArrayBuffer.isView(data) ? "; convert with Float32Array.from(data)" : "";
     fail(
@@ -336,7 +346,7 @@ export function checkData(data: unknown, owner: string): asserts data is TensorD
     if (wrong >= 0) {
       fail("dtype", `${owner}: data[${wrong}] must be a number, got ${show(data[wrong])}`);
     }
-  } else if (data.length === 0 && isDetached(data.buffer)) {
+  } else if (tag !== "" && isDetached((data as Float32Array).buffer)) {
     fail(
       "dtype",
       `${owner}: data is detached: its buffer was transferred, or was kernel memory that has grown`,

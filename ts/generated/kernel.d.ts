@@ -1,5 +1,3 @@
-/* tslint:disable */
-/* eslint-disable */
 export const memory: WebAssembly.Memory;
 export const allocate: (a: number, b: number) => number;
 export const batch_norm_backward: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => number;

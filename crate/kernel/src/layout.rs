@@ -219,6 +219,22 @@ impl Layout {
         self.channels * self.columns_a_channel() * self.fold
     }
 
+    /// Tiles of constants that a map needs: one per channel for runs.
+    pub(crate) fn constants(&self) -> usize {
+        match self.form {
+            Form::Runs => self.channels,
+            Form::Columns => self.columns().div_ceil(TILE),
+        }
+    }
+
+    /// Tiles of accumulators that a block needs at most.
+    pub(crate) fn sums(&self) -> usize {
+        match self.form {
+            Form::Runs => 1,
+            Form::Columns => self.columns().div_ceil(TILE),
+        }
+    }
+
     /// Calls `visit` with the columns of `channel`; none is below the channel's number.
     pub fn columns_of(&self, channel: usize, mut visit: impl FnMut(usize)) {
         let side_by_side = self.columns_a_channel();
@@ -353,6 +369,15 @@ impl Block {
     /// Tiles of accumulators that it needs.
     pub(crate) fn tile_count(&self) -> usize {
         self.lanes().div_ceil(TILE)
+    }
+
+    /// Where element `index` of an accumulator lies.
+    pub(crate) fn place(&self, index: usize, lane: usize) -> PerOperand {
+        let (row, column) = match self.form {
+            Form::Runs => (index / self.width, index % self.width),
+            Form::Columns => (index, lane),
+        };
+        along(self.start, self.stride, row).map(|start| start + column)
     }
 
     /// Calls `visit` with where every element of an accumulator lies.

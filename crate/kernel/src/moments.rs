@@ -1,7 +1,8 @@
 //! Mean and spread of many values, block by block.
 //!
 //! ```text
-//! block      p  = f32(Σx / n)                   a pivot near the mean
+//! block      p  = f32(Σx / n)                   a pivot near the mean,
+//!                 within three of the values    which an outlier can't pull away
 //!            d  = x − p                         in f32 lanes
 //!            mean = p + Σd/n                    in f64, as all that follows
 //!            M2   = Σd² − (Σd)²/n               the corrected two-pass algorithm
@@ -14,17 +15,18 @@
 //! `C = Σ(x̂ − mean x̂)(dy − mean dy)` in place of M2.
 //!
 //! The pivot makes squares of small numbers only, so that |mean| ≫ σ costs no
-//! digits; Σd takes back what the pivot's own rounding would add, so that a
-//! constant channel has its exact mean and M2 = 0. Squares of f32 leave its range
+//! digits; any near the bulk of the values will do, since Σd takes its distance from
+//! the mean back. The mean of a block with one huge value lies far from the bulk,
+//! and all of it would add the same rounding error to the huge square. The pivot of
+//! a constant channel is that constant: its mean is exact and M2 = 0. Squares of f32 leave its range
 //! from deviations of 10¹⁹ up and of 10⁻¹⁹ down: such a block is done again in f64.
 //!
 //! Sources: Chan, Golub & LeVeque, "Algorithms for computing the sample variance"
 //! (1983), eq. 1.7 (correction) and 2.1 (merging).
 
-use crate::Cells;
 use crate::lanes::F32x4;
 use crate::layout::{Block, Form, PerOperand, TILE};
-use crate::sweep::{Merge, Operand, Scratch, fold, merge_each, tile, tile_of, values};
+use crate::sweep::{Constants, Merge, Operand, Sums, constants_of, fold, merge_each};
 
 /// Below this a sum of squares may have lost terms to underflow.
 const TINY: f64 = 1e-30;
@@ -110,28 +112,38 @@ fn in_range(squares: f64, count: f64) -> bool {
     squares.is_finite() && squares >= TINY * count
 }
 
-/// Merges the [`Moments`] of a block into those of its columns.
-pub fn merge_block(block: &Block, x: Operand, scratch: &mut [Scratch], moments: &mut [Moments]) {
+/// Merges the [`Moments`] of a block into those of its columns, from `column` on.
+/// Overwrites the first constant of each.
+pub fn merge_block(
+    column: usize,
+    block: &Block,
+    x: Operand,
+    constants: &mut [Constants],
+    sums: &mut [Sums],
+    moments: &mut [Moments],
+) {
+    let form = block.form;
     let count = block.count() as f64;
     let inverse = 1.0 / count;
-    set_pivots(block, x, scratch);
-    let pad = [values(&scratch[0].pivot)[0]];
-    let pivots = |_, scratch: &Scratch| [scratch.pivot];
-    fold(block, [x], pad, scratch, pivots, deviations);
-    let out_of_range = moments.chunks(TILE).zip(&*scratch).any(|(moments, scratch)| {
-        let [_, squares] = scratch.totals(block.form);
-        !squares[..moments.len()].iter().all(|&one| in_range(one, count))
-    });
-    if out_of_range {
-        fold(block, [x], pad, scratch, pivots, deviations_and_distance);
+    set_pivots::<0>(column, block, x, constants, sums);
+    let pad = [constants_of(constants, form, column, 0)[0][0]];
+    fold(column, block, [x], pad, constants, sums, deviations);
+    let in_range = |sums: &Sums, lane| in_range(sums.total(1, lane, form), count);
+    let all_in_range = moments
+        .chunks(TILE)
+        .zip(&*sums)
+        .all(|(moments, sums)| (0..moments.len()).all(|lane| in_range(sums, lane)));
+    if !all_in_range {
+        fold(column, block, [x], pad, constants, sums, deviations_and_distance);
     }
     for (tile, moments) in moments.chunks_mut(TILE).enumerate() {
-        let [sum, squares, apart] = scratch[tile].totals(block.form);
-        let pivot = values(&scratch[tile].pivot);
+        let sums = &sums[tile];
+        let pivot = &constants_of(constants, form, column, tile)[0];
         merge_each(moments, count, |lane| {
             // Constant channels are common (dead units) and exact as they are.
-            if in_range(squares[lane], count) || apart[lane] == 0.0 {
-                Moments::of_deviations(count, inverse, pivot[lane], [sum[lane], squares[lane]])
+            if all_in_range || in_range(sums, lane) || sums.total(2, lane, form) == 0.0 {
+                let sums = [sums.total(0, lane, form), sums.total(1, lane, form)];
+                Moments::of_deviations(count, inverse, pivot[lane], sums)
             } else {
                 Moments::in_f64(block, tile * TILE + lane, x)
             }
@@ -139,16 +151,33 @@ pub fn merge_block(block: &Block, x: Operand, scratch: &mut [Scratch], moments: 
     }
 }
 
-/// Sets each column's pivot to the mean of its values, rounded.
-fn set_pivots(block: &Block, x: Operand, scratch: &mut [Scratch]) {
-    fold(block, [x], [0.0], scratch, |_, _| [], total);
-    let inverse = 1.0 / block.count() as f64;
-    for scratch in &mut scratch[..block.tile_count()] {
-        let [sum] = scratch.totals(block.form);
-        scratch.pivot = match block.form {
-            Form::Runs => tile(|_| (sum[0] * inverse) as f32),
-            Form::Columns => tile(|column| (sum[column] * inverse) as f32),
+/// Sets constant `AT` of each column to its pivot.
+fn set_pivots<const AT: usize>(
+    column: usize,
+    block: &Block,
+    x: Operand,
+    constants: &mut [Constants],
+    sums: &mut [Sums],
+) {
+    fold(column, block, [x], [0.0], constants, sums, total);
+    let count = block.count();
+    let inverse = 1.0 / count as f64;
+    let pivot = |lane: usize, sums: &Sums| {
+        let mean = (sums.total(0, lane % TILE, block.form) * inverse) as f32;
+        let sample = |quarter| {
+            let place = block.place(quarter * count / 4, lane);
+            x.cells[place[x.index]].get()
         };
+        let [a, b, c] = [sample(1), sample(2), sample(3)];
+        mean.max(a.min(b).min(c)).min(a.max(b).max(c))
+    };
+    match block.form {
+        Form::Runs => constants[column][AT] = [pivot(0, &sums[0]); TILE],
+        Form::Columns => {
+            for lane in 0..block.lanes() {
+                constants[lane / TILE][AT][lane % TILE] = pivot(lane, &sums[lane / TILE]);
+            }
+        }
     }
 }
 
@@ -182,9 +211,12 @@ impl CoMoments {
 
     /// Both passes in f64, one pair at a time.
     #[cold]
-    fn in_f64(block: &Block, column: usize, lane: usize, pairs: &Pairs) -> Self {
-        let Pairs { x, dy, center, scale } = pairs;
-        let [center, scale] = [center, scale].map(|row| row[column + lane].get());
+    fn in_f64(
+        block: &Block,
+        lane: usize,
+        [x, dy]: [Operand; 2],
+        [center, scale]: [f32; 2],
+    ) -> Self {
         let count = block.count() as f64;
         let pair = |place: PerOperand| {
             let d = f64::from(x.cells[place[x.index]].get()) - f64::from(center);
@@ -219,19 +251,6 @@ impl Merge for CoMoments {
     }
 }
 
-/// What [`CoMoments`] are taken of: x as `(x − center)·scale` of its column, and dy.
-#[derive(Clone, Copy, Debug)]
-pub struct Pairs<'a> {
-    /// What the forward pass normalized.
-    pub x: Operand<'a>,
-    /// The gradient with respect to its result.
-    pub dy: Operand<'a>,
-    /// One per column: the mean, rounded.
-    pub center: Cells<'a>,
-    /// One per column: 1/σ, rounded.
-    pub scale: Cells<'a>,
-}
-
 #[inline(always)]
 fn co_deviations(
     [sum_x, sum_dy, products]: [F32x4; 3],
@@ -243,36 +262,35 @@ fn co_deviations(
     [sum_x + d, sum_dy + e, products + d * e]
 }
 
-impl Pairs<'_> {
-    /// Merges the [`CoMoments`] of a block into those of its columns, from `column` on.
-    pub fn merge_block(
-        &self,
-        column: usize,
-        block: &Block,
-        scratch: &mut [Scratch],
-        moments: &mut [CoMoments],
-    ) {
-        let count = block.count() as f64;
-        let inverse = 1.0 / count;
-        set_pivots(block, self.dy, scratch);
-        let pad = [self.center[column].get(), values(&scratch[0].pivot)[0]];
-        let constants = |tile: usize, scratch: &Scratch| {
-            let first = column + tile * TILE;
-            let own = |row: Cells| tile_of(row, first, block.form);
-            [own(self.center), own(self.scale), scratch.pivot]
-        };
-        fold(block, [self.x, self.dy], pad, scratch, constants, co_deviations);
-        for (tile, moments) in moments.chunks_mut(TILE).enumerate() {
-            let sums: [_; 3] = scratch[tile].totals(block.form);
-            let pivot = values(&scratch[tile].pivot);
-            merge_each(moments, count, |lane| {
-                if sums[2][lane].is_finite() {
-                    let sums = sums.map(|sum| sum[lane]);
-                    CoMoments::of_deviations(count, inverse, pivot[lane], sums)
-                } else {
-                    CoMoments::in_f64(block, column, tile * TILE + lane, self)
-                }
-            });
-        }
+/// Merges the [`CoMoments`] of a block into those of its columns, from `column` on.
+/// x̂ is `(x − c₀)·c₁` with the first two constants of its column, the mean and 1/σ
+/// as f32. Overwrites the third.
+pub fn merge_block_of_pairs(
+    column: usize,
+    block: &Block,
+    [x, dy]: [Operand; 2],
+    constants: &mut [Constants],
+    sums: &mut [Sums],
+    moments: &mut [CoMoments],
+) {
+    let form = block.form;
+    let count = block.count() as f64;
+    let inverse = 1.0 / count;
+    set_pivots::<2>(column, block, dy, constants, sums);
+    let [center, _, pivot, ..] = constants_of(constants, form, column, 0);
+    let pad = [center[0], pivot[0]];
+    fold(column, block, [x, dy], pad, constants, sums, co_deviations);
+    for (tile, moments) in moments.chunks_mut(TILE).enumerate() {
+        let sums = &sums[tile];
+        let [center, scale, pivot, ..] = constants_of(constants, form, column, tile);
+        merge_each(moments, count, |lane| {
+            let sums = [0, 1, 2].map(|kind| sums.total(kind, lane, form));
+            if sums[2].is_finite() {
+                CoMoments::of_deviations(count, inverse, pivot[lane], sums)
+            } else {
+                let lane_constants = [center[lane], scale[lane]];
+                CoMoments::in_f64(block, tile * TILE + lane, [x, dy], lane_constants)
+            }
+        });
     }
 }

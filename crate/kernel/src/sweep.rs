@@ -14,10 +14,15 @@ use crate::Cells;
 use crate::lanes::{F32x4, LANES};
 use crate::layout::{Block, Form, Layout, TILE};
 
-const VECTORS: usize = TILE / LANES;
+/// One value for each column of a tile.
+pub type Tile = [f32; TILE];
 
-/// One `f32` for each column of a tile.
-pub type Tile = [F32x4; VECTORS];
+/// Constants of the largest map, [`crate::affine::backward_map`].
+pub const MAX_CONSTANTS: usize = 6;
+
+/// Constants of a map or a fold, for the columns of a tile of columns, or for one channel of
+/// runs in each of them: an array that the loops can load vectors from as it is.
+pub type Constants = [Tile; MAX_CONSTANTS];
 
 /// A tensor of a layout: its elements, and which of the operands it is.
 #[derive(Clone, Copy, Debug)]
@@ -88,148 +93,127 @@ pub fn gather<V: Merge>(
     }
 }
 
+/// Sets the constants of all columns of `channel`.
+pub fn set_constants<const P: usize>(
+    layout: &Layout,
+    channel: usize,
+    values: [f32; P],
+    constants: &mut [Constants],
+) {
+    match layout.form {
+        Form::Runs => {
+            for (tile, value) in constants[channel].iter_mut().zip(values) {
+                tile.fill(value);
+            }
+        }
+        Form::Columns => layout.columns_of(channel, |column| {
+            for (tile, value) in constants[column / TILE].iter_mut().zip(values) {
+                tile[column % TILE] = value;
+            }
+        }),
+    }
+}
+
+/// The constants of a block's tile; `column` is the block's first.
+#[inline(always)]
+pub(crate) fn constants_of(
+    constants: &[Constants],
+    form: Form,
+    column: usize,
+    tile: usize,
+) -> &Constants {
+    match form {
+        Form::Runs => &constants[column],
+        Form::Columns => &constants[tile],
+    }
+}
+
 /// Writes `map(inputs, constants)` over the channels of `group`; after they were
 /// gathered best backwards, from what is still in the cache.
-///
-/// `constants` holds one row of the layout's columns for each constant.
 pub fn apply<const I: usize, const P: usize>(
     layout: &Layout,
     group: Range<usize>,
     backwards: bool,
     inputs: [Operand; I],
     output: Operand,
-    constants: [Cells; P],
+    constants: &[Constants],
     map: impl Fn([F32x4; I], [F32x4; P]) -> F32x4 + Copy,
 ) {
     layout.walk(group, backwards, &mut |column, block| {
         block.tiles(|tile, rows| {
-            let first = column + tile * TILE;
-            let constants = &constants.map(|row| tile_of(row, first, rows.form));
+            let constants = constants_of(constants, block.form, column, tile);
             if rows.width == TILE {
                 let inputs = inputs.map(|input| Rows::of(input, rows));
                 map_rows(inputs, Rows::of(output, rows), rows.rows, constants, map);
-            } else {
-                map_few(inputs, output, rows, constants, map);
+                return;
+            }
+            for row in 0..rows.rows {
+                let mut copies = inputs.map(|_| [0.0; TILE]);
+                for (copy, input) in copies.iter_mut().zip(inputs) {
+                    copy_row(input, rows, row, copy);
+                }
+                let mut result = [0.0; TILE];
+                let inputs = copies.each_mut().map(Rows::one);
+                map_rows(inputs, Rows::one(&mut result), 1, constants, map);
+                for (to, from) in stretch(output, rows, row).iter().zip(result) {
+                    to.set(from);
+                }
             }
         });
     });
 }
 
-/// Accumulators of a tile: sums of up to three kinds, and the pivots of its columns.
-#[derive(Clone, Copy, Debug)]
-pub struct Scratch {
-    sums: [Tile; 3],
-    /// What values were made small by before they were summed.
-    pub pivot: Tile,
-}
+/// Sums of up to three kinds, for each column of a tile.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sums([[f64; TILE]; 3]);
 
-impl Default for Scratch {
-    fn default() -> Self {
-        let zero = [F32x4::splat(0.0); VECTORS];
-        Self { sums: [zero; 3], pivot: zero }
+impl Sums {
+    /// Sum `kind` of a column, or in runs, which share one value, of all.
+    #[inline(always)]
+    pub fn total(&self, kind: usize, lane: usize, form: Form) -> f64 {
+        match form {
+            Form::Runs => self.0[kind].iter().sum(),
+            Form::Columns => self.0[kind][lane],
+        }
     }
 }
 
-impl Scratch {
-    /// The first `A` sums of each column, or in runs of all columns in the first's place.
-    pub fn totals<const A: usize>(&self, form: Form) -> [[f64; TILE]; A] {
-        from_fn(|a| totals(&self.sums[a], form))
-    }
-}
-
-/// Sums over a block into `scratch`, which has a tile for each of the block's.
+/// Sums over a block into `sums`, which has a tile for each of the block's.
 ///
 /// `step(sums, inputs, constants)` adds one vector of every input to the sums, with
-/// the constants of a tile from `constants(tile, scratch)`. What is missing of a
-/// tile holds `pad`, which must add nothing.
+/// the constants of the block's columns, the first of which is `column`. What is
+/// missing of a tile holds `pad`, which must add nothing.
 #[inline(always)]
 pub fn fold<const I: usize, const P: usize, const A: usize>(
+    column: usize,
     block: &Block,
     inputs: [Operand; I],
     pad: [f32; I],
-    scratch: &mut [Scratch],
-    constants: impl Fn(usize, &Scratch) -> [Tile; P],
+    constants: &[Constants],
+    sums: &mut [Sums],
     step: impl Fn([F32x4; A], [F32x4; I], [F32x4; P]) -> [F32x4; A] + Copy,
 ) {
-    for tile in &mut scratch[..block.tile_count()] {
-        tile.sums = Scratch::default().sums;
+    for Sums(sums) in &mut sums[..block.tile_count()] {
+        for sums in &mut sums[..A] {
+            *sums = [0.0; TILE];
+        }
     }
     block.tiles(|tile, rows| {
-        let scratch = &mut scratch[tile];
-        let constants = &constants(tile, scratch);
+        let Sums(sums) = &mut sums[tile];
+        let constants = constants_of(constants, block.form, column, tile);
         if rows.width == TILE {
             let inputs = inputs.map(|input| Rows::of(input, rows));
-            fold_rows(inputs, rows.rows, constants, &mut scratch.sums, step);
+            fold_rows(inputs, rows.rows, constants, sums, step);
             return;
         }
         for row in 0..rows.rows {
-            let copies: [_; I] = from_fn(|i| padded(inputs[i], rows, row, pad[i]));
-            let inputs = copies.each_ref().map(Rows::one);
-            fold_rows(inputs, 1, constants, &mut scratch.sums, step);
+            let mut copies = pad.map(|pad| [pad; TILE]);
+            for (copy, input) in copies.iter_mut().zip(inputs) {
+                copy_row(input, rows, row, copy);
+            }
+            fold_rows(copies.each_mut().map(Rows::one), 1, constants, sums, step);
         }
     });
-}
-
-/// The sums of a block's accumulators from those of the columns of a tile.
-#[inline(never)]
-fn totals(lanes: &Tile, form: Form) -> [f64; TILE] {
-    let mut totals = values(lanes).map(f64::from);
-    if form == Form::Runs {
-        totals[0] = totals.iter().sum();
-    }
-    totals
-}
-
-/// A value for each column of a tile.
-#[inline(always)]
-pub fn tile(value: impl Fn(usize) -> f32) -> Tile {
-    from_fn(|vector| F32x4::from_array(from_fn(|lane| value(vector * LANES + lane))))
-}
-
-/// The values of a tile, column by column.
-#[inline(always)]
-pub fn values(tile: &Tile) -> [f32; TILE] {
-    let vectors = tile.map(F32x4::to_array);
-    from_fn(|column| vectors[column / LANES][column % LANES])
-}
-
-/// The constants of a block's columns: its channel's, in each of them, or their own.
-#[inline(always)]
-pub(crate) fn tile_of(row: Cells, column: usize, form: Form) -> Tile {
-    match form {
-        Form::Runs => [F32x4::splat(row[column].get()); VECTORS],
-        Form::Columns => match row[column..].first_chunk::<TILE>() {
-            // SAFETY: the chunk is a whole tile.
-            Some(own) => from_fn(|vector| unsafe {
-                F32x4::load(own.as_ptr().cast::<f32>().add(vector * LANES))
-            }),
-            None => tile_of_few(&row[column..]),
-        },
-    }
-}
-
-#[inline(never)]
-fn tile_of_few(row: Cells) -> Tile {
-    tile(|column| row.get(column).map_or(0.0, Cell::get))
-}
-
-/// [`map_rows`] of rows that are less than a tile wide.
-#[inline(never)]
-fn map_few<const I: usize, const P: usize>(
-    inputs: [Operand; I],
-    output: Operand,
-    rows: &Block,
-    constants: &[Tile; P],
-    map: impl Fn([F32x4; I], [F32x4; P]) -> F32x4 + Copy,
-) {
-    for row in 0..rows.rows {
-        let copies = inputs.map(|input| padded(input, rows, row, 0.0));
-        let result = [const { Cell::new(0.0) }; TILE];
-        map_rows(copies.each_ref().map(Rows::one), Rows::one(&result), 1, constants, map);
-        for (to, from) in stretch(output, rows, row).iter().zip(&result) {
-            to.set(from.get());
-        }
-    }
 }
 
 /// The elements of row `row` of `rows`.
@@ -239,14 +223,12 @@ fn stretch<'a>(operand: Operand<'a>, rows: &Block, row: usize) -> Cells<'a> {
     &operand.cells[start..][..rows.width]
 }
 
-/// A copy of these elements, with `pad` behind them.
+/// Copies these elements to the front of a tile.
 #[inline(never)]
-fn padded(operand: Operand, rows: &Block, row: usize, pad: f32) -> [Cell<f32>; TILE] {
-    let copy = [pad; TILE].map(Cell::new);
-    for (to, from) in copy.iter().zip(stretch(operand, rows, row)) {
-        to.set(from.get());
+fn copy_row(operand: Operand, rows: &Block, row: usize, tile: &mut Tile) {
+    for (to, from) in tile.iter_mut().zip(stretch(operand, rows, row)) {
+        *to = from.get();
     }
-    copy
 }
 
 /// Rows of a tile in memory, at least one; the last ends where `cells` does.
@@ -266,8 +248,8 @@ impl<'a> Rows<'a> {
     }
 
     #[inline(always)]
-    fn one(tile: &'a [Cell<f32>; TILE]) -> Self {
-        Self { cells: tile, stride: 0 }
+    fn one(tile: &'a mut Tile) -> Self {
+        Self { cells: Cell::from_mut(&mut tile[..]).as_slice_of_cells(), stride: 0 }
     }
 
     /// Whether all of `rows` rows lie in the cells.
@@ -276,8 +258,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Rows that are added up before their sums are added to those of other rows:
-/// rounding errors grow with the number of additions in a row.
+/// Rows that are added up in f32 before their sums are added in f64: rounding errors
+/// grow with the number of additions in a row.
 const CHUNK: usize = 32;
 
 /// Adds `rows` rows to the first `A` sums, column by column.
@@ -285,18 +267,20 @@ const CHUNK: usize = 32;
 fn fold_rows<const I: usize, const P: usize, const A: usize>(
     inputs: [Rows; I],
     rows: usize,
-    constants: &[Tile; P],
-    sums: &mut [Tile; 3],
+    constants: &Constants,
+    sums: &mut [[f64; TILE]; 3],
     step: impl Fn([F32x4; A], [F32x4; I], [F32x4; P]) -> [F32x4; A],
 ) {
     assert!(inputs.iter().all(|input| input.hold(rows)));
-    let constants: [[F32x4; P]; VECTORS] = from_fn(|vector| constants.map(|tile| tile[vector]));
+    let constants = |vector| from_fn(|p| vector_of(&constants[p], vector));
+    let constants: [[F32x4; P]; 4] = [constants(0), constants(1), constants(2), constants(3)];
     let mut row = inputs.map(|input| input.cells.as_ptr().cast::<f32>());
     let mut rest = rows;
     while rest > 0 {
         let chunk = rest.min(CHUNK);
         rest -= chunk;
-        let mut parts = [[F32x4::splat(0.0); A]; VECTORS];
+        let zero = [F32x4::splat(0.0); A];
+        let mut parts = [zero, zero, zero, zero];
         for _ in 0..chunk {
             // SAFETY: `hold` has shown that the row lies in every input's cells.
             let load = |vector| unsafe { load(row, vector) };
@@ -307,9 +291,12 @@ fn fold_rows<const I: usize, const P: usize, const A: usize>(
             parts[3] = step(parts[3], load(3), constants[3]);
             row = from_fn(|i| row[i].wrapping_add(inputs[i].stride));
         }
-        for (vector, parts) in parts.into_iter().enumerate() {
+        for (vector, parts) in parts.iter().enumerate() {
             for (sums, part) in sums.iter_mut().zip(parts) {
-                sums[vector] = sums[vector] + part;
+                let sums = &mut sums[vector * LANES..][..LANES];
+                for (sum, part) in sums.iter_mut().zip(part.to_array()) {
+                    *sum += f64::from(part);
+                }
             }
         }
     }
@@ -321,11 +308,12 @@ fn map_rows<const I: usize, const P: usize>(
     inputs: [Rows; I],
     output: Rows,
     rows: usize,
-    constants: &[Tile; P],
+    constants: &Constants,
     map: impl Fn([F32x4; I], [F32x4; P]) -> F32x4,
 ) {
     assert!(inputs.iter().all(|input| input.hold(rows)) && output.hold(rows));
-    let constants: [[F32x4; P]; VECTORS] = from_fn(|vector| constants.map(|tile| tile[vector]));
+    let constants = |vector| from_fn(|p| vector_of(&constants[p], vector));
+    let constants: [[F32x4; P]; 4] = [constants(0), constants(1), constants(2), constants(3)];
     let mut row = inputs.map(|input| input.cells.as_ptr().cast::<f32>());
     let mut to = output.cells.as_ptr().cast::<f32>().cast_mut();
     for _ in 0..rows {
@@ -349,4 +337,12 @@ fn map_rows<const I: usize, const P: usize>(
 unsafe fn load<const I: usize>(tiles: [*const f32; I], vector: usize) -> [F32x4; I] {
     // SAFETY: the caller's.
     tiles.map(|tile| unsafe { F32x4::load(tile.add(vector * LANES)) })
+}
+
+/// Vector `vector` of a tile's values.
+#[inline(always)]
+fn vector_of(tile: &Tile, vector: usize) -> F32x4 {
+    let four = &tile[vector * LANES..][..LANES];
+    // SAFETY: there are four.
+    unsafe { F32x4::load(four.as_ptr()) }
 }

@@ -3,15 +3,9 @@
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
-use core::cell::Cell;
-
-use crate::Cells;
-use crate::layout::{Layout, TILE};
+use crate::layout::Layout;
 use crate::moments::{CoMoments, Moments};
-use crate::sweep::Scratch;
-
-/// Constants of the largest map, [`crate::affine::backward`].
-const MAX_CONSTANTS: usize = 5;
+use crate::sweep::{Constants, Sums};
 
 /// Accumulators and map constants, one for each column of a layout.
 ///
@@ -20,8 +14,8 @@ const MAX_CONSTANTS: usize = 5;
 pub struct Workspace {
     pub(crate) moments: Vec<Moments>,
     pub(crate) co_moments: Vec<CoMoments>,
-    pub(crate) constants: Vec<f32>,
-    pub(crate) scratch: Vec<Scratch>,
+    pub(crate) constants: Vec<Constants>,
+    pub(crate) sums: Vec<Sums>,
 }
 
 impl Workspace {
@@ -31,7 +25,7 @@ impl Workspace {
             moments: Vec::new(),
             co_moments: Vec::new(),
             constants: Vec::new(),
-            scratch: Vec::new(),
+            sums: Vec::new(),
         }
     }
 
@@ -50,8 +44,8 @@ impl Workspace {
 
 impl Workspace {
     fn reserve(&mut self, layout: &Layout) -> Result<(), TryReserveError> {
-        grow(&mut self.scratch, layout.columns().div_ceil(TILE))?;
-        grow(&mut self.constants, layout.columns() * MAX_CONSTANTS)
+        grow(&mut self.sums, layout.sums())?;
+        grow(&mut self.constants, layout.constants())
     }
 }
 
@@ -61,10 +55,4 @@ fn grow<T: Copy + Default>(vec: &mut Vec<T>, len: usize) -> Result<(), TryReserv
         vec.resize(len, T::default());
     }
     Ok(())
-}
-
-/// `P` rows of `columns` constants each.
-pub(crate) fn rows<const P: usize>(constants: &mut [f32], columns: usize) -> [Cells<'_>; P] {
-    let cells = Cell::from_mut(constants).as_slice_of_cells();
-    core::array::from_fn(|row| &cells[row * columns..][..columns])
 }

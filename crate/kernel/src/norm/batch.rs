@@ -18,9 +18,9 @@ use core::ops::Range;
 use crate::Cells;
 use crate::affine;
 use crate::layout::Layout;
-use crate::moments::{CoMoments, Moments, Pairs, merge_block};
-use crate::sweep::{Operand, Scratch, apply, gather, operands};
-use crate::workspace::{Workspace, rows};
+use crate::moments::{CoMoments, Moments, merge_block, merge_block_of_pairs};
+use crate::sweep::{Constants, Operand, Sums, apply, gather, operands, set_constants};
+use crate::workspace::Workspace;
 
 /// Scale γ (1 where absent) and offset β (0 where absent) of each channel.
 #[derive(Clone, Copy, Debug)]
@@ -71,17 +71,18 @@ pub fn training(
     workspace: &mut Workspace,
 ) {
     let [x, y] = operands(tensors);
-    let constants = rows(&mut workspace.constants, layout.columns());
+    let constants = &mut workspace.constants[..];
     let moments = &mut workspace.moments[..layout.columns()];
-    let scratch = &mut workspace.scratch[..];
+    let sums = &mut workspace.sums[..];
     for group in groups(layout) {
-        gather(layout, group.clone(), moments, |_, block, into| {
-            merge_block(block, x, scratch, into);
+        gather(layout, group.clone(), moments, |column, block, into| {
+            merge_block(column, block, x, constants, sums, into);
         });
         for channel in group.clone() {
             batch.set(channel, &moments[channel]);
             let (mean, inverse_std) = batch.of(channel, parameters.eps);
-            spread(layout, channel, parameters.forward(channel, mean, inverse_std), constants);
+            let map = parameters.forward(channel, mean, inverse_std);
+            set_constants(layout, channel, map, constants);
         }
         apply(layout, group, true, [x], y, constants, affine::forward_map);
     }
@@ -90,11 +91,12 @@ pub fn training(
 /// Writes the statistics of x, the layout's only operand, to `batch`.
 pub fn statistics(layout: &Layout, x: Cells, batch: BatchStatistics, workspace: &mut Workspace) {
     let [x] = operands([x]);
+    let constants = &mut workspace.constants[..];
     let moments = &mut workspace.moments[..layout.columns()];
-    let scratch = &mut workspace.scratch[..];
+    let sums = &mut workspace.sums[..];
     for group in groups(layout) {
-        gather(layout, group.clone(), moments, |_, block, into| {
-            merge_block(block, x, scratch, into);
+        gather(layout, group.clone(), moments, |column, block, into| {
+            merge_block(column, block, x, constants, sums, into);
         });
         for channel in group {
             batch.set(channel, &moments[channel]);
@@ -113,10 +115,11 @@ pub fn inference(
     workspace: &mut Workspace,
 ) {
     let [x, y] = operands(tensors);
-    let constants = rows(&mut workspace.constants, layout.columns());
+    let constants = &mut workspace.constants[..];
     for channel in 0..layout.channels {
         let (mean, inverse_std) = running.of(channel, parameters.eps);
-        spread(layout, channel, parameters.forward(channel, mean, inverse_std), constants);
+        let map = parameters.forward(channel, mean, inverse_std);
+        set_constants(layout, channel, map, constants);
     }
     apply(layout, 0..layout.channels, false, [x], y, constants, affine::forward_map);
 }
@@ -133,21 +136,21 @@ pub fn backward(
     workspace: &mut Workspace,
 ) {
     let [x, dy, dx] = operands(tensors);
-    let constants = rows(&mut workspace.constants, layout.columns());
-    let sums = &mut workspace.co_moments[..layout.columns()];
-    let scratch = &mut workspace.scratch[..];
+    let constants = &mut workspace.constants[..];
+    let co_moments = &mut workspace.co_moments[..layout.columns()];
+    let sums = &mut workspace.sums[..];
     let statistics = |channel| batch.of(channel, parameters.eps);
     for group in groups(layout) {
-        gather_gradients(layout, group.clone(), [x, dy], statistics, constants, scratch, sums);
+        gather_gradients(layout, group.clone(), [x, dy], statistics, constants, sums, co_moments);
         for channel in group.clone() {
             let (mean, inverse_std) = statistics(channel);
-            let CoMoments { count, mean_dy, co, .. } = sums[channel];
+            let CoMoments { count, mean_dy, co, .. } = co_moments[channel];
             // Over the batch Σx̂ = 0, so Σdy·x̂ is the co-moment itself.
             accumulate(gradients.gamma, channel, co);
             accumulate(gradients.beta, channel, mean_dy * count);
             let gamma = value_of(parameters.gamma, channel, 1.0);
             let map = affine::backward(mean, inverse_std, gamma, mean_dy, co / count);
-            spread(layout, channel, map, constants);
+            set_constants(layout, channel, map, constants);
         }
         apply(layout, group, true, [x, dy], dx, constants, affine::backward_map);
     }
@@ -165,22 +168,30 @@ pub fn backward_frozen(
     workspace: &mut Workspace,
 ) {
     let [x, dy, dx] = operands(tensors);
-    let constants = rows(&mut workspace.constants, layout.columns());
-    let sums = &mut workspace.co_moments[..layout.columns()];
-    let scratch = &mut workspace.scratch[..];
+    let constants = &mut workspace.constants[..];
+    let co_moments = &mut workspace.co_moments[..layout.columns()];
+    let sums = &mut workspace.sums[..];
     let statistics = |channel| running.of(channel, parameters.eps);
     for group in groups(layout) {
         if gradients.gamma.is_some() || gradients.beta.is_some() {
-            gather_gradients(layout, group.clone(), [x, dy], statistics, constants, scratch, sums);
+            gather_gradients(
+                layout,
+                group.clone(),
+                [x, dy],
+                statistics,
+                constants,
+                sums,
+                co_moments,
+            );
             for channel in group.clone() {
-                let CoMoments { count, mean_x, mean_dy, co } = sums[channel];
+                let CoMoments { count, mean_x, mean_dy, co } = co_moments[channel];
                 accumulate(gradients.gamma, channel, co + mean_x * mean_dy * count);
                 accumulate(gradients.beta, channel, mean_dy * count);
             }
         }
         for channel in group.clone() {
             let scale = value_of(parameters.gamma, channel, 1.0) * statistics(channel).1;
-            spread(layout, channel, [0.0, scale as f32, 0.0], constants);
+            set_constants(layout, channel, [0.0, scale as f32, 0.0], constants);
         }
         apply(layout, group, true, [dy], dx, constants, affine::forward_map);
     }
@@ -236,31 +247,29 @@ impl RunningStatistics<'_> {
 
 /// The sums over (x̂, dy) of each channel of `group`, with `(mean, 1/σ)` from
 /// `statistics`. Overwrites the constants.
-fn gather_gradients<const P: usize>(
+fn gather_gradients(
     layout: &Layout,
     group: Range<usize>,
     [x, dy]: [Operand; 2],
     statistics: impl Fn(usize) -> (f64, f64),
-    constants: [Cells; P],
-    scratch: &mut [Scratch],
-    sums: &mut [CoMoments],
+    constants: &mut [Constants],
+    sums: &mut [Sums],
+    co_moments: &mut [CoMoments],
 ) {
-    let [center, scale] = [constants[0], constants[1]];
     for channel in group.clone() {
         let (mean, inverse_std) = statistics(channel);
-        spread(layout, channel, [mean as f32, inverse_std as f32], [center, scale]);
+        set_constants(layout, channel, [mean as f32, inverse_std as f32], constants);
     }
-    let pairs = Pairs { x, dy, center, scale };
-    gather(layout, group.clone(), sums, |column, block, into| {
-        pairs.merge_block(column, block, scratch, into);
+    gather(layout, group.clone(), co_moments, |column, block, into| {
+        merge_block_of_pairs(column, block, [x, dy], constants, sums, into);
     });
     for channel in group {
         // x̂ was scaled by 1/σ rounded to f32: take the rounding back.
         let (_, exact) = statistics(channel);
         let rounded = f64::from(exact as f32);
         if rounded.is_normal() {
-            sums[channel].co *= exact / rounded;
-            sums[channel].mean_x *= exact / rounded;
+            co_moments[channel].co *= exact / rounded;
+            co_moments[channel].mean_x *= exact / rounded;
         }
     }
 }
@@ -269,20 +278,6 @@ fn gather_gradients<const P: usize>(
 fn groups(layout: &Layout) -> impl Iterator<Item = Range<usize>> {
     let (channels, size) = (layout.channels, layout.group());
     (0..channels.div_ceil(size)).map(move |i| i * size..channels.min((i + 1) * size))
-}
-
-/// Sets the constants of all columns of `channel`.
-fn spread<const P: usize>(
-    layout: &Layout,
-    channel: usize,
-    values: [f32; P],
-    constants: [Cells; P],
-) {
-    layout.columns_of(channel, |column| {
-        for (row, value) in constants.iter().zip(values) {
-            row[column].set(value);
-        }
-    });
 }
 
 fn value_of(parameter: Option<Cells>, channel: usize, absent: f64) -> f64 {
