@@ -56,7 +56,7 @@ const PIECE: usize = 1 << 18;
 
 /// Dimensions that can be left once those of size one are dropped: fewer than
 /// 2³⁰ elements fit a tensor of wasm32.
-const MAX_DIMS: usize = 30;
+const MAX_DIMS: usize = usize::BITS as usize - 2;
 
 /// Why shape and strides were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl Layout {
         if axis >= sizes.len() || !ranks_agree || !(1..=MAX_OPERANDS).contains(&operands.len()) {
             return Err(LayoutError::Rank);
         }
-        let mut total = 1usize;
+        let mut total = usize::from(!sizes.contains(&0));
         for &size in sizes {
             total = total.checked_mul(size as usize).ok_or(LayoutError::TooLarge)?;
         }
@@ -283,7 +283,7 @@ impl Layout {
                         ((WIDE_BLOCK / width).clamp(MIN_BLOCK_ROWS, BLOCK_ROWS), width)
                     }
                 };
-                let piece = most * (PIECE / (most * width)).max(1);
+                let piece = most * (PIECE / (most * width).max(1)).max(1);
                 let pieces = rows.div_ceil(piece);
                 for index in 0..pieces {
                     let first = turn(index, pieces) * piece;

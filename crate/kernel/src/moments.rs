@@ -125,16 +125,16 @@ pub fn merge_block(
     let form = block.form;
     let count = block.count() as f64;
     let inverse = 1.0 / count;
+    let pad = |constants: &[Constants]| [constants_of(constants, form, column, 0)[0][0]];
     set_pivots::<0>(column, block, x, constants, sums);
-    let pad = [constants_of(constants, form, column, 0)[0][0]];
-    fold(column, block, [x], pad, constants, sums, deviations);
+    fold(column, block, [x], pad(constants), constants, sums, deviations);
+    if move_far_pivots(column, block, constants, sums) {
+        fold(column, block, [x], pad(constants), constants, sums, deviations);
+    }
     let in_range = |sums: &Sums, lane| in_range(sums.total(1, lane, form), count);
-    let all_in_range = moments
-        .chunks(TILE)
-        .zip(&*sums)
-        .all(|(moments, sums)| (0..moments.len()).all(|lane| in_range(sums, lane)));
+    let all_in_range = (0..moments.len()).all(|lane| in_range(&sums[lane / TILE], lane % TILE));
     if !all_in_range {
-        fold(column, block, [x], pad, constants, sums, deviations_and_distance);
+        fold(column, block, [x], pad(constants), constants, sums, deviations_and_distance);
     }
     for (tile, moments) in moments.chunks_mut(TILE).enumerate() {
         let sums = &sums[tile];
@@ -149,6 +149,34 @@ pub fn merge_block(
             }
         });
     }
+}
+
+/// Moves each pivot to the mean where one is further than 2σ from it: the samples
+/// that kept it within the bulk were no part of it. Says whether it did.
+fn move_far_pivots(
+    column: usize,
+    block: &Block,
+    constants: &mut [Constants],
+    sums: &[Sums],
+) -> bool {
+    let count = block.count() as f64;
+    let total = |kind, lane: usize| sums[lane / TILE].total(kind, lane % TILE, block.form);
+    // (Σd/n)² > 4σ², with nσ² = Σd² − (Σd)²/n.
+    let far = |lane| 5.0 * total(0, lane) * total(0, lane) > 4.0 * count * total(1, lane);
+    if !(0..block.lanes()).any(far) {
+        return false;
+    }
+    for lane in 0..block.lanes() {
+        let pivot = match block.form {
+            Form::Runs => &mut constants[column][0][..],
+            Form::Columns => &mut constants[lane / TILE][0][lane % TILE..][..1],
+        };
+        let mean = (f64::from(pivot[0]) + total(0, lane) / count) as f32;
+        if mean.is_finite() {
+            pivot.fill(mean);
+        }
+    }
+    true
 }
 
 /// Sets constant `AT` of each column to its pivot.
@@ -285,7 +313,7 @@ pub fn merge_block_of_pairs(
         let [center, scale, pivot, ..] = constants_of(constants, form, column, tile);
         merge_each(moments, count, |lane| {
             let sums = [0, 1, 2].map(|kind| sums.total(kind, lane, form));
-            if sums[2].is_finite() {
+            if sums.iter().all(|sum| sum.is_finite()) {
                 CoMoments::of_deviations(count, inverse, pivot[lane], sums)
             } else {
                 let lane_constants = [center[lane], scale[lane]];

@@ -1,0 +1,260 @@
+//! How far from the f64 truth the kernel's arithmetic can take a result.
+//!
+//! ```text
+//! u   unit roundoff of f32, 2⁻²⁴             p   pivot of a block, d = x − p
+//! L   additions in a row that an f32 accumulator takes part in, in one block
+//! δ   |p − mean|, at most (L + 1)·u·|x| in the quadratic mean: a sum of L terms
+//! ```
+//!
+//! A sum of L terms of f32 is off by at most L·u·Σ|terms| (Higham, "Accuracy and
+//! Stability of Numerical Algorithms", eq. 4.4), and by about √L·u·Σ|terms| where
+//! the roundings are independent (Higham & Mary, 2019): `growth` is one of these.
+//! Quadratic means bound linear ones, so a bound over blocks is one over the whole.
+#![allow(dead_code, reason = "every test crate uses a part of it")]
+
+use batchnorm_kernel::layout::{Block, Form, Layout, TILE};
+
+use crate::naive::{self, Channels, Gradients, Parameters, Statistics, mean};
+
+/// Unit roundoff of f32.
+pub const U: f64 = 1.0 / (1 << 24) as f64;
+
+/// Unit roundoff of the sums in f64, over some dozen blocks.
+const U_WIDE: f64 = 16.0 * f64::EPSILON;
+
+/// What the smallest f32 above 0 rounds away.
+const DENORMAL: f64 = f32::MIN_POSITIVE as f64 * f32::EPSILON as f64;
+
+/// Errors that a layout's sums can reach.
+pub struct Bounds {
+    chain: f64,
+    growth: f64,
+}
+
+impl Bounds {
+    /// For any values at all.
+    pub fn worst(layout: &Layout) -> Self {
+        Self::worst_of(&[layout])
+    }
+
+    /// For any values, where statistics came from one layout and gradients from another.
+    pub fn worst_of(layouts: &[&Layout]) -> Self {
+        let chain = layouts.iter().map(|layout| longest_chain(layout)).fold(0.0, f64::max);
+        Self { chain, growth: chain + 5.0 }
+    }
+
+    /// For values without a pattern, twice the standard deviation.
+    pub fn random(layout: &Layout) -> Self {
+        let chain = longest_chain(layout);
+        Self { chain, growth: 2.0 * chain.sqrt() + 5.0 }
+    }
+
+    /// Of the mean and the variance.
+    pub fn statistics(&self, channels: &Channels, x: &[f64], truth: &Statistics) -> Statistics {
+        let of_channel = |channel: usize| {
+            let x = channels.pick(channel, x);
+            let (mean_x, variance) = (truth.mean[channel], truth.variance[channel]);
+            let pivot = self.pivot_squared(&x);
+            // Merging: the means of blocks are rounded, their differences are of order σ.
+            let merging = U_WIDE * (mean_x.abs() * variance.sqrt() + variance);
+            if self.sums_are_exact(&x) {
+                return (U_WIDE * mean_x.abs(), merging);
+            }
+            // mean = p + Σd/n, and |d| is √(σ² + δ²) in the quadratic mean.
+            let mean_error = self.growth * U * (variance + pivot).sqrt() + U_WIDE * mean_x.abs();
+            // Σd² − (Σd)²/n: n·(σ² + δ²) once, and δ·Σ|d| twice.
+            (mean_error, self.growth * U * (variance + 3.0 * pivot) + merging)
+        };
+        let (mean, variance) = (0..channels.number).map(of_channel).unzip();
+        Statistics { mean, variance }
+    }
+
+    /// δ², in the mean.
+    fn pivot_squared(&self, x: &[f64]) -> f64 {
+        let squares: Vec<_> = x.iter().map(|x| x * x).collect();
+        ((self.chain + 1.0) * U).powi(2) * mean(&squares)
+    }
+
+    /// Values of one sign and binade or two are whole multiples of a quantum, and so
+    /// are their deviations: sums of their squares are exact up to 2²⁴ quanta.
+    fn sums_are_exact(&self, x: &[f64]) -> bool {
+        let least = x.iter().map(|x| x.abs()).fold(f64::INFINITY, f64::min);
+        let most = x.iter().map(|x| x.abs()).fold(0.0, f64::max);
+        let one_sign = x.iter().all(|&x| x > 0.0) || x.iter().all(|&x| x < 0.0);
+        let quantum = 2.0 * U * least.log2().floor().exp2();
+        let deviations = (most - least + (self.chain + 1.0) * U * most) / quantum;
+        one_sign && most <= 2.0 * least && self.chain * deviations * deviations <= 1.0 / U
+    }
+
+    /// Of the inverse standard deviation, relative: half of the variance's.
+    fn scale(truth: &Statistics, errors: &Statistics, channel: usize, eps: f64) -> f64 {
+        let spread = truth.variance[channel] + eps;
+        let relative = errors.variance[channel] / spread;
+        if spread == 0.0 { 0.0 } else { 1.0 / (1.0 - relative).max(0.0).sqrt() - 1.0 }
+    }
+
+    /// Of `y = (x − c)·a + b` by batch statistics.
+    pub fn training(&self, channels: &Channels, x: &[f64], parameters: &Parameters) -> Vec<f64> {
+        let truth = naive::statistics(channels, x);
+        let errors = self.statistics(channels, x, &truth);
+        let arithmetic = affine(channels, x, &truth, parameters);
+        let x_hat = naive::normalized(channels, x, parameters.eps);
+        channels.map(|i, c| {
+            let scale = Self::scale(&truth, &errors, c, parameters.eps);
+            // What the mean is off shifts x̂ by as many standard deviations.
+            let shift = errors.mean[c] * truth.inverse_std(c, parameters.eps);
+            let of_statistics = x_hat[i].abs() * scale + shift * (1.0 + scale);
+            arithmetic[i] + parameters.gamma[c].abs() * of_statistics
+        })
+    }
+
+    /// Of the gradients through batch statistics.
+    pub fn backward(
+        &self,
+        channels: &Channels,
+        x: &[f64],
+        dy: &[f64],
+        parameters: &Parameters,
+    ) -> Gradients {
+        let truth = naive::statistics(channels, x);
+        let errors = self.statistics(channels, x, &truth);
+        let gradients = naive::backward(channels, x, dy, parameters);
+        let x_hat = naive::normalized(channels, x, parameters.eps);
+        let sums = self.gradient_sums(channels, &x_hat, dy, &truth, parameters.eps);
+        let count = (x.len() / channels.number) as f64;
+        let scale = |c| Self::scale(&truth, &errors, c, parameters.eps);
+        let dx = channels.map(|i, c| {
+            let inverse_std = truth.inverse_std(c, parameters.eps);
+            let (mean_dy, slope) = (gradients.beta[c] / count, (gradients.gamma[c] / count).abs());
+            let center = U * truth.mean[c].abs() * inverse_std;
+            let dy = (dy[i] - mean_dy).abs() + U * mean_dy.abs();
+            let x = (x_hat[i].abs() + center) * slope;
+            // dy: subtracted, scaled, a rounded, two additions and the rest r;
+            // x: slope q and its product beside these.
+            let arithmetic = U * (6.0 * dy + 9.0 * x) + DENORMAL * x_hat[i].abs() / inverse_std;
+            let of_statistics = scale(c) * (dy + 3.0 * x) + slope * inverse_std * errors.mean[c];
+            let of_sums = sums.beta[c] + x_hat[i].abs() * sums.gamma[c];
+            let a = (parameters.gamma[c] * inverse_std).abs();
+            if a == 0.0 { 0.0 } else { a * (arithmetic + of_statistics + of_sums) + DENORMAL }
+        });
+        let of_gamma = |c: usize| {
+            let value = gradients.gamma[c].abs();
+            count * sums.gamma[c] + (U + 2.0 * scale(c)) * value + DENORMAL
+        };
+        let of_beta = |c: usize| count * sums.beta[c] + U * gradients.beta[c].abs() + DENORMAL;
+        Gradients {
+            dx,
+            gamma: (0..channels.number).map(of_gamma).collect(),
+            beta: (0..channels.number).map(of_beta).collect(),
+        }
+    }
+
+    /// Of the gradients through constant statistics.
+    pub fn backward_frozen(
+        &self,
+        channels: &Channels,
+        x: &[f64],
+        dy: &[f64],
+        statistics: &Statistics,
+        parameters: &Parameters,
+    ) -> Gradients {
+        let truth = naive::backward_frozen(channels, x, dy, statistics, parameters);
+        let x_hat = naive::normalized_by(statistics, channels, x, parameters.eps);
+        let sums = self.gradient_sums(channels, &x_hat, dy, statistics, parameters.eps);
+        let count = (x.len() / channels.number) as f64;
+        let of_gamma = |c: usize| {
+            // Σ dy·x̂ is made of the co-moment and of both means.
+            let dy = mean(&channels.pick(c, dy)).abs();
+            let x_hat = root_mean_square(&channels.pick(c, &x_hat));
+            let means = dy * (self.growth + 3.0) * U * x_hat + sums.beta[c] * x_hat;
+            count * (sums.gamma[c] + means) + U * truth.gamma[c].abs() + DENORMAL
+        };
+        let of_beta = |c: usize| count * sums.beta[c] + U * truth.beta[c].abs() + DENORMAL;
+        Gradients {
+            // a rounded, and its product.
+            dx: truth.dx.iter().map(|dx| 2.0 * U * dx.abs() + DENORMAL).collect(),
+            gamma: (0..channels.number).map(of_gamma).collect(),
+            beta: (0..channels.number).map(of_beta).collect(),
+        }
+    }
+
+    /// Of the co-moment (`gamma`) and the mean of dy (`beta`), for one element.
+    fn gradient_sums(
+        &self,
+        channels: &Channels,
+        x_hat: &[f64],
+        dy: &[f64],
+        statistics: &Statistics,
+        eps: f64,
+    ) -> Gradients {
+        let of_channel = |c: usize| {
+            let dy = channels.pick(c, dy);
+            let mean_dy = mean(&dy);
+            let deviations: Vec<_> = dy.iter().map(|dy| dy - mean_dy).collect();
+            let spread = root_mean_square(&deviations).hypot(self.pivot_squared(&dy).sqrt());
+            let center = U * (statistics.mean[c] * statistics.inverse_std(c, eps)).abs();
+            let x_hat = root_mean_square(&channels.pick(c, x_hat)) + center;
+            // Σd·e − Σd·Σe/n: three products of sums, each off by its share.
+            let co = 3.0 * self.growth * U * x_hat * spread + DENORMAL;
+            (co, self.growth * U * spread + U_WIDE * mean_dy.abs() + DENORMAL)
+        };
+        let (gamma, beta) = (0..channels.number).map(of_channel).unzip();
+        Gradients { dx: Vec::new(), gamma, beta }
+    }
+}
+
+/// Of `y = (x − c)·a + b` with constants that were rounded once.
+pub fn affine(
+    channels: &Channels,
+    x: &[f64],
+    statistics: &Statistics,
+    parameters: &Parameters,
+) -> Vec<f64> {
+    let y = naive::inference(channels, x, statistics, parameters);
+    channels.map(|i, c| {
+        let a = (parameters.gamma[c] * statistics.inverse_std(c, parameters.eps)).abs();
+        // What rounding the mean to c leaves over, and the offset b takes in.
+        let rest = U * statistics.mean[c].abs();
+        let rest =
+            if statistics.mean[c] == f64::from(statistics.mean[c] as f32) { 0.0 } else { rest };
+        let distance = (x[i] - statistics.mean[c]).abs() + rest;
+        // x − c, a and their product are rounded, then b, then the sum.
+        let product = distance * (3.0 * U * a + DENORMAL);
+        let offset = if rest == 0.0 { 0.0 } else { U * (parameters.beta[c].abs() + a * rest) };
+        product + offset + U * y[i].abs() + DENORMAL
+    })
+}
+
+/// Tiles of a run and rows of columns that are added up in f32 before f64 takes in
+/// their sum: `CHUNK` and `GROUP_ROWS` of the kernel. Less than a tile goes alone.
+const TILES: usize = 32;
+const ROWS: usize = 16;
+
+/// L of a block.
+pub fn chain(block: &Block) -> usize {
+    match block.form {
+        Form::Runs => (block.width / TILE).clamp(1, TILES),
+        Form::Columns if block.width < TILE => 1,
+        Form::Columns => block.rows.min(ROWS),
+    }
+}
+
+fn longest_chain(layout: &Layout) -> f64 {
+    let mut longest = 0;
+    layout.walk(0..layout.channels, false, &mut |_, block| longest = longest.max(chain(block)));
+    longest as f64
+}
+
+fn root_mean_square(values: &[f64]) -> f64 {
+    let squares: Vec<_> = values.iter().map(|value| value * value).collect();
+    mean(&squares).sqrt()
+}
+
+/// Fails where `got` is further from the truth than `bound`.
+pub fn assert_within(what: &str, got: &[f64], truth: &[f64], bound: &[f64]) {
+    assert_eq!(got.len(), truth.len());
+    for i in 0..truth.len() {
+        let error = (got[i] - truth[i]).abs();
+        assert!(error <= bound[i], "{what}[{i}] = {} is not {} ± {}", got[i], truth[i], bound[i]);
+    }
+}

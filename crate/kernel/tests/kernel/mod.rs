@@ -1,0 +1,197 @@
+//! The kernel's operations on the tensors of these tests.
+#![allow(dead_code, reason = "every test crate uses a part of it")]
+
+use std::cell::Cell;
+
+use batchnorm_kernel::norm::batch::{self, BatchStatistics, ParameterGradients, RunningStatistics};
+use batchnorm_kernel::{Cells, Workspace};
+
+use crate::naive::{self, Statistics};
+use crate::tensors::{Random, Shape, Tensor, wide};
+
+/// Scale and offset of every channel, where there are any.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    pub gamma: Option<Vec<f32>>,
+    pub beta: Option<Vec<f32>>,
+    pub eps: f64,
+}
+
+impl Parameters {
+    pub fn none(eps: f64) -> Self {
+        Self { gamma: None, beta: None, eps }
+    }
+
+    /// Drawn for `channels` channels, each of the two present in one case of two.
+    pub fn random(random: &mut Random, channels: usize) -> Self {
+        let mut some = |mean| {
+            let values = random.normals(channels, mean, 1.0);
+            (random.uniform() < 0.5).then_some(values)
+        };
+        Self { gamma: some(1.0), beta: some(0.0), eps: 1e-5 }
+    }
+
+    pub fn naive(&self, channels: usize) -> naive::Parameters {
+        let values = |of: &Option<Vec<f32>>, absent| {
+            of.as_ref().map_or_else(|| vec![absent; channels], |values| wide(values))
+        };
+        naive::Parameters {
+            gamma: values(&self.gamma, 1.0),
+            beta: values(&self.beta, 0.0),
+            eps: self.eps,
+        }
+    }
+
+    fn with<R>(&self, run: impl FnOnce(batch::Parameters) -> R) -> R {
+        let cells = |values: &Option<Vec<f32>>| values.as_deref().map(cells);
+        let (gamma, beta) = (cells(&self.gamma), cells(&self.beta));
+        let (gamma, beta) = (gamma.as_deref(), beta.as_deref());
+        run(batch::Parameters { gamma, beta, eps: self.eps })
+    }
+}
+
+/// γ and β or none, and one of the usual ε.
+pub fn parameters(shape: &Shape, random: &mut Random) -> Parameters {
+    let eps = [0.0, 1e-5, 1e-3][random.bits() as usize % 3];
+    Parameters { eps, ..Parameters::random(random, shape.channel_count()) }
+}
+
+/// Mean and variance of every channel.
+pub fn running(shape: &Shape, random: &mut Random) -> [Vec<f32>; 2] {
+    let channels = shape.channel_count();
+    let variance = random.normals(channels, 0.0, 3.0).iter().map(|value| value.abs()).collect();
+    [random.normals(channels, 1.0, 10.0), variance]
+}
+
+/// What was added to the parameters' gradients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gradients {
+    pub gamma: Vec<f32>,
+    pub beta: Vec<f32>,
+}
+
+pub fn cells<T: Copy>(values: &[T]) -> Vec<Cell<T>> {
+    values.iter().map(|&value| Cell::new(value)).collect()
+}
+
+pub fn values<T: Copy>(cells: &[Cell<T>]) -> Vec<T> {
+    cells.iter().map(Cell::get).collect()
+}
+
+fn memory<const K: usize>(tensors: [&Tensor; K]) -> [Cells<'_>; K] {
+    tensors.map(Tensor::cells)
+}
+
+/// Normalizes x into y, which may be x.
+pub fn training(
+    shape: &Shape,
+    [x, y]: [&Tensor; 2],
+    parameters: &Parameters,
+    workspace: &mut Workspace,
+) -> Statistics {
+    let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
+    workspace.reserve_forward(&layout).expect("memory");
+    let [mean, variance] = [(); 2].map(|()| cells(&vec![f64::NAN; layout.channels]));
+    let statistics = BatchStatistics { mean: &mean, variance: &variance };
+    parameters.with(|parameters| {
+        batch::training(&layout, memory([x, y]), parameters, statistics, workspace);
+    });
+    Statistics { mean: values(&mean), variance: values(&variance) }
+}
+
+/// Normalizes x into y, which may be x, by running statistics.
+pub fn inference(
+    shape: &Shape,
+    [x, y]: [&Tensor; 2],
+    parameters: &Parameters,
+    [mean, variance]: [&[f32]; 2],
+    workspace: &mut Workspace,
+) {
+    let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
+    workspace.reserve_forward(&layout).expect("memory");
+    let (mean, variance) = (cells(mean), cells(variance));
+    let running = RunningStatistics { mean: &mean, variance: &variance };
+    parameters.with(|parameters| {
+        batch::inference(&layout, memory([x, y]), parameters, running, workspace);
+    });
+}
+
+/// Statistics of x alone.
+pub fn statistics(shape: &Shape, x: &Tensor, workspace: &mut Workspace) -> Statistics {
+    let layout = shape.layout(&[&x.placement]).expect("a layout");
+    workspace.reserve_forward(&layout).expect("memory");
+    let [mean, variance] = [(); 2].map(|()| cells(&vec![f64::NAN; layout.channels]));
+    let statistics = BatchStatistics { mean: &mean, variance: &variance };
+    batch::statistics(&layout, x.cells(), statistics, workspace);
+    Statistics { mean: values(&mean), variance: values(&variance) }
+}
+
+/// Gradients of [`training`] into dx, which may be x or dy.
+pub fn backward(
+    shape: &Shape,
+    tensors: [&Tensor; 3],
+    parameters: &Parameters,
+    statistics: &Statistics,
+    workspace: &mut Workspace,
+) -> Gradients {
+    gradients(shape, |gradients| {
+        backward_into(shape, tensors, parameters, statistics, gradients, workspace);
+    })
+}
+
+/// [`backward`], adding to gradients that may be absent.
+pub fn backward_into(
+    shape: &Shape,
+    tensors: [&Tensor; 3],
+    parameters: &Parameters,
+    statistics: &Statistics,
+    gradients: ParameterGradients,
+    workspace: &mut Workspace,
+) {
+    let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
+    workspace.reserve_backward(&layout).expect("memory");
+    let (mean, variance) = (cells(&statistics.mean), cells(&statistics.variance));
+    let statistics = BatchStatistics { mean: &mean, variance: &variance };
+    parameters.with(|parameters| {
+        batch::backward(&layout, memory(tensors), parameters, statistics, gradients, workspace);
+    });
+}
+
+/// Gradients of [`inference`] into dx, which may be x or dy.
+pub fn backward_frozen(
+    shape: &Shape,
+    tensors: [&Tensor; 3],
+    parameters: &Parameters,
+    running: [&[f32]; 2],
+    workspace: &mut Workspace,
+) -> Gradients {
+    gradients(shape, |gradients| {
+        backward_frozen_into(shape, tensors, parameters, running, gradients, workspace);
+    })
+}
+
+/// [`backward_frozen`], adding to gradients that may be absent.
+pub fn backward_frozen_into(
+    shape: &Shape,
+    tensors: [&Tensor; 3],
+    parameters: &Parameters,
+    [mean, variance]: [&[f32]; 2],
+    gradients: ParameterGradients,
+    workspace: &mut Workspace,
+) {
+    let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
+    workspace.reserve_backward(&layout).expect("memory");
+    let (mean, variance) = (cells(mean), cells(variance));
+    let running = RunningStatistics { mean: &mean, variance: &variance };
+    parameters.with(|parameters| {
+        let tensors = memory(tensors);
+        batch::backward_frozen(&layout, tensors, parameters, running, gradients, workspace);
+    });
+}
+
+/// What `run` adds to gradients of 0.
+fn gradients(shape: &Shape, run: impl FnOnce(ParameterGradients)) -> Gradients {
+    let [gamma, beta] = [(); 2].map(|()| cells(&vec![0.0; shape.channel_count()]));
+    run(ParameterGradients { gamma: Some(&gamma), beta: Some(&beta) });
+    Gradients { gamma: values(&gamma), beta: values(&beta) }
+}

@@ -1,0 +1,237 @@
+//! Properties of the walk over a shape, whatever its strides.
+
+mod naive;
+mod tensors;
+
+use std::ops::Range;
+
+use batchnorm_kernel::layout::{Block, Extent, Form, Layout, LayoutError, PerOperand};
+use proptest::prelude::*;
+use tensors::{Case, Placement, Shape, cases, for_all};
+
+/// Channel of an element and its place in every operand.
+type Visit = (usize, PerOperand);
+
+/// What a walk over `group` visits, sorted.
+fn visits(layout: &Layout, group: Range<usize>, backwards: bool) -> Vec<Visit> {
+    let mut channel_of_column = vec![usize::MAX; layout.columns()];
+    for channel in 0..layout.channels {
+        layout.columns_of(channel, |column| channel_of_column[column] = channel);
+    }
+    let mut visits = Vec::new();
+    layout.walk(group, backwards, &mut |first_column, block| {
+        for row in 0..block.rows {
+            for lane in 0..block.width {
+                let column = if block.form == Form::Runs { 0 } else { lane };
+                let start = |k: usize| block.start[k] + row * block.stride[k] + lane;
+                visits.push((channel_of_column[first_column + column], [0, 1, 2].map(start)));
+            }
+        }
+    });
+    visits.sort_unstable();
+    visits
+}
+
+/// What a walk over `group` has to visit, sorted.
+fn elements(shape: &Shape, operands: &[&Placement], group: Range<usize>) -> Vec<Visit> {
+    let places: Vec<_> = operands.iter().map(|operand| operand.places(shape)).collect();
+    // Operands that are not there follow the first.
+    let place = |i: usize| [0, 1, 2].map(|k| places.get(k).unwrap_or(&places[0])[i]);
+    let channels = shape.channels().of.into_iter().enumerate();
+    let mut elements: Vec<_> = channels
+        .filter(|(_, channel)| group.contains(channel))
+        .map(|(i, channel)| (channel, place(i)))
+        .collect();
+    elements.sort_unstable();
+    elements
+}
+
+fn blocks(layout: &Layout, backwards: bool) -> Vec<(usize, Block)> {
+    let mut blocks = Vec::new();
+    layout.walk(0..layout.channels, backwards, &mut |column, block| blocks.push((column, *block)));
+    blocks
+}
+
+/// A case, and how many of its operands there are.
+fn some_operands() -> impl Strategy<Value = (Case, usize)> {
+    (cases(1..=9000), 1..=3usize)
+}
+
+fn layout_of(case: &Case, operands: usize) -> (Layout, Vec<&Placement>) {
+    let operands: Vec<_> = case.operands.iter().take(operands).collect();
+    (case.shape.layout(&operands).expect("a layout"), operands)
+}
+
+#[test]
+fn a_walk_visits_every_element_once_in_its_channel() {
+    for_all(200, some_operands(), |(case, operands)| {
+        let (layout, operands) = layout_of(&case, operands);
+        let all = 0..layout.channels;
+        let elements = elements(&case.shape, &operands, all.clone());
+        assert!(visits(&layout, all.clone(), false) == elements, "forwards");
+        assert!(visits(&layout, all, true) == elements, "backwards");
+    });
+}
+
+#[test]
+fn walks_over_groups_of_channels_visit_what_one_walk_does() {
+    let group = any::<[prop::sample::Index; 2]>();
+    for_all(150, (some_operands(), group), |((case, operands), ends)| {
+        let (layout, operands) = layout_of(&case, operands);
+        if layout.form == Form::Columns {
+            assert!(layout.group() >= layout.channels, "columns can't be parted");
+            return;
+        }
+        let mut ends = ends.map(|end| end.index(layout.channels + 1));
+        ends.sort_unstable();
+        let group = ends[0]..ends[1];
+        let elements = elements(&case.shape, &operands, group.clone());
+        assert!(visits(&layout, group, false) == elements);
+    });
+}
+
+#[test]
+fn a_walk_backwards_has_the_blocks_of_a_walk_forwards() {
+    for_all(150, some_operands(), |(case, operands)| {
+        let (layout, _) = layout_of(&case, operands);
+        let sorted = |backwards| {
+            let mut blocks: Vec<_> = blocks(&layout, backwards)
+                .into_iter()
+                .map(|(column, b)| (column, b.start, b.stride, b.rows, b.width))
+                .collect();
+            blocks.sort_unstable();
+            blocks
+        };
+        assert!(sorted(false) == sorted(true));
+    });
+}
+
+#[test]
+fn no_block_is_empty_and_none_of_columns_is_wider_than_a_row() {
+    for_all(150, some_operands(), |(case, operands)| {
+        let (layout, _) = layout_of(&case, operands);
+        for (column, block) in blocks(&layout, false) {
+            assert!(block.rows > 0 && block.width > 0, "{block:?}");
+            assert!(block.form == layout.form, "{block:?}");
+            let lanes = if block.form == Form::Runs { 1 } else { block.width };
+            assert!(block.lanes() == lanes, "{block:?}");
+            assert!(block.count() * lanes == block.rows * block.width, "{block:?}");
+            assert!(column + lanes <= layout.columns(), "{block:?}");
+        }
+    });
+}
+
+#[test]
+fn columns_belong_to_one_channel_each_and_to_none_of_a_higher_number() {
+    for_all(150, some_operands(), |(case, operands)| {
+        let (layout, _) = layout_of(&case, operands);
+        let mut owners = vec![0; layout.columns()];
+        for channel in 0..layout.channels {
+            layout.columns_of(channel, |column| {
+                owners[column] += 1;
+                assert!(column >= channel);
+            });
+        }
+        assert!(owners.iter().all(|&owners| owners == 1), "{owners:?}");
+    });
+}
+
+#[test]
+fn channels_first_is_walked_as_runs_and_channels_last_as_columns() {
+    for (shape, form) in [
+        (Shape::new([2, 3, 8, 8], 1), Form::Runs),
+        (Shape::new([2, 8, 8, 3], 3), Form::Columns),
+        (Shape::new([5, 7], 1), Form::Columns),
+        // Too short for a run.
+        (Shape::new([2, 3, 3, 5], 1), Form::Columns),
+        // One channel is one run.
+        (Shape::new([2, 1, 3, 5], 1), Form::Runs),
+    ] {
+        let layout = shape.layout(&[&Placement::contiguous(&shape)]).expect("a layout");
+        assert_eq!(layout.form, form, "{shape:?}");
+    }
+}
+
+#[test]
+fn long_rows_of_few_channels_are_folded() {
+    // What `folded` of these tests relies on.
+    for (rows, channels, columns) in [(2048, 2, 16), (4096, 3, 48), (1024, 4, 16), (512, 8, 16)] {
+        let shape = Shape::new([rows + 1, channels], 1);
+        let layout = shape.layout(&[&Placement::contiguous(&shape)]).expect("a layout");
+        assert_eq!(layout.columns(), columns, "{shape:?}");
+    }
+}
+
+#[test]
+fn a_walk_over_nothing_visits_nothing() {
+    for sizes in [[0, 3, 4], [2, 0, 4], [2, 3, 0]] {
+        for axis in 0..3 {
+            let layout = Layout::new(&sizes, axis, &[Extent { strides: &[12, 4, 1], len: 0 }]);
+            let layout = layout.expect("a layout");
+            assert_eq!((layout.channels, layout.count), (sizes[axis] as usize, 0));
+            assert_eq!(visits(&layout, 0..layout.channels, false), []);
+        }
+    }
+}
+
+#[test]
+fn an_empty_shape_is_accepted_in_whichever_order_its_sizes_come() {
+    const HUGE: u32 = u32::MAX;
+    for sizes in [[0, HUGE, HUGE, HUGE], [HUGE, HUGE, HUGE, 0]] {
+        let layout = Layout::new(&sizes, 0, &[Extent { strides: &[0; 4], len: 0 }]);
+        assert_eq!(layout.map(|layout| layout.count), Ok(0), "{sizes:?}");
+    }
+}
+
+#[test]
+fn a_wrong_number_of_axes_strides_or_operands_is_refused() {
+    let extent = |strides| Extent { strides, len: 100 };
+    let good = extent(&[3, 1]);
+    for (sizes, axis, operands) in [
+        (&[2, 3][..], 2, &[good][..]),
+        (&[], 0, &[extent(&[])]),
+        (&[2, 3], 0, &[extent(&[1])]),
+        (&[2, 3], 0, &[good, extent(&[3, 1, 1])]),
+        (&[2, 3], 0, &[]),
+        (&[2, 3], 0, &[good; 4]),
+    ] {
+        assert_eq!(Layout::new(sizes, axis, operands).err(), Some(LayoutError::Rank));
+    }
+}
+
+#[test]
+fn more_elements_than_the_address_space_holds_are_refused() {
+    for sizes in [&[u32::MAX; 2][..], &[u32::MAX; 5], &[1 << 31, 1 << 30, 2]] {
+        let operand = Extent { strides: &vec![0; sizes.len()], len: usize::MAX };
+        assert_eq!(Layout::new(sizes, 0, &[operand]).err(), Some(LayoutError::TooLarge));
+    }
+}
+
+#[test]
+fn a_shape_of_forty_dimensions_does_not_panic() {
+    // Elements that overlap, so that nothing can be joined and little memory is enough.
+    let operand = Extent { strides: &[1; 40], len: 41 };
+    let layout = Layout::new(&[2; 40], 0, &[operand]);
+    assert_eq!(layout.map(|layout| layout.count), Ok(1 << 39));
+}
+
+#[test]
+fn memory_that_is_one_element_short_is_refused() {
+    for_all(100, cases(1..=500), |case| {
+        let shape = &case.shape;
+        for short in 0..3 {
+            let mut extents = case.operands.each_ref().map(|operand| operand.extent(shape));
+            assert!(Layout::new(&shape.sizes, shape.axis, &extents).is_ok());
+            extents[short].len -= 1;
+            let refused = Layout::new(&shape.sizes, shape.axis, &extents).err();
+            assert_eq!(refused, Some(LayoutError::OutOfBounds));
+        }
+    });
+}
+
+#[test]
+fn strides_that_overflow_are_refused() {
+    let operand = Extent { strides: &[u32::MAX; 3], len: usize::MAX / 4 };
+    let layout = Layout::new(&[1 << 30, 1 << 30, 1], 0, &[operand]);
+    assert_eq!(layout.err(), Some(LayoutError::OutOfBounds));
+}
