@@ -3,9 +3,9 @@
 //! ```text
 //! forward    y  = (x − c)·a + b           c = f32(mean)            a = γ·s
 //!                                         b = β − a·(mean − c)     s = 1/√(var + ε)
-//! backward   dx = (dy − e)·a + ((x − c)·s)·q + r
-//!                                         e = f32(mean dy)         q = −a·C/n
-//!                                         r = −a·(mean dy − e) − q·s·(mean − c)
+//! backward   dx = ((dy − e) − (x − c)·k + r)·a
+//!                                         e = f32(mean dy)         k = s·C/n
+//!                                         r = k·(mean − c) − (mean dy − e)
 //! ```
 //!
 //! where C/n is the mean of (x̂ − mean x̂)·(dy − mean dy). `x·a + (β − mean·a)`
@@ -37,22 +37,19 @@ pub fn forward(mean: f64, inverse_std: f64, gamma: f64, beta: f64) -> [f32; 3] {
     [center, scale as f32, offset as f32]
 }
 
-/// Constants `[c, s, e, a, q, r]` of the backward map through batch statistics. s and
-/// q apart, because their product leaves f32's range where σ is 10²⁰ or 10⁻²⁰.
+/// Constants `[c, k, e, r, a]` of the backward map through batch statistics. a stands
+/// apart from k: their product leaves f32's range where σ is 10²⁰ or 10⁻²⁰.
 pub fn backward(
     mean: f64,
     inverse_std: f64,
     gamma: f64,
     mean_dy: f64,
     covariance: f64,
-) -> [f32; 6] {
+) -> [f32; 5] {
     let [center, center_dy] = [mean as f32, mean_dy as f32];
-    let scale = gamma * inverse_std;
-    let slope = -scale * covariance;
-    let rest_dy = mean_dy - f64::from(center_dy);
-    let rest_x = (mean - f64::from(center)) * inverse_std;
-    let rest = -scale * rest_dy - slope * rest_x;
-    [center, inverse_std as f32, center_dy, scale as f32, slope as f32, rest as f32]
+    let slope = inverse_std * covariance;
+    let rest = slope * (mean - f64::from(center)) - (mean_dy - f64::from(center_dy));
+    [center, slope as f32, center_dy, rest as f32, (gamma * inverse_std) as f32]
 }
 
 /// The forward map; with `c = b = 0` also the backward map through constant
@@ -66,7 +63,7 @@ pub fn forward_map([x]: [F32x4; 1], [center, scale, offset]: [F32x4; 3]) -> F32x
 #[inline(always)]
 pub fn backward_map(
     [x, dy]: [F32x4; 2],
-    [center, inverse_std, center_dy, scale, slope, rest]: [F32x4; 6],
+    [center, slope, center_dy, rest, scale]: [F32x4; 5],
 ) -> F32x4 {
-    (dy - center_dy) * scale + (x - center) * inverse_std * slope + rest
+    ((dy - center_dy) - (x - center) * slope + rest) * scale
 }

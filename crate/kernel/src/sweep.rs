@@ -18,7 +18,7 @@ use crate::layout::{Block, Form, Layout, TILE};
 pub type Tile = [f32; TILE];
 
 /// Constants of the largest map, [`crate::affine::backward_map`].
-pub const MAX_CONSTANTS: usize = 6;
+pub const MAX_CONSTANTS: usize = 5;
 
 /// Constants of a map or a fold, for the columns of a tile of columns, or for one channel of
 /// runs in each of them: an array that the loops can load vectors from as it is.

@@ -1,0 +1,300 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+
+// What a user gets: a copy of the sources is built and packed, and the tarball installed.
+// A copy, because others may be building in the folder itself at the same time.
+
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+let temporary: string;
+let project: string;
+let consumer: string;
+let packed: string[];
+
+beforeAll(() => {
+  temporary = realpathSync(mkdtempSync(join(tmpdir(), "batchnorm-wasm-")));
+  project = join(temporary, "project");
+  consumer = join(temporary, "consumer");
+  const left = /(^|\/)(node_modules|target|dist|\.git)$/;
+  cpSync(root, project, {
+    recursive: true,
+    filter: (path) => !left.test(relative(root, path).replaceAll("\\", "/")),
+  });
+  symlinkSync(join(root, "node_modules"), join(project, "node_modules"), "junction");
+  const run = (command: string, ...args: string[]) =>
+    execFileSync(command, args, { cwd: project, encoding: "utf8", stdio: "pipe" });
+  run(process.execPath, "scripts/build-js.mjs");
+  run(process.execPath, "node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json");
+  const [pack] = JSON.parse(
+    run("npm", "pack", "--ignore-scripts", "--json", "--pack-destination", temporary),
+  );
+  packed = pack.files.map(({ path }: { path: string }) => path);
+  consumer = install("consumer", join(temporary, pack.filename));
+});
+
+afterAll(() => {
+  rmSync(temporary, { recursive: true, force: true });
+});
+
+/** A folder of its own with the packed package in it. */
+function install(name: string, tarball: string): string {
+  const folder = join(temporary, name);
+  const modules = join(folder, "node_modules");
+  mkdirSync(modules, { recursive: true });
+  execFileSync("tar", ["-xzf", tarball, "-C", modules]);
+  cpSync(join(modules, "package"), join(modules, "batchnorm-wasm"), { recursive: true });
+  rmSync(join(modules, "package"), { recursive: true });
+  return folder;
+}
+
+/** Runs a file of the consumer's and gives what it printed, line by line. */
+function runFile(name: string, code: string): string[] {
+  writeFileSync(join(consumer, name), code);
+  const { status, stdout, stderr } = spawnSync(process.execPath, [name], {
+    cwd: consumer,
+    encoding: "utf8",
+    timeout: 30_000,
+  });
+  expect({ status, stderr }, stdout).toEqual({ status: 0, stderr: "" });
+  return stdout.trim().split("\n");
+}
+
+const step = `
+  const bn = new BatchNorm(2);
+  const y = bn.forward(Tensor.from([1, 2, 3, 6], [2, 2]));
+  bn.backward(y);
+  console.log(Array.from(y.data, Math.round).join(), bn.numBatchesTracked);`;
+const stepped = ["-1,-1,1,1 1"];
+
+describe("the packed tarball", () => {
+  test("has dist, README, LICENSE, CHANGELOG and package.json, and nothing else", () => {
+    const known = /^(dist\/.*|README(\.md)?|LICENSE(\.md|\.txt)?|CHANGELOG\.md|package\.json)$/;
+    expect(packed.filter((path) => !known.test(path))).toEqual([]);
+    for (const path of ["package.json", "dist/entry/node.js", "dist/entry/node.d.ts"]) {
+      expect(packed).toContain(path);
+    }
+    expect(packed).toContain("dist/generated/kernel.wasm");
+    expect(packed).toContain("dist/generated/kernel.d.ts");
+  });
+
+  test("has every module of ts/ and its types", () => {
+    const sources = readdirSync(join(project, "ts"), { recursive: true, encoding: "utf8" });
+    const modules = sources.filter((path) => /(?<!\.d)\.ts$/.test(path));
+    expect(modules.length).toBeGreaterThan(10);
+    for (const path of modules) {
+      const module = path.replaceAll("\\", "/").slice(0, -3);
+      expect(packed).toContain(`dist/${module}.js`);
+      expect(packed).toContain(`dist/${module}.d.ts`);
+    }
+  });
+
+  test("names no folder of the machine that built it", () => {
+    for (const path of packed) {
+      const content = readFileSync(join(project, path), "latin1");
+      for (const folder of [root, temporary, "/root/", "/home/", "/usr/src", ".cargo"]) {
+        expect(content.includes(folder), `${path} contains ${folder}`).toBe(false);
+      }
+    }
+  });
+
+  test("has no dependencies and runs nothing when it is installed", () => {
+    const manifest = JSON.parse(
+      readFileSync(join(consumer, "node_modules/batchnorm-wasm/package.json"), "utf8"),
+    );
+    for (const field of ["dependencies", "peerDependencies", "optionalDependencies"]) {
+      expect(manifest).not.toHaveProperty(field);
+    }
+    for (const script of ["preinstall", "install", "postinstall"]) {
+      expect(manifest.scripts).not.toHaveProperty(script);
+    }
+  });
+});
+
+describe("in Node", () => {
+  test("import takes a training step, without a warning", () => {
+    const code = `import { BatchNorm, Tensor } from "batchnorm-wasm";${step}`;
+    expect(runFile("import.mjs", code)).toEqual(stepped);
+  });
+
+  test("require from CommonJS takes a training step, without a warning", () => {
+    const code = `const { BatchNorm, Tensor } = require("batchnorm-wasm");${step}`;
+    expect(runFile("require.cjs", code)).toEqual(stepped);
+  });
+
+  test("import and require in one program give the same package", () => {
+    const code = `
+      const required = require("batchnorm-wasm");
+      import("batchnorm-wasm").then((imported) => {
+        console.log(imported.Tensor === required.Tensor);
+      });`;
+    expect(runFile("both.cjs", code)).toEqual(["true"]);
+  });
+
+  test("importing compiles nothing, adds no global and leaves nothing running", () => {
+    const code = `
+      WebAssembly.Module = class { constructor() { throw Error("compiled"); } };
+      const look = async () => {
+        // Reading the files of both is no effect of the package.
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        const running = process.getActiveResourcesInfo();
+        return [Object.getOwnPropertyNames(globalThis), process.eventNames(), running].join(";");
+      };
+      const before = await look();
+      const { Tensor } = await import("batchnorm-wasm");
+      console.log((await look()) === before);
+      try { Tensor.zeros([1]); } catch (error) { console.log(error.cause.message); }`;
+    expect(runFile("effects.mjs", code)).toEqual(["true", "compiled"]);
+  });
+
+  test("a program that has used it ends by itself", () => {
+    const code = `
+      import { BatchNorm, Tensor } from "batchnorm-wasm";${step}
+      process.on("exit", (status) => console.log("ends", status));`;
+    expect(runFile("exit.mjs", code)).toEqual([...stepped, "ends 0"]);
+  });
+
+  test("two kernels beside the default one have nothing in common", () => {
+    const code = `
+      import { readFileSync } from "node:fs";
+      import { BatchNorm, createKernel, defaultKernel, memoryUsage, Tensor } from "batchnorm-wasm";
+      const path = "node_modules/batchnorm-wasm/dist/generated/kernel.wasm";
+      const module = new WebAssembly.Module(readFileSync(path));
+      const kernels = [createKernel(module), createKernel(readFileSync(path)), defaultKernel()];
+      const layers = kernels.map((kernel) => new BatchNorm(2, { kernel, momentum: 1 }));
+      const tensors = kernels.map((kernel, i) => Tensor.from([i, 1, i + 2, 3], [2, 2], { kernel }));
+      console.log(new Set(tensors.map((tensor) => tensor.address)).size);
+      layers.forEach((bn, i) => bn.forward(tensors[i], { out: tensors[i] }));
+      Tensor.zeros([1000], { kernel: kernels[0] });
+      console.log(layers.map((bn) => Array.from(bn.runningMean.data, Math.round)).join(" "));
+      console.log(kernels.map((kernel) => memoryUsage({ kernel }).liveBytes).join(" "));
+      tensors[1].dispose();
+      console.log(tensors.map((tensor) => tensor.disposed).join(" "));`;
+    const lines = runFile("kernels.mjs", code);
+    // Each has taken the same address of its own memory.
+    expect(lines[0]).toBe("1");
+    expect(lines[1]).toBe("1,2 2,2 3,2");
+    const [first, second, third] = (lines[2] as string).split(" ").map(Number) as [
+      number,
+      number,
+      number,
+    ];
+    expect([first - 4000, second]).toEqual([third, third]);
+    expect(lines[3]).toBe("false true false");
+  });
+
+  test("a tensor of a second copy of the package is refused with a typed error", () => {
+    cpSync(
+      join(consumer, "node_modules/batchnorm-wasm"),
+      join(consumer, "nested/node_modules/batchnorm-wasm"),
+      { recursive: true },
+    );
+    writeFileSync(join(consumer, "nested/copy.mjs"), `export * from "batchnorm-wasm";`);
+    const code = `
+      import { BatchNorm, Tensor } from "batchnorm-wasm";
+      import * as copy from "./nested/copy.mjs";
+      console.log(copy.Tensor === Tensor);
+      const x = Tensor.zeros([4, 3]);
+      try { new copy.BatchNorm(3).forward(x); } catch (error) {
+        console.log(error instanceof copy.BatchNormError, error.code);
+      }`;
+    expect(runFile("copies.mjs", code)).toEqual(["false", "true dtype"]);
+  });
+
+  test("what package.json doesn't export can't be imported", () => {
+    const code = `
+      for (const path of ["dist/kernel.js", "dist/entry/node.js", "ts/index.ts"]) {
+        await import("batchnorm-wasm/" + path).catch(({ code }) => console.log(code));
+      }
+      console.log(JSON.parse((await import("node:fs")).readFileSync(
+        new URL(import.meta.resolve("batchnorm-wasm/package.json")))).name);`;
+    const refused = "ERR_PACKAGE_PATH_NOT_EXPORTED";
+    expect(runFile("deep.mjs", code)).toEqual([refused, refused, refused, "batchnorm-wasm"]);
+  });
+});
+
+describe("in TypeScript", () => {
+  const program = `
+    import { BatchNorm, BatchNormalization, BatchNormError, scope, Tensor } from "batchnorm-wasm";
+    import type { BatchNormErrorCode, PlainResult } from "batchnorm-wasm";
+    const bn: BatchNorm = new BatchNorm(3, { preset: "keras", momentum: 0.9 });
+    const y: Tensor = scope(() => bn.train().forward(Tensor.zeros([4, 3])));
+    const data: Float32Array = y.data;
+    const plain: PlainResult = bn.forward({ data: [1, 2, 3], shape: [1, 3] });
+    const grad: Tensor | null | undefined = bn.weight?.grad;
+    const keras = new BatchNormalization({ axis: -1, epsilon: 1e-3 });
+    export const code = (error: unknown): BatchNormErrorCode | null =>
+      error instanceof BatchNormError ? error.code : null;
+    export default [data, plain.data.length, grad, keras.gamma];
+    // @ts-expect-error a wrong preset
+    new BatchNorm(3, { preset: "pytorch" });
+    // @ts-expect-error plain in, plain out
+    const wrong: Tensor = bn.forward({ data: [1, 2, 3], shape: [1, 3] });
+    void wrong;
+  `;
+
+  for (const [name, module, moduleResolution] of [
+    ["Node's resolution", "nodenext", "nodenext"],
+    ["a bundler's resolution", "esnext", "bundler"],
+  ] as const) {
+    test(`a strict program compiles against the types alone, with ${name}`, () => {
+      writeFileSync(join(consumer, "program.mts"), program);
+      const compilerOptions = {
+        ...{ strict: true, noEmit: true, skipLibCheck: false, types: [] },
+        ...{ target: "es2022", lib: ["es2023", "dom", "esnext.disposable"] },
+        ...{ module, moduleResolution },
+      };
+      const config = JSON.stringify({ compilerOptions, include: ["program.mts"] });
+      writeFileSync(join(consumer, "tsconfig.json"), config);
+      const compiler = join(root, "node_modules/typescript/bin/tsc");
+      const options = { cwd: consumer, encoding: "utf8" } as const;
+      const { status, stdout } = spawnSync(process.execPath, [compiler], options);
+      expect(stdout).toBe("");
+      expect(status).toBe(0);
+    });
+  }
+});
+
+describe("in a bundle", () => {
+  async function bundle(code: string): Promise<string> {
+    const { outputFiles } = await build({
+      stdin: { contents: code, resolveDir: consumer, loader: "js" },
+      bundle: true,
+      write: false,
+      format: "esm",
+      platform: "node",
+      logLevel: "silent",
+    });
+    return outputFiles[0]?.text ?? "";
+  }
+
+  test("a program that only infers carries no layer and no state dict", async () => {
+    const code = `import { batchNormInference } from "batchnorm-wasm"; batchNormInference({}, {});`;
+    const text = await bundle(code);
+    expect(text).toContain("batch_norm_inference");
+    for (const absent of ["BatchNormalization", "loadStateDict", "moving_variance"]) {
+      expect(text.includes(absent), `${absent} is in the bundle`).toBe(false);
+    }
+  });
+
+  test("a program that uses the layer keeps the entry that finds the kernel", async () => {
+    const text = await bundle(`import { BatchNorm } from "batchnorm-wasm"; new BatchNorm(3);`);
+    expect(text).toContain("kernel.wasm");
+    expect(text).toContain("provideDefaultKernel");
+  });
+});
