@@ -1,0 +1,39 @@
+/** The flags of the kernel's build; part of the sources' digest. */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+
+/**
+ * @param {string} workspace
+ * @param {string} registries cargo's folder of unpacked crates, one subfolder a registry
+ */
+export const rustFlags = (workspace, registries) => [
+  // Without reference-types, or wasm-bindgen adds a table of externrefs and an import
+  // that fills it: the module shall import nothing.
+  "-Ctarget-feature=+simd128,-reference-types",
+  // The compiler_builtins that rustup delivers claim reference-types all the same, and
+  // wasm-bindgen would believe them. Naming the features for the linker keeps the claim
+  // out of the module, with its check off, which would refuse. (A std built by
+  // toolchain.sh needs neither and gives the same bytes with them.)
+  "-Clink-arg=--features=simd128,bulk-memory,bulk-memory-opt,sign-ext,nontrapping-fptoint,mutable-globals,multivalue",
+  "-Clink-arg=--no-check-features",
+  // A page less than 4 GiB: the end of an allocation at the very end would be address 0,
+  // and the allocator would lose its way.
+  "-Clink-arg=--max-memory=4294901760",
+  // Panic locations carry paths: none of the machine's own may get into the module,
+  // nor the name of a mirror.
+  `--remap-path-prefix=${workspace}=/batchnorm-wasm`,
+  ...readdirSync(registries).map((name) => `--remap-path-prefix=${join(registries, name)}=/crates`),
+];
+
+export const wasmOptFlags = [
+  "-O3",
+  "--enable-simd",
+  "--enable-bulk-memory",
+  "--enable-sign-ext",
+  "--enable-nontrapping-float-to-int",
+  "--enable-mutable-globals",
+  "--enable-multivalue",
+  "--strip-debug",
+  "--strip-producers",
+  "--strip-target-features",
+];

@@ -1,0 +1,156 @@
+/**
+ * `npm test`: all checks that this machine can make, to the end, whatever fails.
+ * What needs Rust or the wasm toolchain is skipped where that is missing; nothing is
+ * installed. The last line is the sum: N passed, N failed[, N skipped].
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+
+const total = { passed: 0, failed: 0, skipped: 0 };
+/** @type {string[]} */
+const remarks = [];
+
+await check("Package builds", npm("build:js"), npm("build:types"));
+await check("Types", npm("typecheck"));
+await check("Lint and format", npm("lint"));
+await vitest("Tests");
+await vitest("Tests, with memory that grows at every allocation", { GROW_ON_ALLOCATE: "1" });
+
+if (available("cargo", "--version")) {
+  if (available("cargo", "fmt", "--version")) {
+    await check("Rust format", ["cargo", "fmt", "--check"]);
+  }
+  if (available("cargo", "clippy", "--version")) {
+    await check("Rust lint", "cargo clippy --workspace --all-targets -- -D warnings".split(" "));
+  }
+  await cargoTest("Rust tests");
+}
+
+if (available("bash", "scripts/toolchain.sh", "--path")) {
+  await check("Kernel rebuilds", ["node", "scripts/kernel/build.mjs", "--check"]);
+  // Absent where the build failed. Other bytes are legitimate with another toolchain.
+  const KERNEL_WASM = "target/kernel/kernel.wasm";
+  const committed = readFileSync("ts/generated/kernel.wasm");
+  if (existsSync(KERNEL_WASM) && !readFileSync(KERNEL_WASM).equals(committed)) {
+    await vitest("Tests on the rebuilt kernel, whose bytes differ", { KERNEL_WASM });
+  }
+}
+
+console.log(["", ...remarks].join("\n"));
+const { passed, failed, skipped } = total;
+console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ""}`);
+process.exitCode = failed ? 1 : 0;
+
+/** @param {string} script @param {string[]} args */
+function npm(script, ...args) {
+  return ["npm", "run", "--silent", script, "--", ...args];
+}
+
+/**
+ * Whether a command works here; if not, what needs it is skipped.
+ *
+ * @param {string} command @param {string[]} args
+ */
+function available(command, ...args) {
+  const { status, stderr, error } = spawnSync(command, args, { encoding: "utf8" });
+  if (status === 0) return true;
+  const reason = error ? "not found" : stderr.trim().split("\n")[0];
+  remarks.push(`skipped what needs ${[command, ...args].join(" ")}: ${reason}`);
+  total.skipped++;
+  return false;
+}
+
+/**
+ * A check that counts as one.
+ *
+ * @param {string} title @param {string[][]} commands
+ */
+async function check(title, ...commands) {
+  headline(title);
+  let ok = true;
+  for (const command of commands) ok &&= (await run(command)).ok;
+  count(title, ok ? { passed: 1 } : { failed: 1 });
+  return ok;
+}
+
+/** @param {string} title @param {NodeJS.ProcessEnv} [env] */
+async function vitest(title, env) {
+  const report = "target/vitest.json";
+  rmSync(report, { force: true });
+  headline(title);
+  let { ok } = await run(
+    npm("test:unit", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`),
+    { env },
+  );
+  let counts = { passed: 0, failed: 0, skipped: 0 };
+  try {
+    const json = JSON.parse(readFileSync(report, "utf8"));
+    counts = {
+      passed: json.numPassedTests,
+      failed: json.numFailedTests,
+      skipped: json.numPendingTests + json.numTodoTests,
+    };
+  } catch (error) {
+    console.error(`no report of the tests: ${error}`);
+    ok = false;
+  }
+  // A file that can't be loaded fails without a test of its own.
+  count(title, ok ? counts : { ...counts, failed: Math.max(counts.failed, 1) });
+}
+
+/** @param {string} title */
+async function cargoTest(title) {
+  headline(title);
+  const { ok, output } = await run("cargo test -p batchnorm-kernel --no-fail-fast".split(" "), {
+    keep: true,
+  });
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const [, passed, failed, ignored] of output.matchAll(
+    /(\d+) passed; (\d+) failed; (\d+) ignored/g,
+  )) {
+    counts.passed += Number(passed);
+    counts.failed += Number(failed);
+    counts.skipped += Number(ignored);
+  }
+  // What doesn't compile fails without a test of its own.
+  count(title, ok ? counts : { ...counts, failed: Math.max(counts.failed, 1) });
+}
+
+/** @param {string} title */
+function headline(title) {
+  console.log(`\n=== ${title} ===`);
+}
+
+/** @param {string} title @param {Partial<typeof total>} counts */
+function count(title, { passed = 0, failed = 0, skipped = 0 }) {
+  total.passed += passed;
+  total.failed += failed;
+  total.skipped += skipped;
+  if (failed) remarks.push(`FAILED: ${title}`);
+}
+
+/**
+ * Runs a command with its output shown as it comes, and kept if asked.
+ *
+ * @param {string[]} command
+ * @param {{ env?: NodeJS.ProcessEnv | undefined, keep?: boolean }} [options]
+ * @returns {Promise<{ ok: boolean, output: string }>}
+ */
+function run([command = "", ...args], { env, keep = false } = {}) {
+  const child = spawn(command, args, {
+    env: { ...process.env, ...env },
+    stdio: ["inherit", keep ? "pipe" : "inherit", "inherit"],
+  });
+  let output = "";
+  child.stdout?.on("data", (chunk) => {
+    output += chunk;
+    process.stdout.write(chunk);
+  });
+  return new Promise((resolve) => {
+    child.on("error", (error) => {
+      console.error(error.message);
+      resolve({ ok: false, output });
+    });
+    child.on("close", (code) => resolve({ ok: code === 0, output }));
+  });
+}
