@@ -18,18 +18,13 @@ import {
   runStatistics,
   runTraining,
 } from "./batch-norm-run.js";
+import { BatchNormState } from "./batch-norm-state.js";
 import { checkNames, fail, show, showShape } from "./errors.js";
 import { defaultKernel, type Kernel, type KernelOption } from "./kernel.js";
 import { type Preset, type PresetName, presetOf } from "./presets.js";
 import { BatchNormSaved } from "./saved.js";
-import {
-  type LoadOptions,
-  lengthIn,
-  readStateDict,
-  type SavedStateDict,
-  type StateDict,
-} from "./state-dict.js";
-import { allocateVector, copyIn, Parameter, Tensor, type VectorKind, write } from "./tensor.js";
+import type { LoadOptions, SavedStateDict, StateDict } from "./state-dict.js";
+import { allocateVector, copyIn, type Parameter, Tensor } from "./tensor.js";
 
 /** Which statistics normalize: by mode (`auto`), or always the batch's or the running ones. */
 export type StatisticsSwitch = "auto" | "batch" | "running";
@@ -98,18 +93,11 @@ export class BatchNorm {
   readonly trackRunningStats: boolean;
   readonly #preset: Preset;
   readonly #kernel: Kernel;
-  readonly #hasWeight: boolean;
-  readonly #hasBias: boolean;
+  readonly #state: BatchNormState;
   #statistics: StatisticsSwitch = "auto";
   #updateRunningStats: boolean | "auto" = "auto";
   #requiresGrad = true;
 
-  #numFeatures: number | null = null;
-  #weight: Parameter | null = null;
-  #bias: Parameter | null = null;
-  #runningMean: Tensor | null = null;
-  #runningVar: Tensor | null = null;
-  #numBatchesTracked = 0;
   #saved: BatchNormSaved | null = null;
   /** Whether someone else has the record, so that it must not be overwritten. */
   #savedIsOut = false;
@@ -153,44 +141,43 @@ export class BatchNorm {
     this.axis = axis;
     this.runningVariance = runningVariance;
     this.trackRunningStats = trackRunningStats;
-    this.#hasWeight = scale;
-    this.#hasBias = offset;
+    this.#state = new BatchNormState(kernel, preset.names, scale, offset, trackRunningStats);
     if (options.statistics !== undefined) this.statistics = options.statistics;
     if (options.updateRunningStats !== undefined) {
       this.updateRunningStats = options.updateRunningStats;
     }
     if (options.requiresGrad !== undefined) this.requiresGrad = options.requiresGrad;
-    if (numFeatures !== null) this.#build(numFeatures);
+    if (numFeatures !== null) this.#state.build(numFeatures, owner);
   }
 
   /** Number of channels; `null` while it has to be learned from the first input. */
   get numFeatures(): number | null {
-    return this.#numFeatures;
+    return this.#state.numFeatures;
   }
 
   /** γ, `[C]`; `null` without. */
   get weight(): Parameter | null {
-    return this.#weight;
+    return this.#state.weight;
   }
 
   /** β, `[C]`; `null` without. */
   get bias(): Parameter | null {
-    return this.#bias;
+    return this.#state.bias;
   }
 
   /** Running mean, `[C]`; `null` without. */
   get runningMean(): Tensor | null {
-    return this.#runningMean;
+    return this.#state.runningMean;
   }
 
   /** Running variance, `[C]`; `null` without. */
   get runningVar(): Tensor | null {
-    return this.#runningVar;
+    return this.#state.runningVar;
   }
 
   /** Batches that moved the running statistics. */
   get numBatchesTracked(): number {
-    return this.#numBatchesTracked;
+    return this.#state.numBatchesTracked;
   }
 
   /**
@@ -259,13 +246,13 @@ export class BatchNorm {
   forward(x: Tensor, options?: ForwardOptions): Tensor;
   forward(x: PlainTensor, options?: ForwardOptions): PlainResult;
   forward(x: Tensor | PlainTensor, options: ForwardOptions = {}): Tensor | PlainResult {
-    const owner = this.owner;
+    const owner = this.#checkLive("forward");
     checkNames(owner, options, FORWARD);
     const { out, training = this.training } = options;
     if (typeof training !== "boolean") checkOneOf(training, [true, false], owner, "training");
     if (isPlain(x)) return this.#forwardPlain(x, options, owner);
     checkTensor(x, this.#kernel, owner, "x");
-    this.#checkLive(owner);
+    this.#state.check(owner);
     const axis = this.#checkShape(x, owner);
     const byBatch =
       this.#statistics === "batch" ||
@@ -276,8 +263,8 @@ export class BatchNorm {
         : this.#updateRunningStats;
     if (training && byBatch) this.#checkTraining(x, axis, owner);
 
-    const learned = this.#numFeatures === null;
-    if (learned) this.#build(x.shape[axis] as number);
+    const learned = this.#state.numFeatures === null;
+    if (learned) this.#state.build(x.shape[axis] as number, owner);
     const saved = this.#record();
     try {
       const y = byBatch
@@ -285,11 +272,11 @@ export class BatchNorm {
         : this.#byRunning(owner, x, axis, out, update, saved);
       if (saved !== this.#saved) this.#savedIsOut = false;
       this.#saved = saved;
-      if (update && x.size > 0) this.#numBatchesTracked += 1;
+      if (update && x.size > 0) this.#state.numBatchesTracked += 1;
       return y;
     } catch (error) {
       if (saved !== this.#saved) saved.dispose();
-      if (learned) this.#unbuild();
+      if (learned) this.#state.dispose();
       throw error;
     }
   }
@@ -309,16 +296,16 @@ export class BatchNorm {
   backward(dy: Tensor, options?: BackwardOptions): Tensor;
   backward(dy: PlainTensor, options?: BackwardOptions): PlainResult;
   backward(dy: Tensor | PlainTensor, options: BackwardOptions = {}): Tensor | PlainResult {
-    const owner = `${this.owner}.backward`;
+    const owner = this.#checkLive("backward");
     checkNames(owner, options, BACKWARD);
-    this.#checkLive(owner);
+    this.#state.check(owner);
     const { out, saved = this.#saved } = options;
     if (saved === null) fail("stale", `${owner}: there was no forward pass`);
     if (!(saved instanceof BatchNormSaved)) {
       fail("invalid-option", `${owner}: saved must be what layer.saved gave, got ${show(saved)}`);
     }
     saved.check(owner);
-    if (saved.weight !== this.#weight) {
+    if (saved.weight !== this.#state.weight) {
       fail("invalid-option", `${owner}: saved is of another layer's forward pass`);
     }
     if (isPlain(dy)) {
@@ -333,15 +320,15 @@ export class BatchNorm {
     let weightGrad: Tensor | null = null;
     let biasGrad: Tensor | null = null;
     try {
-      weightGrad = this.#gradientOf(this.#weight);
-      biasGrad = this.#gradientOf(this.#bias);
+      weightGrad = this.#gradientOf(this.#state.weight);
+      biasGrad = this.#gradientOf(this.#state.bias);
       const dx = runBackward(owner, dy, saved, out, weightGrad, biasGrad);
-      if (this.#weight && weightGrad) this.#weight.grad = weightGrad;
-      if (this.#bias && biasGrad) this.#bias.grad = biasGrad;
+      if (this.#state.weight && weightGrad) this.#state.weight.grad = weightGrad;
+      if (this.#state.bias && biasGrad) this.#state.bias.grad = biasGrad;
       return dx;
     } catch (error) {
-      if (weightGrad !== this.#weight?.grad) weightGrad?.dispose();
-      if (biasGrad !== this.#bias?.grad) biasGrad?.dispose();
+      if (weightGrad !== this.#state.weight?.grad) weightGrad?.dispose();
+      if (biasGrad !== this.#state.bias?.grad) biasGrad?.dispose();
       throw error;
     }
   }
@@ -358,27 +345,17 @@ export class BatchNorm {
 
   /** Sets the gradients of γ and β to zero, if there are any. */
   zeroGrad(): void {
-    this.#checkLive(`${this.owner}.zeroGrad`);
-    const gradients = [this.#weight?.grad, this.#bias?.grad].filter((one) => !!one);
-    if (gradients.some((gradient) => gradient.disposed)) {
-      fail("disposed", `${this.owner}.zeroGrad: a gradient of the layer was disposed`);
-    }
-    for (const gradient of gradients) fill(gradient, 0);
+    this.#state.zeroGrad(this.#checkLive("zeroGrad"));
   }
 
   /** Running mean 0, running variance 1, no batches. */
   resetRunningStats(): void {
-    this.#checkLive(`${this.owner}.resetRunningStats`);
-    if (this.#runningMean) fill(this.#runningMean, 0);
-    if (this.#runningVar) fill(this.#runningVar, 1);
-    this.#numBatchesTracked = 0;
+    this.#state.resetRunningStats(this.#checkLive("resetRunningStats"));
   }
 
   /** γ = 1, β = 0, and {@link BatchNorm.resetRunningStats}. */
   resetParameters(): void {
-    this.resetRunningStats();
-    if (this.#weight) fill(this.#weight, 1);
-    if (this.#bias) fill(this.#bias, 0);
+    this.#state.resetParameters(this.#checkLive("resetParameters"));
   }
 
   /**
@@ -388,19 +365,7 @@ export class BatchNorm {
    * @throws BatchNormError `not-built`, `disposed`
    */
   stateDict({ prefix = "" }: { prefix?: string | undefined } = {}): SavedStateDict {
-    const owner = `${this.owner}.stateDict`;
-    this.#checkLive(owner);
-    if (this.#numFeatures === null) {
-      fail("not-built", `${owner}: the layer has seen no input to learn its feature count from`);
-    }
-    const dict: SavedStateDict = {};
-    const vectors = this.#vectors();
-    this.#entryNames().forEach((name, i) => {
-      dict[prefix + name] = (vectors[i] as Tensor).toFloat32Array();
-    });
-    const counter = this.#counterName();
-    if (counter !== undefined) dict[prefix + counter] = this.#numBatchesTracked;
-    return dict;
+    return this.#state.toDict(prefix, this.#checkLive("stateDict"));
   }
 
   /**
@@ -411,36 +376,16 @@ export class BatchNorm {
    * @throws BatchNormError `state-dict`, `dtype`, `not-built`, `disposed`
    */
   loadStateDict(dict: StateDict, options: LoadOptions = {}): this {
-    const owner = `${this.owner}.loadStateDict`;
+    const owner = this.#checkLive("loadStateDict");
     checkNames(owner, options, ["prefix", "allowNonFinite"]);
-    this.#checkLive(owner);
-    const names = this.#entryNames();
-    const { prefix = "" } = options;
-    const length =
-      this.#numFeatures ??
-      names.map((name) => lengthIn(dict, prefix + name)).find((one) => one !== undefined) ??
-      fail("not-built", `${owner}: no entry tells the feature count`);
-    // Read, and so copied, before building: that may detach views of kernel memory.
-    const { vectors, count } = readStateDict(
-      dict,
-      names,
-      length,
-      this.#counterName(),
-      options,
-      owner,
-    );
-    if (this.#numFeatures === null) this.#build(length);
-    this.#vectors().forEach((tensor, i) => {
-      write(tensor, vectors[i] as ArrayLike<number>);
-    });
-    this.#numBatchesTracked = count;
+    this.#state.load(dict, options, owner);
     return this;
   }
 
   /** Gives all memory back, that of gradients and saved values included. */
   dispose(): void {
     this.#disposed = true;
-    this.#unbuild();
+    this.#state.dispose();
     if (!this.#savedIsOut) this.#saved?.dispose();
     this.#saved = null;
   }
@@ -450,7 +395,7 @@ export class BatchNorm {
   }
 
   toString(): string {
-    return `${this.owner}(${this.#numFeatures ?? "?"}, eps=${this.eps}, momentum=${this.momentum})`;
+    return `${this.owner}(${this.#state.numFeatures ?? "?"}, eps=${this.eps}, momentum=${this.momentum})`;
   }
 
   /** The name of the class in error messages. */
@@ -472,7 +417,7 @@ export class BatchNorm {
     saved: BatchNormSaved,
   ): Tensor {
     const running = update ? this.#nextUpdate() : null;
-    const [weight, bias] = [this.#weight, this.#bias];
+    const [weight, bias] = [this.#state.weight, this.#state.bias];
     return runTraining(owner, x, axis, this.eps, weight, bias, out, running, saved);
   }
 
@@ -484,8 +429,8 @@ export class BatchNorm {
     update: boolean,
     saved: BatchNormSaved,
   ): Tensor {
-    const [weight, bias] = [this.#weight, this.#bias];
-    const [mean, variance] = [this.#runningMean as Tensor, this.#runningVar as Tensor];
+    const [weight, bias] = [this.#state.weight, this.#state.bias];
+    const [mean, variance] = [this.#state.runningMean as Tensor, this.#state.runningVar as Tensor];
     if (!update) {
       return runInference(owner, x, axis, this.eps, mean, variance, weight, bias, out, saved);
     }
@@ -515,11 +460,11 @@ export class BatchNorm {
   #nextUpdate(): RunningUpdate {
     const { momentum } = this;
     return {
-      mean: this.#runningMean as Tensor,
-      variance: this.#runningVar as Tensor,
+      mean: this.#state.runningMean as Tensor,
+      variance: this.#state.runningVar as Tensor,
       weight:
         momentum === null
-          ? 1 / (this.#numBatchesTracked + 1)
+          ? 1 / (this.#state.numBatchesTracked + 1)
           : this.#preset.momentumWeighs === "new"
             ? momentum
             : 1 - momentum,
@@ -553,11 +498,11 @@ export class BatchNorm {
     return parameter.grad ?? allocateVector(Tensor, this.#kernel, parameter.size, 0);
   }
 
-  #checkLive(owner: string): void {
+  /** The method's name for error messages, where the layer is alive. */
+  #checkLive(method: string): string {
+    const owner = `${this.owner}.${method}`;
     if (this.#disposed) fail("disposed", `${owner}: the layer was disposed`);
-    for (const one of [this.#weight, this.#bias, this.#runningMean, this.#runningVar]) {
-      if (one?.disposed) fail("disposed", `${owner}: a parameter of the layer was disposed`);
-    }
+    return owner;
   }
 
   /** The channel axis, counted from 0, of an x that the layer can take. */
@@ -571,10 +516,10 @@ export class BatchNorm {
     }
     const axis = resolveAxis(this.axis, rank, owner);
     const channels = x.shape[axis];
-    if (this.#numFeatures !== null && channels !== this.#numFeatures) {
+    if (this.#state.numFeatures !== null && channels !== this.#state.numFeatures) {
       fail(
         "shape-mismatch",
-        `${owner}: expected x with ${this.#numFeatures} channels along axis ${this.axis}, ` +
+        `${owner}: expected x with ${this.#state.numFeatures} channels along axis ${this.axis}, ` +
           `got ${channels} in ${showShape(x.shape)}`,
       );
     }
@@ -592,57 +537,6 @@ export class BatchNorm {
     if (this.eps === 0) {
       fail("invalid-option", `${owner}: eps must be positive in training, as in PyTorch`);
     }
-  }
-
-  #build(numFeatures: number): void {
-    if (!(Number.isSafeInteger(numFeatures) && numFeatures >= 0)) {
-      fail(
-        "invalid-option",
-        `${this.owner}: numFeatures must be a whole number from 0 on, got ${show(numFeatures)}`,
-      );
-    }
-    const vector = <T extends Tensor>(Kind: VectorKind<T>, value: number): T =>
-      allocateVector(Kind, this.#kernel, numFeatures, value);
-    try {
-      if (this.#hasWeight) this.#weight = vector(Parameter, 1);
-      if (this.#hasBias) this.#bias = vector(Parameter, 0);
-      if (this.trackRunningStats) {
-        this.#runningMean = vector(Tensor, 0);
-        this.#runningVar = vector(Tensor, 1);
-      }
-    } catch (error) {
-      this.#unbuild();
-      throw error;
-    }
-    this.#numFeatures = numFeatures;
-  }
-
-  #unbuild(): void {
-    for (const tensor of [this.#weight, this.#bias, this.#runningMean, this.#runningVar]) {
-      tensor?.dispose();
-    }
-    this.#weight = this.#bias = this.#runningMean = this.#runningVar = null;
-    this.#numFeatures = null;
-  }
-
-  /** Names of a state dict's vectors. */
-  #entryNames(): string[] {
-    const { weight, bias, runningMean, runningVar } = this.#preset.names;
-    return [
-      ...(this.#hasWeight ? [weight] : []),
-      ...(this.#hasBias ? [bias] : []),
-      ...(this.trackRunningStats ? [runningMean, runningVar] : []),
-    ];
-  }
-
-  /** The vectors themselves, in the same order. */
-  #vectors(): Tensor[] {
-    const all = [this.#weight, this.#bias, this.#runningMean, this.#runningVar];
-    return all.filter((one) => one !== null);
-  }
-
-  #counterName(): string | undefined {
-    return this.trackRunningStats ? this.#preset.names.numBatchesTracked : undefined;
   }
 }
 
@@ -664,8 +558,4 @@ export interface BackwardOptions {
 
 function copyOf(tensor: Tensor): Tensor {
   return copyIn(tensor.toFloat32Array(), tensor.shape, tensor.kernel, "BatchNorm");
-}
-
-function fill(tensor: Tensor, value: number): void {
-  write(tensor, new Float32Array(tensor.size).fill(value));
 }
