@@ -107,19 +107,19 @@ build_std() {
 
 # --- The tools: exact versions, each in a folder of its own ---
 
+tools=("wasm-pack $wasm_pack" "wasm-bindgen-cli $wasm_bindgen")
 tool_dir() { echo "$cache/$1-$2"; }
+has_tool() { [ -x "$(tool_dir "$1" "$2")/bin/${1%-cli}" ]; }
 
 # No --locked: wasm-bindgen-cli's own lock file names a release that is not to be had.
 # No optimization: to compile these takes minutes, to run them a second.
 install_tool() {
-  local dir bin=${1%-cli}
-  dir=$(tool_dir "$1" "$2")
-  [ ! -x "$dir/bin/$bin" ] || return 0
+  has_tool "$1" "$2" && return
   command -v cc >/dev/null || apt_install gcc libc6-dev ||
     die "missing: a C compiler (cc), to link $1"
   say "compiling $1 $2 (2 minutes)"
   PATH=$root/bin:$PATH RUSTC=$root/bin/rustc CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
-    "$root/bin/cargo" install --root "$dir" --bin "$bin" "$1@$2" >&2 ||
+    "$root/bin/cargo" install --root "$(tool_dir "$1" "$2")" --bin "${1%-cli}" "$1@$2" >&2 ||
     die "missing: $1 $2, cargo could not install it"
 }
 
@@ -132,8 +132,7 @@ if $install; then
     { allows debian && install_debian; } ||
     die "missing: Rust for $target. Either install rustup (https://rustup.rs) with a network that" \
       "reaches it, or use a Debian that has ${debian_packages[*]}, as root; then run this again."
-  install_tool wasm-pack "$wasm_pack"
-  install_tool wasm-bindgen-cli "$wasm_bindgen"
+  for tool in "${tools[@]}"; do install_tool $tool; done
   has_binaryen || { say "installing binaryen $binaryen" && npm ci --prefix scripts/kernel >&2; }
 fi
 
@@ -141,10 +140,9 @@ missing() { die "missing: $1; scripts/toolchain.sh installs it"; }
 { allows rustup && find_rustup; } || { allows debian && find_debian; } ||
   missing "Rust for $target (WASM_TOOLCHAIN=$route)"
 path=$root/bin
-for tool in wasm-pack:$wasm_pack wasm-bindgen-cli:$wasm_bindgen; do
-  dir=$(tool_dir "${tool%:*}" "${tool#*:}")
-  [ -d "$dir/bin" ] || missing "${tool/:/ }"
-  path=$path:$dir/bin
+for tool in "${tools[@]}"; do
+  has_tool $tool || missing "$tool"
+  path=$path:$(tool_dir $tool)/bin
 done
 has_binaryen || missing "binaryen $binaryen"
 

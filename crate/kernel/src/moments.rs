@@ -18,8 +18,9 @@
 //! digits; any near the bulk of the values will do, since Σd takes its distance from
 //! the mean back. The mean of a block with one huge value lies far from the bulk,
 //! and all of it would add the same rounding error to the huge square. The pivot of
-//! a constant channel is that constant: its mean is exact and M2 = 0. Squares of f32 leave its range
-//! from deviations of 10¹⁹ up and of 10⁻¹⁹ down: such a block is done again in f64.
+//! a constant channel is that constant: its mean is exact and M2 = 0. Squares of f32
+//! leave its range from deviations of 10¹⁹ up and of 10⁻¹⁹ down: such a block is done
+//! again in f64.
 //!
 //! Sources: Chan, Golub & LeVeque, "Algorithms for computing the sample variance"
 //! (1983), eq. 1.7 (correction) and 2.1 (merging).
