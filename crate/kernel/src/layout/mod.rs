@@ -1,0 +1,235 @@
+//! Shape and strides to the blocks that a norm walks: pure index arithmetic.
+//!
+//! Operands of one shape, each with strides of its own, are seen in one of two
+//! forms, after dimensions of size one are dropped and neighbours that lie end
+//! to end in *every* operand are joined:
+//!
+//! - [`Form::Runs`]: contiguous stretches that belong to one channel each
+//!   (channels-first, `[N, C, H, W]`);
+//! - [`Form::Columns`]: rows in which every column belongs to a fixed channel
+//!   (channels-last, `[N, C]`, and channels-first with a tiny inner extent).
+//!
+//! What is cut where depends on shape and strides alone, so results are the same
+//! to the bit whoever does the work.
+
+mod dims;
+mod walk;
+
+use core::array::from_fn;
+
+use dims::Dims;
+use walk::BLOCK_ROWS;
+pub use walk::Block;
+
+/// Tensors that one operation walks together at most: x, dy, dx.
+pub const MAX_OPERANDS: usize = 3;
+
+/// One number for each operand: strides, or where something begins.
+pub type PerOperand = [usize; MAX_OPERANDS];
+
+/// Elements side by side that are walked at once: a cache line, and enough
+/// independent accumulators to hide the latency of an addition.
+pub const TILE: usize = 16;
+
+/// Inner extents shorter than this are walked as columns: as runs they would be
+/// all tail.
+const MIN_RUN: usize = TILE;
+
+/// Rows are folded into wider ones up to this many columns.
+const MAX_FOLDED_WIDTH: usize = 1024;
+
+/// Bytes of one operand in a group of channels: what is gathered is still in the
+/// cache when it is mapped.
+const GROUP_BYTES: usize = 1 << 21;
+
+/// Why shape and strides were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayoutError {
+    /// The channel axis, the number of operands or of an operand's strides is wrong.
+    Rank,
+    /// More elements than the address space holds.
+    TooLarge,
+    /// An element lies outside of its operand's memory.
+    OutOfBounds,
+}
+
+/// Where an operand's elements lie, in elements from its first one.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent<'a> {
+    /// Distance from one index to the next, per dimension.
+    pub strides: &'a [u32],
+    /// Memory that may be touched.
+    pub len: usize,
+}
+
+impl Extent<'_> {
+    fn holds(&self, sizes: &[u32]) -> bool {
+        let mut last = 0usize;
+        for (&size, &stride) in sizes.iter().zip(self.strides) {
+            let further = (size as usize - 1).checked_mul(stride as usize);
+            match further.and_then(|further| last.checked_add(further)) {
+                Some(sum) => last = sum,
+                None => return false,
+            }
+        }
+        last < self.len
+    }
+}
+
+/// The ways in which a channel's elements lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Every stretch of memory belongs to one channel.
+    Runs,
+    /// Every stretch of memory crosses the channels.
+    Columns,
+}
+
+/// What to walk for one shape and its operands.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Number of channels.
+    pub channels: usize,
+    /// Elements of each channel.
+    pub count: usize,
+    /// How they lie.
+    pub form: Form,
+    /// Elements of a run, or columns of one channel side by side.
+    run: usize,
+    channel_strides: PerOperand,
+    /// What parts a channel's runs, or the rows of columns.
+    outer: Dims,
+    /// Rows of columns that are walked as one.
+    fold: usize,
+}
+
+impl Layout {
+    /// Plans the walk over `sizes` with channels along `axis`, for up to
+    /// [`MAX_OPERANDS`] operands.
+    pub fn new(sizes: &[u32], axis: usize, operands: &[Extent]) -> Result<Self, LayoutError> {
+        let ranks_agree = operands.iter().all(|o| o.strides.len() == sizes.len());
+        if axis >= sizes.len() || !ranks_agree || !(1..=MAX_OPERANDS).contains(&operands.len()) {
+            return Err(LayoutError::Rank);
+        }
+        let mut total = usize::from(!sizes.contains(&0));
+        for &size in sizes {
+            total = total.checked_mul(size as usize).ok_or(LayoutError::TooLarge)?;
+        }
+        if total > isize::MAX as usize / size_of::<f32>() {
+            return Err(LayoutError::TooLarge);
+        }
+        let channels = sizes[axis] as usize;
+        let mut layout = Self {
+            channels,
+            count: 0,
+            form: Form::Runs,
+            run: 1,
+            channel_strides: [0; MAX_OPERANDS],
+            outer: Dims::default(),
+            fold: 1,
+        };
+        if total == 0 {
+            return Ok(layout);
+        }
+        if !operands.iter().all(|operand| operand.holds(sizes)) {
+            return Err(LayoutError::OutOfBounds);
+        }
+        // Operands that are not there follow the first, and so never matter.
+        let operand = |k: usize| operands.get(k).unwrap_or(&operands[0]);
+        let strides = |dim: usize| from_fn(|k| operand(k).strides[dim] as usize);
+        layout.count = total / channels;
+        layout.channel_strides = strides(axis);
+        layout.find_form(sizes, axis, strides);
+        Ok(layout)
+    }
+
+    fn find_form(&mut self, sizes: &[u32], axis: usize, strides: impl Fn(usize) -> PerOperand) {
+        let dims = &mut self.outer;
+        let mut before_channels = 0;
+        for (dim, &size) in sizes.iter().enumerate() {
+            if dim == axis {
+                // With one channel nothing parts what is before it from what is behind.
+                before_channels = if self.channels > 1 { dims.len } else { 0 };
+            } else if size != 1 {
+                dims.push(size as usize, strides(dim), before_channels);
+            }
+        }
+        // The innermost dimension is the run, where no operand has gaps in it.
+        if dims.len > before_channels {
+            self.run = dims.pop_contiguous().unwrap_or(1);
+        }
+        let across = self.channels > 1
+            && dims.len == before_channels
+            && self.channel_strides == [self.run; MAX_OPERANDS];
+        if across && self.run < MIN_RUN {
+            self.form = Form::Columns;
+            // Rows that lie end to end are folded until a row is whole tiles, so
+            // that a few channels (RGB) fill the vectors as well as many do.
+            let width = self.channels * self.run;
+            let fold = TILE / gcd(width, TILE);
+            let end_to_end = dims.len == 1 && dims.split().1 == [width; MAX_OPERANDS];
+            let rows = self.count / self.run;
+            if end_to_end && width * fold <= MAX_FOLDED_WIDTH && rows >= fold * BLOCK_ROWS {
+                self.fold = fold;
+            }
+        }
+    }
+
+    /// Columns of one channel in a row.
+    fn columns_a_channel(&self) -> usize {
+        if self.form == Form::Runs { 1 } else { self.run }
+    }
+
+    /// Columns that need an accumulator and constants of their own: one per
+    /// channel for runs, one per column of a row for columns.
+    pub fn columns(&self) -> usize {
+        self.channels * self.columns_a_channel() * self.fold
+    }
+
+    /// Tiles of constants that a map needs: one per channel for runs.
+    pub(crate) fn constants(&self) -> usize {
+        match self.form {
+            Form::Runs => self.channels,
+            Form::Columns => self.columns().div_ceil(TILE),
+        }
+    }
+
+    /// Tiles of accumulators that a block needs at most.
+    pub(crate) fn sums(&self) -> usize {
+        match self.form {
+            Form::Runs => 1,
+            Form::Columns => self.columns().div_ceil(TILE),
+        }
+    }
+
+    /// Calls `visit` with the columns of `channel`; none is below the channel's number.
+    pub fn columns_of(&self, channel: usize, mut visit: impl FnMut(usize)) {
+        let side_by_side = self.columns_a_channel();
+        for row in 0..self.fold {
+            let first = (row * self.channels + channel) * side_by_side;
+            for column in first..first + side_by_side {
+                visit(column);
+            }
+        }
+    }
+
+    /// Number of channels, from each multiple of it on, that are gathered and
+    /// mapped before the next ones. Columns can't be parted without reading every
+    /// row once for each part.
+    pub fn group(&self) -> usize {
+        match self.form {
+            Form::Runs => (GROUP_BYTES / size_of::<f32>() / self.count.max(1)).max(1),
+            Form::Columns => self.channels.max(1),
+        }
+    }
+}
+
+/// `steps` strides from `start`.
+#[inline(always)]
+pub(crate) fn along(start: PerOperand, stride: PerOperand, steps: usize) -> PerOperand {
+    from_fn(|k| start[k] + stride[k] * steps)
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
