@@ -443,6 +443,22 @@ describe("one value per channel", () => {
 });
 
 describe("overlapping outputs", () => {
+  test("out may be x itself, but no parameter and no statistic", () => {
+    const x = Tensor.from([5, 6, 7]);
+    const [a, b] = [Tensor.zeros([3]), Tensor.from([1, 1, 1])];
+    const running = { axis: 0, runningMean: a, runningVar: b };
+    const given = { axis: 0, mean: a, variance: b };
+    for (const out of [a, b]) {
+      const call = () => batchNormTraining(x, { ...running, out });
+      expectError("overlap", ["out overlaps"], call, [x, a, b]);
+      expectError("overlap", ["out overlaps"], () => batchNormInference(x, { ...given, out }));
+    }
+    expectError("overlap", ["out overlaps"], () =>
+      batchNormInference(x, { ...given, bias: x, out: x }),
+    );
+    expect(batchNormInference(x, { ...given, out: x })).toBe(x);
+  });
+
   test("an output that shares only a part of x is refused, by functions and layers", () => {
     const whole = counting([6, 3]);
     const [x, shifted] = [whole.slice(0, 0, 4), whole.slice(0, 1, 5)];
@@ -1072,6 +1088,17 @@ describe("scope", () => {
     expectError("async-scope", ["promise"], () => scope(() => thenable));
     expect(memoryUsage().liveBytes).toBe(before.liveBytes);
     expect(Tensor.zeros([1]).disposed).toBe(false);
+  });
+
+  test("doesn't leave the refused promise's rejection unhandled", async () => {
+    expectError("async-scope", ["promise"], () =>
+      scope(async () => {
+        await null;
+        throw new Error("later");
+      }),
+    );
+    // An unhandled rejection would fail the run.
+    await new Promise((resolve) => setTimeout(resolve, 10));
   });
 });
 

@@ -670,6 +670,11 @@ describe("a layer that learns its feature count", () => {
     }
   });
 
+  test("of PyTorch's kind without running statistics refuses one value a channel in eval too", () => {
+    const bn = new BatchNorm(3, { trackRunningStats: false }).eval();
+    expect(() => bn.forward(Tensor.zeros([1, 3]))).toThrow("more than 1 value");
+  });
+
   test("learns nothing from a forward that fails", () => {
     const bn = new BatchNorm(null);
     const other = Tensor.zeros([4, 4]);

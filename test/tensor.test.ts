@@ -71,6 +71,10 @@ describe("making", () => {
 });
 
 describe("sizes and ranks", () => {
+  test("a 0 makes the size 0, whatever the other axes' sizes multiply to", () => {
+    expect(Tensor.zeros([...new Array(40).fill(2 ** 30), 0]).size).toBe(0);
+  });
+
   test("every rank from 1 to 7 has row-major strides and normalizes alike", () => {
     const shapes = [[12], [4, 3], [2, 3, 2], [2, 3, 2, 1], [1, 3, 2, 2, 1], [2, 3, 1, 1, 2, 1]];
     shapes.push([1, 3, 1, 2, 1, 2, 1]);

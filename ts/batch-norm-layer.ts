@@ -261,7 +261,8 @@ export class BatchNorm {
       this.#updateRunningStats === "auto"
         ? training && byBatch && this.trackRunningStats
         : this.#updateRunningStats;
-    if (training && byBatch) this.#checkTraining(x, axis, owner);
+    // As PyTorch does: also in evaluation, where no running statistics are tracked.
+    if (byBatch && (training || !this.trackRunningStats)) this.#checkTraining(x, axis, owner);
 
     const learned = this.#state.numFeatures === null;
     if (learned) this.#state.build(x.shape[axis] as number, owner);

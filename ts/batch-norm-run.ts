@@ -171,7 +171,8 @@ export function runBackward(
       `${owner}: dy must have x's shape ${showShape(x.shape)}, got ${showShape(dy.shape)}`,
     );
   }
-  if (out) checkOutput(out, x, owner, dy, weight);
+  if (out) checkOutput(out, x, owner, weight);
+  if (out) checkOutput(out, dy, owner);
   if (weightGrad) checkGradient(owner, "weightGrad", weightGrad, dy, saved, out);
   if (biasGrad) checkGradient(owner, "biasGrad", biasGrad, dy, saved, out);
   if (weightGrad && biasGrad) checkDisjoint(biasGrad, weightGrad, owner, "biasGrad");

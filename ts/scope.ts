@@ -23,6 +23,8 @@ export function scope<T>(fn: () => T, { kernel = defaultKernel() }: KernelOption
   try {
     const result = fn();
     if (typeof (result as PromiseLike<unknown> | undefined)?.then === "function") {
+      // The caller never gets the promise: what it rejects with later is not unhandled.
+      (result as PromiseLike<unknown>).then(undefined, () => {});
       fail("async-scope", "scope: the function must be synchronous, it returned a promise");
     }
     collect(result, kept);

@@ -54,7 +54,7 @@ export class Tensor implements Geometry {
     this.shape = shape;
     this.strides = strides;
     this.offset = offset;
-    this.size = shape.reduce((product, size) => product * size, 1);
+    this.size = shape.includes(0) ? 0 : shape.reduce((product, size) => product * size, 1);
     this.extent = extentOf(shape, strides);
     this.contiguous = isContiguous(shape, strides);
     storage.retain();
