@@ -473,13 +473,17 @@ describe("growth", () => {
     () => {
       const x = counting([4, 3]);
       const { data } = x;
-      const other = Tensor.zeros([1]);
+      const [other, mean, variance] = [1, 1, 1].map((size) => Tensor.zeros([size])) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
       expect(data).toHaveLength(0);
       const again = x.data;
       batchNormInference(x, { mean: Tensor.zeros([3]), variance: Tensor.zeros([3]), out: x });
       expect(again).toHaveLength(0);
       const { data: before } = other;
-      batchNormInference(other, { mean: other, variance: other, axis: 0, out: other });
+      batchNormInference(other, { mean, variance, axis: 0, out: other });
       expect(before).toHaveLength(0);
       expect(x.data).toHaveLength(12);
     },
