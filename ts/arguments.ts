@@ -154,14 +154,18 @@ export function isPlain(value: unknown): value is PlainTensor {
 /**
  * A copy in kernel memory that belongs to the caller, not to a scope.
  *
- * @throws BatchNormError `dtype`, `invalid-shape`, `shape-overflow`, `out-of-memory`
+ * @param out must not be given: a plain tensor's result comes out as a new one
+ * @throws BatchNormError `dtype`, `invalid-shape`, `shape-overflow`, `out-of-memory`,
+ *   `invalid-option`
  */
 export function fromPlain(
   { data, shape }: PlainTensor,
+  out: unknown,
   kernel: Kernel,
   owner: string,
   name: string,
 ): Tensor {
+  if (out) fail("invalid-option", `${owner}: out needs a Tensor ${name}`);
   return copyIn(data, shape, kernel, `${owner}: ${name}`);
 }
 

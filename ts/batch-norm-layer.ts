@@ -268,9 +268,12 @@ export class BatchNorm {
     if (learned) this.#state.build(x.shape[axis] as number, owner);
     const saved = this.#record();
     try {
+      const { eps } = this;
+      const { weight, bias } = this.#state;
+      const running = update ? this.#nextUpdate() : null;
       const y = byBatch
-        ? this.#byBatch(owner, x, axis, out, update, saved)
-        : this.#byRunning(owner, x, axis, out, update, saved);
+        ? runTraining(owner, x, axis, eps, weight, bias, out, running, saved)
+        : this.#byRunning(owner, x, axis, out, running, saved);
       if (saved !== this.#saved) this.#savedIsOut = false;
       this.#saved = saved;
       if (update && x.size > 0) this.#state.numBatchesTracked += 1;
@@ -310,8 +313,7 @@ export class BatchNorm {
       fail("invalid-option", `${owner}: saved is of another layer's forward pass`);
     }
     if (isPlain(dy)) {
-      if (out) fail("invalid-option", `${owner}: out needs a Tensor dy`);
-      const copy = fromPlain(dy, this.#kernel, owner, "dy");
+      const copy = fromPlain(dy, out, this.#kernel, owner, "dy");
       try {
         return takeOut(this.backward(copy, options));
       } finally {
@@ -409,42 +411,28 @@ export class BatchNorm {
     return null;
   }
 
-  #byBatch(
-    owner: string,
-    x: Tensor,
-    axis: number,
-    out: Tensor | undefined,
-    update: boolean,
-    saved: BatchNormSaved,
-  ): Tensor {
-    const running = update ? this.#nextUpdate() : null;
-    const [weight, bias] = [this.#state.weight, this.#state.bias];
-    return runTraining(owner, x, axis, this.eps, weight, bias, out, running, saved);
-  }
-
   #byRunning(
     owner: string,
     x: Tensor,
     axis: number,
     out: Tensor | undefined,
-    update: boolean,
+    running: RunningUpdate | null,
     saved: BatchNormSaved,
   ): Tensor {
-    const [weight, bias] = [this.#state.weight, this.#state.bias];
+    const { eps } = this;
+    const { weight, bias } = this.#state;
     const [mean, variance] = [this.#state.runningMean as Tensor, this.#state.runningVar as Tensor];
-    if (!update) {
-      return runInference(owner, x, axis, this.eps, mean, variance, weight, bias, out, saved);
+    if (!running) {
+      return runInference(owner, x, axis, eps, mean, variance, weight, bias, out, saved);
     }
     // The batch's statistics are taken before x may be overwritten, and move the running
     // ones after these have normalized; backward will need them as they were.
-    const running = this.#nextUpdate();
     const batch = new BatchNormSaved(this.#kernel);
     const before: Tensor[] = [];
     try {
       for (const one of [mean, variance]) before.push(copyOf(one));
       runStatistics(owner, x, axis, running, batch);
       const [oldMean, oldVariance] = before as [Tensor, Tensor];
-      const { eps } = this;
       const y = runInference(owner, x, axis, eps, oldMean, oldVariance, weight, bias, out, saved);
       moveRunning(running, batch);
       for (const one of before) saved.own(one);
@@ -480,8 +468,7 @@ export class BatchNorm {
   }
 
   #forwardPlain(x: PlainTensor, options: ForwardOptions, owner: string): PlainResult {
-    if (options.out) fail("invalid-option", `${owner}: out needs a Tensor x`);
-    const copy = fromPlain(x, this.#kernel, owner, "x");
+    const copy = fromPlain(x, options.out, this.#kernel, owner, "x");
     let y: Tensor;
     try {
       y = this.forward(copy, options);

@@ -234,8 +234,7 @@ export function batchNormBackward(
   const { weight, channels } = saved;
   const { kernel } = saved.x;
   if (isPlain(dy)) {
-    if (out) fail("invalid-option", `${owner}: out needs a Tensor dy`);
-    const copy = fromPlain(dy, kernel, owner, "dy");
+    const copy = fromPlain(dy, out, kernel, owner, "dy");
     try {
       const gradients = batchNormBackward(copy, options);
       return { ...gradients, dx: takeOut(gradients.dx) };
@@ -339,8 +338,7 @@ function plainly<T>(
   owner: string,
   run: (x: Tensor) => T,
 ): T extends Tensor ? PlainResult : T {
-  if (options.out) fail("invalid-option", `${owner}: out needs a Tensor x`);
-  const copy = fromPlain(x, options.kernel ?? defaultKernel(), owner, "x");
+  const copy = fromPlain(x, options.out, options.kernel ?? defaultKernel(), owner, "x");
   let keep = false;
   try {
     const result = run(copy);

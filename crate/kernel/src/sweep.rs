@@ -20,8 +20,8 @@ pub type Tile = [f32; TILE];
 /// Constants of the largest map, [`crate::affine::backward_map`].
 pub const MAX_CONSTANTS: usize = 5;
 
-/// Constants of a map or a fold, for the columns of a tile of columns, or for one channel of
-/// runs in each of them: an array that the loops can load vectors from as it is.
+/// Constants of a map or a fold, for the columns of a tile of columns, or for one
+/// channel of runs in each of them: the loops load vectors from it as it is.
 pub type Constants = [Tile; MAX_CONSTANTS];
 
 /// A tensor of a layout: its elements, and which of the operands it is.

@@ -40,9 +40,7 @@ impl Workspace {
         grow(&mut self.co_moments, layout.columns())?;
         self.reserve(layout)
     }
-}
 
-impl Workspace {
     fn reserve(&mut self, layout: &Layout) -> Result<(), TryReserveError> {
         grow(&mut self.sums, layout.sums())?;
         grow(&mut self.constants, layout.constants())
