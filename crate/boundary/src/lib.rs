@@ -67,7 +67,7 @@ pub fn batch_norm_training(
         let batch =
             BatchStatistics { mean: per_channel(mean, n)?, variance: per_channel(variance, n)? };
         let mut workspace = WORKSPACE.borrow_mut();
-        workspace.reserve_forward(&layout).map_err(|_| Status::OutOfMemory)?;
+        workspace.reserve(&layout).map_err(|_| Status::OutOfMemory)?;
         batch::training(&layout, tensors, parameters, batch, &mut workspace);
         Ok(())
     })
@@ -82,7 +82,7 @@ pub fn batch_norm_statistics(record: usize, mean: usize, variance: usize) -> Sta
         let batch =
             BatchStatistics { mean: per_channel(mean, n)?, variance: per_channel(variance, n)? };
         let mut workspace = WORKSPACE.borrow_mut();
-        workspace.reserve_forward(&layout).map_err(|_| Status::OutOfMemory)?;
+        workspace.reserve(&layout).map_err(|_| Status::OutOfMemory)?;
         batch::statistics(&layout, x, batch, &mut workspace);
         Ok(())
     })
@@ -104,7 +104,7 @@ pub fn batch_norm_inference(
         let parameters = parameters(gamma, beta, eps, n)?;
         let running = running(mean, variance, n)?;
         let mut workspace = WORKSPACE.borrow_mut();
-        workspace.reserve_forward(&layout).map_err(|_| Status::OutOfMemory)?;
+        workspace.reserve(&layout).map_err(|_| Status::OutOfMemory)?;
         batch::inference(&layout, tensors, parameters, running, &mut workspace);
         Ok(())
     })
@@ -129,7 +129,7 @@ pub fn batch_norm_backward(
             BatchStatistics { mean: per_channel(mean, n)?, variance: per_channel(variance, n)? };
         let gradients = gradients(gamma_gradient, beta_gradient, n)?;
         let mut workspace = WORKSPACE.borrow_mut();
-        workspace.reserve_backward(&layout).map_err(|_| Status::OutOfMemory)?;
+        workspace.reserve(&layout).map_err(|_| Status::OutOfMemory)?;
         batch::backward(&layout, tensors, parameters, batch, gradients, &mut workspace);
         Ok(())
     })
@@ -153,7 +153,7 @@ pub fn batch_norm_backward_frozen(
         let running = running(mean, variance, n)?;
         let gradients = gradients(gamma_gradient, beta_gradient, n)?;
         let mut workspace = WORKSPACE.borrow_mut();
-        workspace.reserve_backward(&layout).map_err(|_| Status::OutOfMemory)?;
+        workspace.reserve(&layout).map_err(|_| Status::OutOfMemory)?;
         batch::backward_frozen(&layout, tensors, parameters, running, gradients, &mut workspace);
         Ok(())
     })

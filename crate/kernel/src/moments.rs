@@ -1,89 +1,54 @@
-//! Mean and spread of many values, block by block.
+//! Mean and spread of a channel's values, and of pairs of values.
 //!
 //! ```text
-//! block      p  = f32(Σx / n)                   a pivot near the mean,
-//!                 within three of the values    which an outlier can't pull away
-//!            d  = x − p                         in f32 lanes
-//!            mean = p + Σd/n                    in f64, as all that follows
-//!            M2   = Σd² − (Σd)²/n               the corrected two-pass algorithm
-//! merge      δ    = mean_b − mean_a
-//!            mean = mean_a + δ·n_b/n
-//!            M2   = M2_a + M2_b + δ²·n_a·n_b/n
+//! p     pivot                                  near the bulk, from some samples
+//! d     = x − p                                in f32 lanes
+//! mean  = p + Σd/n                             in f64, as all that follows
+//! M2    = Σd² − (Σd)²/n                        Σ(x − mean)²
+//!
+//! c, q  pivots of x and dy                     c = f32(mean of x)
+//! C     = Σ(x − c)(dy − q) − (mean − c)·Σ(dy − q)      Σ(x − mean)(dy − mean dy)
 //! ```
 //!
-//! and for the gradient the same of pairs (x̂, dy), with the co-moment
-//! `C = Σ(x̂ − mean x̂)(dy − mean dy)` in place of M2.
-//!
 //! The pivot makes squares of small numbers only, so that |mean| ≫ σ costs no
-//! digits; any near the bulk of the values will do, since Σd takes its distance from
-//! the mean back. The mean of a block with one huge value lies far from the bulk,
-//! and all of it would add the same rounding error to the huge square. The pivot of
-//! a constant channel is that constant: its mean is exact and M2 = 0. Squares of f32
-//! leave its range from deviations of 10¹⁹ up and of 10⁻¹⁹ down: such a block is done
-//! again in f64.
+//! digits: rounding errors are those of n·(σ² + (mean − p)²). What the samples have
+//! promised is checked: where the mean proves further than 2σ from the pivot, the sums
+//! are taken again around the mean. The mean itself would be no better pivot: beside
+//! one huge value it lies far from the bulk, all of which would add the same rounding
+//! error to the huge square. The pivot of a constant channel is that constant: its
+//! mean is exact and M2 = 0.
 //!
-//! Sources: Chan, Golub & LeVeque, "Algorithms for computing the sample variance"
-//! (1983), eq. 1.7 (correction) and 2.1 (merging).
+//! Squares of f32 leave its range from deviations of 10¹⁹ up and of 10⁻¹⁹ down, and
+//! so do products: such sums are taken again of deviations that were scaled by powers
+//! of two, which rounds nothing.
+//!
+//! Source: Chan, Golub & LeVeque, "Algorithms for computing the sample variance"
+//! (1983), eq. 1.7 (shifted data).
 
-use crate::lanes::F32x4;
-use crate::layout::{Block, Form, PerOperand, TILE};
-use crate::sweep::{Constants, Merge, Operand, Sums, constants_of, fold, merge_each};
+use core::array::from_fn;
+use core::ops::Range;
 
-/// Below this a sum of squares may have lost terms to underflow.
+use crate::lanes::{F32x4, LANES};
+use crate::layout::{Form, Layout, TILE};
+use crate::sweep::{Constants, Operand, Sums, fold, set_constants, sums_of};
+
+/// Below this a mean square may have lost terms to underflow.
 const TINY: f64 = 1e-30;
 
-/// Number, mean and sum of squared deviations of a set of values.
+/// Takes deviations whose squares underflow to where they don't, and the others down.
+const UP: f32 = (1u128 << 100) as f32;
+const DOWN: f32 = 1.0 / (1u128 << 70) as f32;
+
+/// Values of a channel that its pivot is taken from.
+const SAMPLES: usize = 8;
+
+/// Mean and biased variance of a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Moments {
-    /// Number of values.
-    pub count: f64,
     /// Σx / n.
     pub mean: f64,
-    /// Σ(x − mean)².
-    pub m2: f64,
-}
-
-impl Moments {
-    /// Biased variance, `M2 / n`.
-    pub fn variance(&self) -> f64 {
-        self.m2 / self.count
-    }
-
-    /// From Σd and Σd². `count·Σd² − (Σd)²` is exactly 0 for constant values.
-    fn of_deviations(count: f64, inverse: f64, pivot: f32, [sum, squares]: [f64; 2]) -> Self {
-        Self {
-            count,
-            mean: f64::from(pivot) + sum * inverse,
-            m2: ((count * squares - sum * sum) * inverse).max(0.0),
-        }
-    }
-
-    /// Both passes in f64, one element at a time.
-    #[cold]
-    fn in_f64(block: &Block, lane: usize, x: Operand) -> Self {
-        let count = block.count() as f64;
-        let value = |place: PerOperand| f64::from(x.cells[place[x.index]].get());
-        let mut sum = 0.0;
-        block.each(lane, &mut |place| sum += value(place));
-        let mean = sum / count;
-        let mut m2 = 0.0;
-        block.each(lane, &mut |place| m2 += (value(place) - mean) * (value(place) - mean));
-        Self { count, mean, m2 }
-    }
-}
-
-impl Merge for Moments {
-    fn count(&self) -> f64 {
-        self.count
-    }
-
-    #[inline(always)]
-    fn merge_share(&mut self, other: &Self, share: f64) {
-        let delta = other.mean - self.mean;
-        self.m2 += other.m2 + delta * delta * self.count * share;
-        self.mean += delta * share;
-        self.count += other.count;
-    }
+    /// Σ(x − mean)² / n.
+    pub variance: f64,
 }
 
 #[inline(always)]
@@ -92,234 +57,228 @@ fn deviations([sum, squares]: [F32x4; 2], [x]: [F32x4; 1], [pivot]: [F32x4; 1]) 
     [sum + d, squares + d * d]
 }
 
-/// And Σ|d|, which is 0 only where all values are the pivot.
+/// Scaled by `down`, which takes x itself into range, or by `up`, which can't.
 #[inline(always)]
-fn deviations_and_distance(
-    [sum, squares, apart]: [F32x4; 3],
+fn scaled_deviations(
+    [sum, squares]: [F32x4; 2],
     [x]: [F32x4; 1],
-    [pivot]: [F32x4; 1],
-) -> [F32x4; 3] {
-    let d = x - pivot;
-    [sum + d, squares + d * d, apart + d.abs()]
+    [pivot, down, up]: [F32x4; 3],
+) -> [F32x4; 2] {
+    let d = (x * down - pivot * down) * up;
+    [sum + d, squares + d * d]
 }
 
-#[inline(always)]
-fn total([sum]: [F32x4; 1], [x]: [F32x4; 1], []: [F32x4; 0]) -> [F32x4; 1] {
-    [sum + x]
-}
-
-/// Whether a sum of squares can have lost nothing to the ends of f32's range.
-fn in_range(squares: f64, count: f64) -> bool {
-    squares.is_finite() && squares >= TINY * count
-}
-
-/// Merges the [`Moments`] of a block into those of its columns, from `column` on.
-/// Overwrites the first constant of each.
-pub fn merge_block(
-    column: usize,
-    block: &Block,
+/// Takes the moments of each channel of `group`, and sets its constants to what `finish`
+/// makes of them.
+pub fn gather<const P: usize>(
+    layout: &Layout,
+    group: Range<usize>,
     x: Operand,
     constants: &mut [Constants],
     sums: &mut [Sums],
-    moments: &mut [Moments],
+    mut finish: impl FnMut(usize, Moments) -> [f32; P],
 ) {
-    let form = block.form;
-    let count = block.count() as f64;
-    let inverse = 1.0 / count;
-    let pad = |constants: &[Constants]| [constants_of(constants, form, column, 0)[0][0]];
-    set_pivots::<0>(column, block, x, constants, sums);
-    fold(column, block, [x], pad(constants), constants, sums, deviations);
-    if move_far_pivots(column, block, constants, sums) {
-        fold(column, block, [x], pad(constants), constants, sums, deviations);
-    }
-    let in_range = |sums: &Sums, lane| in_range(sums.total(1, lane, form), count);
-    let all_in_range = (0..moments.len()).all(|lane| in_range(&sums[lane / TILE], lane % TILE));
-    if !all_in_range {
-        fold(column, block, [x], pad(constants), constants, sums, deviations_and_distance);
-    }
-    for (tile, moments) in moments.chunks_mut(TILE).enumerate() {
-        let sums = &sums[tile];
-        let pivot = &constants_of(constants, form, column, tile)[0];
-        merge_each(moments, count, |lane| {
-            // Constant channels are common (dead units) and exact as they are.
-            if all_in_range || in_range(sums, lane) || sums.total(2, lane, form) == 0.0 {
-                let sums = [sums.total(0, lane, form), sums.total(1, lane, form)];
-                Moments::of_deviations(count, inverse, pivot[lane], sums)
+    let count = layout.count as f64;
+    pivots(layout, group.clone(), x, |channel, pivot| {
+        set_constants(layout, channel, [pivot, 1.0, 1.0], constants);
+    });
+    fold::<4, _, _>(layout, group.clone(), [x], constants, sums, deviations);
+    for part in parts(layout, group.clone()) {
+        let mut again = false;
+        for channel in part.clone() {
+            let [sum, squares] = sums_of(layout, channel, sums);
+            let [pivot]: [f32; 1] = constants_of(layout, channel, constants);
+            // n·(mean − p)² ≤ 4·M2
+            let near = 5.0 * sum * sum <= 4.0 * count * squares;
+            let scales = if !squares.is_finite() {
+                [DOWN, 1.0]
+            } else if squares < TINY * count {
+                [1.0, UP]
+            } else if !near {
+                [1.0, 1.0]
             } else {
-                Moments::in_f64(block, tile * TILE + lane, x)
-            }
-        });
-    }
-}
-
-/// Moves each pivot to the mean where one is further than 2σ from it: the samples
-/// that kept it within the bulk were no part of it. Says whether it did.
-fn move_far_pivots(
-    column: usize,
-    block: &Block,
-    constants: &mut [Constants],
-    sums: &[Sums],
-) -> bool {
-    let count = block.count() as f64;
-    let total = |kind, lane: usize| sums[lane / TILE].total(kind, lane % TILE, block.form);
-    // (Σd/n)² > 4σ², with nσ² = Σd² − (Σd)²/n.
-    let far = |lane| 5.0 * total(0, lane) * total(0, lane) > 4.0 * count * total(1, lane);
-    if !(0..block.lanes()).any(far) {
-        return false;
-    }
-    for lane in 0..block.lanes() {
-        let pivot = match block.form {
-            Form::Runs => &mut constants[column][0][..],
-            Form::Columns => &mut constants[lane / TILE][0][lane % TILE..][..1],
-        };
-        let mean = (f64::from(pivot[0]) + total(0, lane) / count) as f32;
-        if mean.is_finite() {
-            pivot.fill(mean);
+                continue;
+            };
+            let mean = (f64::from(pivot) + sum / count) as f32;
+            let pivot: f32 = if mean.is_finite() { mean } else { pivot };
+            set_constants(layout, channel, [pivot, scales[0], scales[1]], constants);
+            again = true;
+        }
+        if again {
+            fold::<4, _, _>(layout, part, [x], constants, sums, scaled_deviations);
         }
     }
-    true
-}
-
-/// Sets constant `AT` of each column to its pivot.
-fn set_pivots<const AT: usize>(
-    column: usize,
-    block: &Block,
-    x: Operand,
-    constants: &mut [Constants],
-    sums: &mut [Sums],
-) {
-    fold(column, block, [x], [0.0], constants, sums, total);
-    let count = block.count();
-    let inverse = 1.0 / count as f64;
-    let pivot = |lane: usize, sums: &Sums| {
-        let mean = (sums.total(0, lane % TILE, block.form) * inverse) as f32;
-        let sample = |quarter| {
-            let place = block.place(quarter * count / 4, lane);
-            x.cells[place[x.index]].get()
+    for channel in group {
+        let [sum, squares] = sums_of(layout, channel, sums);
+        let [pivot, down, up]: [f32; 3] = constants_of(layout, channel, constants);
+        let unscale = 1.0 / (f64::from(down) * f64::from(up));
+        let mean = sum / count;
+        let spread = squares / count - mean * mean;
+        // Not `max`: what isn't a number has to stay so.
+        let spread = if spread < 0.0 { 0.0 } else { spread };
+        let moments = Moments {
+            mean: f64::from(pivot) + mean * unscale,
+            variance: spread * unscale * unscale,
         };
-        let [a, b, c] = [sample(1), sample(2), sample(3)];
-        mean.max(a.min(b).min(c)).min(a.max(b).max(c))
-    };
-    match block.form {
-        Form::Runs => constants[column][AT] = [pivot(0, &sums[0]); TILE],
-        Form::Columns => {
-            for lane in 0..block.lanes() {
-                constants[lane / TILE][AT][lane % TILE] = pivot(lane, &sums[lane / TILE]);
-            }
-        }
+        set_constants(layout, channel, finish(channel, moments), constants);
     }
 }
 
-/// Number, means and co-moment of a set of pairs (x̂, dy).
+/// Sum of dy and co-moment of x and dy of a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CoMoments {
-    /// Number of pairs.
-    pub count: f64,
-    /// Σx̂ / n.
-    pub mean_x: f64,
-    /// Σdy / n.
-    pub mean_dy: f64,
-    /// Σ(x̂ − mean x̂)(dy − mean dy).
+    /// Σdy.
+    pub sum_dy: f64,
+    /// Σ(x − mean)·(dy − mean dy), or Σ(x − mean)·dy for a mean that isn't x's own.
     pub co: f64,
 }
 
-impl CoMoments {
-    fn of_deviations(
-        count: f64,
-        inverse: f64,
-        pivot: f32,
-        [sum_x, sum_dy, products]: [f64; 3],
-    ) -> Self {
-        Self {
-            count,
-            mean_x: sum_x * inverse,
-            mean_dy: f64::from(pivot) + sum_dy * inverse,
-            co: products - sum_x * sum_dy * inverse,
-        }
-    }
-
-    /// Both passes in f64, one pair at a time.
-    #[cold]
-    fn in_f64(
-        block: &Block,
-        lane: usize,
-        [x, dy]: [Operand; 2],
-        [center, scale]: [f32; 2],
-    ) -> Self {
-        let count = block.count() as f64;
-        let pair = |place: PerOperand| {
-            let d = f64::from(x.cells[place[x.index]].get()) - f64::from(center);
-            (d * f64::from(scale), f64::from(dy.cells[place[dy.index]].get()))
-        };
-        let (mut mean_x, mut mean_dy) = (0.0, 0.0);
-        block.each(lane, &mut |place| {
-            mean_x += pair(place).0 / count;
-            mean_dy += pair(place).1 / count;
-        });
-        let mut co = 0.0;
-        block.each(lane, &mut |place| {
-            co += (pair(place).0 - mean_x) * (pair(place).1 - mean_dy);
-        });
-        Self { count, mean_x, mean_dy, co }
-    }
-}
-
-impl Merge for CoMoments {
-    fn count(&self) -> f64 {
-        self.count
-    }
-
-    #[inline(always)]
-    fn merge_share(&mut self, other: &Self, share: f64) {
-        let delta_x = other.mean_x - self.mean_x;
-        let delta_dy = other.mean_dy - self.mean_dy;
-        self.co += other.co + delta_x * delta_dy * self.count * share;
-        self.mean_x += delta_x * share;
-        self.mean_dy += delta_dy * share;
-        self.count += other.count;
-    }
+/// What pairs are taken around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Around {
+    /// x's own mean: dy may be taken around a pivot, since Σ(x − mean) = 0.
+    OwnMean,
+    /// Any other value.
+    Constant,
 }
 
 #[inline(always)]
 fn co_deviations(
-    [sum_x, sum_dy, products]: [F32x4; 3],
+    [sum, products]: [F32x4; 2],
     [x, dy]: [F32x4; 2],
-    [center, scale, pivot]: [F32x4; 3],
-) -> [F32x4; 3] {
-    let d = (x - center) * scale;
+    [center, pivot]: [F32x4; 2],
+) -> [F32x4; 2] {
     let e = dy - pivot;
-    [sum_x + d, sum_dy + e, products + d * e]
+    [sum + e, products + (x - center) * e]
 }
 
-/// Merges the [`CoMoments`] of a block into those of its columns, from `column` on.
-/// x̂ is `(x − c₀)·c₁` with the first two constants of its column, the mean and 1/σ
-/// as f32. Overwrites the third.
-pub fn merge_block_of_pairs(
-    column: usize,
-    block: &Block,
+#[inline(always)]
+fn scaled_co_deviations(
+    [sum, products]: [F32x4; 2],
+    [x, dy]: [F32x4; 2],
+    [center, pivot, scale, scale_dy]: [F32x4; 4],
+) -> [F32x4; 2] {
+    // Scaled first: the difference could leave the range.
+    let e = dy * scale_dy - pivot * scale_dy;
+    [sum + e, products + (x - center) * scale * e]
+}
+
+/// Takes the co-moments of each channel of `group`, and sets its constants to what
+/// `finish` makes of them. `statistics` gives the mean and 1/σ.
+#[allow(clippy::too_many_arguments, reason = "what a pass over two operands needs")]
+pub fn gather_pairs<const P: usize>(
+    layout: &Layout,
+    group: Range<usize>,
     [x, dy]: [Operand; 2],
+    around: Around,
+    statistics: impl Fn(usize) -> (f64, f64),
     constants: &mut [Constants],
     sums: &mut [Sums],
-    moments: &mut [CoMoments],
+    mut finish: impl FnMut(usize, CoMoments) -> [f32; P],
 ) {
-    let form = block.form;
-    let count = block.count() as f64;
-    let inverse = 1.0 / count;
-    set_pivots::<2>(column, block, dy, constants, sums);
-    let [center, _, pivot, ..] = constants_of(constants, form, column, 0);
-    let pad = [center[0], pivot[0]];
-    fold(column, block, [x, dy], pad, constants, sums, co_deviations);
-    for (tile, moments) in moments.chunks_mut(TILE).enumerate() {
-        let sums = &sums[tile];
-        let [center, scale, pivot, ..] = constants_of(constants, form, column, tile);
-        merge_each(moments, count, |lane| {
-            let sums = [0, 1, 2].map(|kind| sums.total(kind, lane, form));
-            if sums.iter().all(|sum| sum.is_finite()) {
-                CoMoments::of_deviations(count, inverse, pivot[lane], sums)
-            } else {
-                let lane_constants = [center[lane], scale[lane]];
-                CoMoments::in_f64(block, tile * TILE + lane, [x, dy], lane_constants)
+    pivots(layout, group.clone(), dy, |channel, pivot| {
+        let (mean, inverse_std) = statistics(channel);
+        let pivot = if around == Around::OwnMean { pivot } else { 0.0 };
+        let values = [mean as f32, pivot, scale_to_one(inverse_std), 1.0];
+        set_constants(layout, channel, values, constants);
+    });
+    for part in parts(layout, group.clone()) {
+        let scale = |channel| constants_of::<4>(layout, channel, constants)[2];
+        let mut scaled = part.clone().any(|channel| scale(channel) != 1.0);
+        if !scaled {
+            fold::<2, _, _>(layout, part.clone(), [x, dy], constants, sums, co_deviations);
+            for channel in part.clone() {
+                if !sums_of(layout, channel, sums).iter().all(|sum| sum.is_finite()) {
+                    let [center, pivot, scale, _]: [f32; 4] =
+                        constants_of(layout, channel, constants);
+                    set_constants(layout, channel, [center, pivot, scale, DOWN], constants);
+                    scaled = true;
+                }
             }
-        });
+        }
+        if scaled {
+            fold::<4, _, _>(layout, part, [x, dy], constants, sums, scaled_co_deviations);
+        }
+    }
+    let count = layout.count as f64;
+    for channel in group {
+        let [sum, products] = sums_of(layout, channel, sums);
+        let [center, pivot, scale, scale_dy]: [f32; 4] = constants_of(layout, channel, constants);
+        let sum = sum / f64::from(scale_dy);
+        let products = products / (f64::from(scale) * f64::from(scale_dy));
+        let rest = statistics(channel).0 - f64::from(center);
+        // Not where both are zero: 0·∞ is no correction.
+        let correction = if rest == 0.0 { 0.0 } else { rest * sum };
+        let sum_dy = sum + count * f64::from(pivot);
+        let co_moments = CoMoments { sum_dy, co: products - correction };
+        set_constants(layout, channel, finish(channel, co_moments), constants);
+    }
+}
+
+/// A power of two near 1/σ where products of deviations could leave f32's range, else 1.
+fn scale_to_one(inverse_std: f64) -> f32 {
+    const USUAL: core::ops::Range<f64> = 1e-15..1e15;
+    let rounded = inverse_std as f32;
+    if rounded.is_normal() && !USUAL.contains(&inverse_std) {
+        f32::from_bits(rounded.to_bits() & f32::INFINITY.to_bits())
+    } else {
+        1.0
+    }
+}
+
+/// The ranges of channels that can be walked by themselves.
+fn parts(layout: &Layout, group: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let size = if layout.form == Form::Runs { 1 } else { group.len().max(1) };
+    group.clone().step_by(size).map(move |first| first..first + size)
+}
+
+/// The first constants of a channel.
+fn constants_of<const P: usize>(
+    layout: &Layout,
+    channel: usize,
+    constants: &[Constants],
+) -> [f32; P] {
+    let column = layout.first_column(channel);
+    from_fn(|p| constants[column / TILE][p][column % TILE])
+}
+
+/// Calls `visit` with a pivot for each channel of `group`: the mean of some samples but
+/// the smallest and the largest; of a constant channel that constant.
+fn pivots(
+    layout: &Layout,
+    group: Range<usize>,
+    operand: Operand,
+    mut visit: impl FnMut(usize, f32),
+) {
+    let place = |i: usize| {
+        // Golden ratio steps: spread over all, and at the edge of no image or row.
+        let share = u64::from((i as u32).wrapping_mul(0x9E37_79B9).wrapping_add(1 << 31));
+        layout.place(operand.index, (layout.count as u64 * share >> 32) as usize)
+    };
+    let places: [usize; SAMPLES] = from_fn(place);
+    let stride = layout.channel_stride(operand.index);
+    for first in group.clone().step_by(LANES) {
+        // Four channels at once; those past the end repeat the last one.
+        let channels: [usize; LANES] = from_fn(|lane| (first + lane).min(group.end - 1));
+        let sample = |i: usize| {
+            let value = |channel: usize| operand.cells[places[i] + channel * stride].get();
+            F32x4::from_array(channels.map(value))
+        };
+        let origin = sample(0);
+        let zero = F32x4::splat(0.0);
+        let (mut sum, mut least, mut most) = (zero, zero, zero);
+        for i in 1..SAMPLES {
+            let distance = sample(i) - origin;
+            sum = sum + distance;
+            least = least.min(distance);
+            most = most.max(distance);
+        }
+        let trimmed = (sum - least - most) * F32x4::splat(1.0 / (SAMPLES - 2) as f32);
+        let pivots = (origin + trimmed).to_array();
+        let origins = origin.to_array();
+        for (lane, channel) in (first..group.end.min(first + LANES)).enumerate() {
+            let pivot = pivots[lane];
+            visit(channel, if pivot.is_finite() { pivot } else { origins[lane] });
+        }
     }
 }

@@ -1,28 +1,66 @@
 //! The only loops over elements.
 //!
-//! A *fold* reduces a block to sums, a *map* writes one. What is summed or
-//! written is a closure on vectors; the loop is over rows of a tile, which are
-//! rows of columns or the successive tiles of a run. What is left over of a row
-//! is copied into a padded tile and goes through the same loop.
-//! [`gather`] and [`apply`] drive them over a whole [`Layout`].
+//! A *fold* adds up two sums for every column, a *map* writes every element. What is
+//! added or written is a closure on vectors; the loops are four: fold and map, over
+//! runs and over columns. Each takes 16 elements at a time, then 4, then what is left.
+//! [`fold`] and [`apply`] drive them over a whole [`Layout`].
 
 use core::array::from_fn;
-use core::cell::Cell;
 use core::ops::Range;
 
 use crate::Cells;
-use crate::lanes::{F32x4, LANES};
+use crate::lanes::{F32x4, F64x2, LANES};
 use crate::layout::{Block, Form, Layout, TILE};
-
-/// One value for each column of a tile.
-pub type Tile = [f32; TILE];
 
 /// Constants of the largest map, [`crate::affine::backward_map`].
 pub const MAX_CONSTANTS: usize = 5;
 
-/// Constants of a map or a fold, for the columns of a tile of columns, or for one
-/// channel of runs in each of them: the loops load vectors from it as it is.
-pub type Constants = [Tile; MAX_CONSTANTS];
+/// Steps that are added up in f32 before their sums are added in f64: rounding errors
+/// grow with the number of additions in a row.
+const CHUNK: usize = 32;
+
+/// What fits the L2 cache, in elements.
+const CACHED: usize = 1 << 18;
+
+const NEAR: usize = 256;
+const NARROW: usize = 64;
+
+const MOST_ROWS: usize = 32;
+
+/// Constants of a map or a fold for each of a tile's columns. In a fold the first ones
+/// are values of the inputs that add nothing.
+pub type Constants = [[f32; TILE]; MAX_CONSTANTS];
+
+/// Two sums for each of a tile's columns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sums {
+    /// Of the latest rows, in f32.
+    parts: [[f32; TILE]; 2],
+    wholes: [[f64; TILE]; 2],
+}
+
+impl Sums {
+    fn take_parts(&mut self) {
+        for lane in (0..TILE).step_by(LANES) {
+            self.take(lane, vectors(&self.parts, lane));
+        }
+        self.parts = [[0.0; TILE]; 2];
+    }
+
+    /// Adds to the sums of four columns.
+    #[inline(always)]
+    fn take(&mut self, lane: usize, parts: [F32x4; 2]) {
+        for (sums, part) in self.wholes.iter_mut().zip(parts) {
+            let [low, high] = part.widen();
+            let four = &mut sums[lane..][..LANES];
+            // SAFETY: there are four.
+            unsafe {
+                (F64x2::load(four.as_ptr()) + low).store(four.as_mut_ptr());
+                (F64x2::load(four.as_ptr().add(2)) + high).store(four.as_mut_ptr().add(2));
+            }
+        }
+    }
+}
 
 /// A tensor of a layout: its elements, and which of the operands it is.
 #[derive(Clone, Copy, Debug)]
@@ -38,311 +76,481 @@ pub fn operands<const K: usize>(tensors: [Cells; K]) -> [Operand; K] {
     from_fn(|index| Operand { cells: tensors[index], index })
 }
 
-/// A value that stands for a set of elements and can take in another set's.
-pub trait Merge: Copy + Default {
-    /// Number of elements.
-    fn count(&self) -> f64;
-
-    /// Makes `self` stand for both sets, of which the other has the share `share`.
-    fn merge_share(&mut self, other: &Self, share: f64);
-
-    /// Makes `self` stand for both sets.
-    fn merge(&mut self, other: &Self) {
-        if other.count() > 0.0 {
-            self.merge_share(other, other.count() / (self.count() + other.count()));
-        }
-    }
-}
-
-/// Merges values of `count` elements each, `of_lane(0)` and on, into `values`.
-#[inline(always)]
-pub fn merge_each<V: Merge>(values: &mut [V], count: f64, of_lane: impl Fn(usize) -> V) {
-    // One division for all of them: what was merged before is of one size, too.
-    let share = count / (values[0].count() + count);
-    for (lane, value) in values.iter_mut().enumerate() {
-        value.merge_share(&of_lane(lane), share);
-    }
-}
-
-/// Reduces each channel of `group` to one value, at the channel's place in
-/// `values`, which has room for one value for each of the layout's columns.
-///
-/// `merge_block(column, block, values)` merges a block into the values of its columns.
-pub fn gather<V: Merge>(
-    layout: &Layout,
-    group: Range<usize>,
-    values: &mut [V],
-    mut merge_block: impl FnMut(usize, &Block, &mut [V]),
-) {
-    let columns = match layout.form {
-        Form::Runs => group.clone(),
-        Form::Columns => 0..values.len(),
-    };
-    values[columns].fill(V::default());
-    layout.walk(group.clone(), false, &mut |column, block| {
-        merge_block(column, block, &mut values[column..][..block.lanes()]);
-    });
-    if layout.columns() > layout.channels {
-        // In place: value `channel` was taken in before it is written, since no
-        // channel's columns come before its own number.
-        for channel in group {
-            let mut whole = V::default();
-            layout.columns_of(channel, |column| whole.merge(&values[column]));
-            values[channel] = whole;
-        }
-    }
-}
-
-/// Sets the constants of all columns of `channel`.
+/// Sets the first constants of all columns of `channel`.
 pub fn set_constants<const P: usize>(
     layout: &Layout,
     channel: usize,
     values: [f32; P],
     constants: &mut [Constants],
 ) {
-    match layout.form {
-        Form::Runs => {
-            for (tile, value) in constants[channel].iter_mut().zip(values) {
-                tile.fill(value);
+    layout.columns_of(channel, |column| {
+        for (tile, value) in constants[column / TILE].iter_mut().zip(values) {
+            tile[column % TILE] = value;
+        }
+    });
+}
+
+/// Both sums over all columns of `channel`.
+pub fn sums_of(layout: &Layout, channel: usize, sums: &[Sums]) -> [f64; 2] {
+    let mut both = [0.0; 2];
+    layout.columns_of(channel, |column| {
+        for (sum, tile) in both.iter_mut().zip(&sums[column / TILE].wholes) {
+            *sum += tile[column % TILE];
+        }
+    });
+    both
+}
+
+/// What a fold does with a vector of every input: returns the sums with it.
+pub trait Step<const I: usize, const P: usize>:
+    Fn([F32x4; 2], [F32x4; I], [F32x4; P]) -> [F32x4; 2] + Copy
+{
+}
+
+impl<F, const I: usize, const P: usize> Step<I, P> for F where
+    F: Fn([F32x4; 2], [F32x4; I], [F32x4; P]) -> [F32x4; 2] + Copy
+{
+}
+
+/// What a map makes of a vector of every input.
+pub trait Map<const I: usize, const P: usize>: Fn([F32x4; I], [F32x4; P]) -> F32x4 + Copy {}
+
+impl<F, const I: usize, const P: usize> Map<I, P> for F where
+    F: Fn([F32x4; I], [F32x4; P]) -> F32x4 + Copy
+{
+}
+
+/// Sums up the channels of `group` into `sums`, column by column.
+pub fn fold<const V: usize, const I: usize, const P: usize>(
+    layout: &Layout,
+    group: Range<usize>,
+    inputs: [Operand; I],
+    constants: &[Constants],
+    sums: &mut [Sums],
+    step: impl Step<I, P>,
+) {
+    for channel in group.clone() {
+        layout.columns_of(channel, |column| {
+            for tile in &mut sums[column / TILE].wholes {
+                tile[column % TILE] = 0.0;
+            }
+        });
+    }
+    layout.walk(group, false, &mut |column, block| {
+        let inputs = inputs.map(|input| Rows::of(input, block));
+        match layout.form {
+            Form::Runs => {
+                let (tile, lane) = (column / TILE, column % TILE);
+                fold_runs::<V, _, _>(inputs, block, &constants[tile], &mut sums[tile], lane, step);
+            }
+            Form::Columns => {
+                let tiles = column / TILE..(column + block.width).div_ceil(TILE);
+                let (constants, sums) = (&constants[tiles.clone()], &mut sums[tiles]);
+                fold_columns::<V, _, _>(
+                    inputs,
+                    block,
+                    constants,
+                    sums,
+                    rows_at_once(layout, I),
+                    step,
+                );
             }
         }
-        Form::Columns => layout.columns_of(channel, |column| {
-            for (tile, value) in constants[column / TILE].iter_mut().zip(values) {
-                tile[column % TILE] = value;
-            }
-        }),
-    }
+    });
 }
 
-/// The constants of a block's tile; `column` is the block's first.
-#[inline(always)]
-pub(crate) fn constants_of(
-    constants: &[Constants],
-    form: Form,
-    column: usize,
-    tile: usize,
-) -> &Constants {
-    match form {
-        Form::Runs => &constants[column],
-        Form::Columns => &constants[tile],
-    }
-}
-
-/// Writes `map(inputs, constants)` over the channels of `group`; after they were
-/// gathered best backwards, from what is still in the cache.
-pub fn apply<const I: usize, const P: usize>(
+/// Writes `map(inputs, constants)` over the channels of `group`; after a fold best
+/// backwards, from what is still in the cache.
+pub fn apply<const V: usize, const I: usize, const P: usize>(
     layout: &Layout,
     group: Range<usize>,
     backwards: bool,
     inputs: [Operand; I],
     output: Operand,
     constants: &[Constants],
-    map: impl Fn([F32x4; I], [F32x4; P]) -> F32x4 + Copy,
+    map: impl Map<I, P>,
 ) {
     layout.walk(group, backwards, &mut |column, block| {
-        block.tiles(|tile, rows| {
-            let constants = constants_of(constants, block.form, column, tile);
-            if rows.width == TILE {
-                let inputs = inputs.map(|input| Rows::of(input, rows));
-                map_rows(inputs, Rows::of(output, rows), rows.rows, constants, map);
-                return;
+        let inputs = inputs.map(|input| Rows::of(input, block));
+        let output = Rows::of(output, block);
+        match layout.form {
+            Form::Runs => {
+                let constants = &constants[column / TILE];
+                map_runs::<V, _, _>(inputs, output, block, constants, column % TILE, map);
             }
-            for row in 0..rows.rows {
-                let mut copies = inputs.map(|_| [0.0; TILE]);
-                for (copy, input) in copies.iter_mut().zip(inputs) {
-                    copy_row(input, rows, row, copy);
-                }
-                let mut result = [0.0; TILE];
-                let inputs = copies.each_mut().map(Rows::one);
-                map_rows(inputs, Rows::one(&mut result), 1, constants, map);
-                for (to, from) in stretch(output, rows, row).iter().zip(result) {
-                    to.set(from);
-                }
+            Form::Columns => {
+                let tiles = column / TILE..(column + block.width).div_ceil(TILE);
+                map_columns::<V, _, _>(
+                    inputs,
+                    output,
+                    block,
+                    &constants[tiles],
+                    rows_at_once(layout, I + 1),
+                    map,
+                );
             }
-        });
-    });
-}
-
-/// Sums of up to three kinds, for each column of a tile.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sums([[f64; TILE]; 3]);
-
-impl Sums {
-    /// Sum `kind` of a column, or in runs, which share one value, of all.
-    #[inline(always)]
-    pub fn total(&self, kind: usize, lane: usize, form: Form) -> f64 {
-        match form {
-            Form::Runs => self.0[kind].iter().sum(),
-            Form::Columns => self.0[kind][lane],
-        }
-    }
-}
-
-/// Sums over a block into `sums`, which has a tile for each of the block's.
-///
-/// `step(sums, inputs, constants)` adds one vector of every input to the sums, with
-/// the constants of the block's columns, the first of which is `column`. What is
-/// missing of a tile holds `pad`, which must add nothing.
-#[inline(always)]
-pub fn fold<const I: usize, const P: usize, const A: usize>(
-    column: usize,
-    block: &Block,
-    inputs: [Operand; I],
-    pad: [f32; I],
-    constants: &[Constants],
-    sums: &mut [Sums],
-    step: impl Fn([F32x4; A], [F32x4; I], [F32x4; P]) -> [F32x4; A] + Copy,
-) {
-    for Sums(sums) in &mut sums[..block.tile_count()] {
-        for sums in &mut sums[..A] {
-            *sums = [0.0; TILE];
-        }
-    }
-    block.tiles(|tile, rows| {
-        let Sums(sums) = &mut sums[tile];
-        let constants = constants_of(constants, block.form, column, tile);
-        if rows.width == TILE {
-            let inputs = inputs.map(|input| Rows::of(input, rows));
-            fold_rows(inputs, rows.rows, constants, sums, step);
-            return;
-        }
-        for row in 0..rows.rows {
-            let mut copies = pad.map(|pad| [pad; TILE]);
-            for (copy, input) in copies.iter_mut().zip(inputs) {
-                copy_row(input, rows, row, copy);
-            }
-            fold_rows(copies.each_mut().map(Rows::one), 1, constants, sums, step);
         }
     });
 }
 
-/// The elements of row `row` of `rows`.
-#[inline(always)]
-fn stretch<'a>(operand: Operand<'a>, rows: &Block, row: usize) -> Cells<'a> {
-    let start = rows.start[operand.index] + row * rows.stride[operand.index];
-    &operand.cells[start..][..rows.width]
-}
-
-/// Copies these elements to the front of a tile.
-#[inline(never)]
-fn copy_row(operand: Operand, rows: &Block, row: usize, tile: &mut Tile) {
-    for (to, from) in tile.iter_mut().zip(stretch(operand, rows, row)) {
-        *to = from.get();
-    }
-}
-
-/// Rows of a tile in memory, at least one; the last ends where `cells` does.
+/// An operand's rows of a block, all of which lie in its cells.
 #[derive(Clone, Copy)]
-struct Rows<'a> {
-    cells: Cells<'a>,
+struct Rows {
+    first: *mut f32,
     /// Elements from one row to the next.
     stride: usize,
 }
 
-impl<'a> Rows<'a> {
+impl Rows {
     #[inline(always)]
-    fn of(operand: Operand<'a>, rows: &Block) -> Self {
-        let stride = rows.stride[operand.index];
-        let len = (rows.rows - 1) * stride + TILE;
-        Self { cells: &operand.cells[rows.start[operand.index]..][..len], stride }
+    fn of(operand: Operand, block: &Block) -> Self {
+        let (start, stride) = (block.start[operand.index], block.stride[operand.index]);
+        let end = start + (block.rows - 1) * stride + block.width;
+        let cells = &operand.cells[start..end];
+        Self { first: cells.as_ptr().cast::<f32>().cast_mut(), stride }
     }
 
+    /// From element `column` of row `row` on.
     #[inline(always)]
-    fn one(tile: &'a mut Tile) -> Self {
-        Self { cells: Cell::from_mut(&mut tile[..]).as_slice_of_cells(), stride: 0 }
-    }
-
-    /// Whether all of `rows` rows lie in the cells.
-    fn hold(&self, rows: usize) -> bool {
-        self.cells.len() == (rows - 1) * self.stride + TILE
+    fn at(&self, row: usize, column: usize) -> *mut f32 {
+        self.first.wrapping_add(row * self.stride + column)
     }
 }
 
-/// Rows that are added up in f32 before their sums are added in f64: rounding errors
-/// grow with the number of additions in a row.
-const CHUNK: usize = 32;
-
-/// Adds `rows` rows to the first `A` sums, column by column.
 #[inline(never)]
-fn fold_rows<const I: usize, const P: usize, const A: usize>(
+fn fold_runs<const V: usize, const I: usize, const P: usize>(
     inputs: [Rows; I],
+    block: &Block,
+    constants: &Constants,
+    sums: &mut Sums,
+    lane: usize,
+    step: impl Step<I, P>,
+) {
+    let neutral: [F32x4; I] = from_fn(|i| F32x4::splat(constants[i][lane]));
+    let constants: [F32x4; P] = from_fn(|p| F32x4::splat(constants[p][lane]));
+    let zero = F32x4::splat(0.0);
+    let mut parts = [[zero; 2]; V];
+    let mut steps = 0;
+    let mut totals = [F64x2::splat(0.0); 2];
+    for row in 0..block.rows {
+        let row_of = inputs.map(|input| input.at(row, 0));
+        let mut at = 0;
+        while at < block.width {
+            let whole = ((block.width - at) / (V * LANES)).min(CHUNK - steps);
+            let end = at + whole * V * LANES;
+            while at < end {
+                for (v, part) in parts.iter_mut().enumerate() {
+                    // SAFETY: all before `end` is in the row.
+                    *part = step(
+                        *part,
+                        unsafe { load(row_of.map(|row| row.add(at)), v * LANES) },
+                        constants,
+                    );
+                }
+                at += V * LANES;
+            }
+            steps += whole;
+            if block.width - at < V * LANES {
+                for part in &mut parts[..V - 1] {
+                    if block.width - at >= LANES {
+                        // SAFETY: so many elements of the row are left.
+                        *part = step(*part, unsafe { load(row_of, at) }, constants);
+                        at += LANES;
+                    }
+                }
+                if at < block.width {
+                    // SAFETY: as above.
+                    let inputs = unsafe { load_first(neutral, row_of, at, block.width - at) };
+                    parts[V - 1] = step(parts[V - 1], inputs, constants);
+                    at = block.width;
+                }
+                steps += 1;
+            }
+            if steps >= CHUNK || (at == block.width && row + 1 == block.rows) {
+                for (kind, total) in totals.iter_mut().enumerate() {
+                    for part in &parts {
+                        let [low, high] = part[kind].widen();
+                        *total = *total + (low + high);
+                    }
+                }
+                parts = [[zero; 2]; V];
+                steps = 0;
+            }
+        }
+    }
+    for (sums, total) in sums.wholes.iter_mut().zip(totals) {
+        sums[lane] += total.sum();
+    }
+}
+
+#[inline(never)]
+fn fold_columns<const V: usize, const I: usize, const P: usize>(
+    inputs: [Rows; I],
+    block: &Block,
+    constants: &[Constants],
+    sums: &mut [Sums],
+    most: usize,
+    step: impl Step<I, P>,
+) {
+    let tiles = block.width / TILE;
+    let mut above = 0;
+    while above < block.rows {
+        let end = block.rows.min(above + CHUNK);
+        for row in (above..end).step_by(most) {
+            let rows = most.min(end - row);
+            let at = inputs.map(|input| input.at(row, 0));
+            for tile in 0..tiles {
+                let (constants, sums) = (&constants[tile], &mut sums[tile]);
+                let at = at.map(|at| at.wrapping_add(tile * TILE));
+                if most == 1 {
+                    for v in 0..TILE / LANES {
+                        let at = at.map(|at| at.wrapping_add(v * LANES));
+                        // SAFETY: a tile of the row is left.
+                        let load = |at, v| unsafe { load(at, v * LANES) };
+                        fold_strip::<1, I, P>(
+                            inputs,
+                            at,
+                            1,
+                            constants,
+                            sums,
+                            v * LANES,
+                            load,
+                            step,
+                        );
+                    }
+                } else {
+                    for column in (0..TILE).step_by(V * LANES) {
+                        let at = at.map(|at| at.wrapping_add(column));
+                        // SAFETY: a tile of each row is left.
+                        let load = |at, v| unsafe { load(at, v * LANES) };
+                        fold_strip::<V, I, P>(
+                            inputs, at, rows, constants, sums, column, load, step,
+                        );
+                    }
+                }
+            }
+        }
+        for column in (tiles * TILE..block.width).step_by(LANES) {
+            let (tile, lane) = (column / TILE, column % TILE);
+            let at = inputs.map(|input| input.at(above, column));
+            let count = LANES.min(block.width - column);
+            let neutral: [F32x4; I] = vectors(&constants[tile], lane);
+            // SAFETY: `count` elements of each row are left.
+            let load = |at, v| unsafe {
+                if count == LANES { self::load(at, v) } else { load_first(neutral, at, 0, count) }
+            };
+            let (constants, sums) = (&constants[tile], &mut sums[tile]);
+            fold_strip::<1, I, P>(inputs, at, end - above, constants, sums, lane, load, step);
+        }
+        sums.iter_mut().for_each(Sums::take_parts);
+        above = end;
+    }
+}
+
+/// Adds `rows` rows of `V` vectors, from column `column` of the tile on.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "inlined wherever it is called")]
+fn fold_strip<const V: usize, const I: usize, const P: usize>(
+    inputs: [Rows; I],
+    mut at: [*mut f32; I],
     rows: usize,
     constants: &Constants,
-    sums: &mut [[f64; TILE]; 3],
-    step: impl Fn([F32x4; A], [F32x4; I], [F32x4; P]) -> [F32x4; A],
+    sums: &mut Sums,
+    column: usize,
+    load: impl Fn([*mut f32; I], usize) -> [F32x4; I],
+    step: impl Step<I, P>,
 ) {
-    assert!(inputs.iter().all(|input| input.hold(rows)));
-    let constants = |vector| from_fn(|p| vector_of(&constants[p], vector));
-    let constants: [[F32x4; P]; 4] = [constants(0), constants(1), constants(2), constants(3)];
-    let mut row = inputs.map(|input| input.cells.as_ptr().cast::<f32>());
-    let mut rest = rows;
-    while rest > 0 {
-        let chunk = rest.min(CHUNK);
-        rest -= chunk;
-        let zero = [F32x4::splat(0.0); A];
-        let mut parts = [zero, zero, zero, zero];
-        for _ in 0..chunk {
-            // SAFETY: `hold` has shown that the row lies in every input's cells.
-            let load = |vector| unsafe { load(row, vector) };
-            // Four times the same, not a loop: the sums must stay in registers.
-            parts[0] = step(parts[0], load(0), constants[0]);
-            parts[1] = step(parts[1], load(1), constants[1]);
-            parts[2] = step(parts[2], load(2), constants[2]);
-            parts[3] = step(parts[3], load(3), constants[3]);
-            row = from_fn(|i| row[i].wrapping_add(inputs[i].stride));
+    let constants: [[F32x4; P]; V] = from_fn(|v| vectors(constants, column + v * LANES));
+    let mut parts: [[F32x4; 2]; V] = from_fn(|v| vectors(&sums.parts, column + v * LANES));
+    for _ in 0..rows {
+        for (v, part) in parts.iter_mut().enumerate() {
+            *part = step(*part, load(at, v), constants[v]);
         }
-        for (vector, parts) in parts.iter().enumerate() {
-            for (sums, part) in sums.iter_mut().zip(parts) {
-                let sums = &mut sums[vector * LANES..][..LANES];
-                for (sum, part) in sums.iter_mut().zip(part.to_array()) {
-                    *sum += f64::from(part);
-                }
+        at = from_fn(|i| at[i].wrapping_add(inputs[i].stride));
+    }
+    for (v, part) in parts.iter().enumerate() {
+        for (sums, part) in sums.parts.iter_mut().zip(part) {
+            let four = &mut sums[column + v * LANES..][..LANES];
+            // SAFETY: there are four.
+            unsafe { part.store(four.as_mut_ptr()) };
+        }
+    }
+}
+
+/// Rows of a tile that are walked before the next columns of the same rows: many use
+/// what a tile needs in registers, but memory is prefetched only where it is read about
+/// in order.
+fn rows_at_once(layout: &Layout, operands: usize) -> usize {
+    let elements = layout.count * layout.channels;
+    if elements * operands <= CACHED {
+        MOST_ROWS
+    } else if layout.columns() <= NARROW {
+        (NEAR / layout.columns() / operands).clamp(1, MOST_ROWS)
+    } else {
+        1
+    }
+}
+
+#[inline(never)]
+fn map_runs<const V: usize, const I: usize, const P: usize>(
+    inputs: [Rows; I],
+    output: Rows,
+    block: &Block,
+    constants: &Constants,
+    lane: usize,
+    map: impl Map<I, P>,
+) {
+    let constants: [F32x4; P] = from_fn(|p| F32x4::splat(constants[p][lane]));
+    for row in 0..block.rows {
+        let row_of = inputs.map(|input| input.at(row, 0));
+        let to = output.at(row, 0);
+        let width = block.width;
+        let mut at = 0;
+        while at + V * LANES <= width {
+            for v in 0..V {
+                // SAFETY: `V` vectors of the row are left.
+                unsafe {
+                    map(load(row_of.map(|row| row.add(at)), v * LANES), constants)
+                        .store(to.add(at).add(v * LANES))
+                };
+            }
+            at += V * LANES;
+        }
+        while at + LANES <= width {
+            // SAFETY: a vector of the row is left.
+            unsafe { map(load(row_of, at), constants).store(to.add(at)) };
+            at += LANES;
+        }
+        if at < width {
+            // SAFETY: so many elements of the row are left.
+            unsafe {
+                let inputs = load_first([F32x4::splat(0.0); I], row_of, at, width - at);
+                map(inputs, constants).store_first(to.add(at), width - at);
             }
         }
     }
 }
 
-/// Writes `rows` rows of the output.
 #[inline(never)]
-fn map_rows<const I: usize, const P: usize>(
+fn map_columns<const V: usize, const I: usize, const P: usize>(
     inputs: [Rows; I],
     output: Rows,
-    rows: usize,
-    constants: &Constants,
-    map: impl Fn([F32x4; I], [F32x4; P]) -> F32x4,
+    block: &Block,
+    constants: &[Constants],
+    most: usize,
+    map: impl Map<I, P>,
 ) {
-    assert!(inputs.iter().all(|input| input.hold(rows)) && output.hold(rows));
-    let constants = |vector| from_fn(|p| vector_of(&constants[p], vector));
-    let constants: [[F32x4; P]; 4] = [constants(0), constants(1), constants(2), constants(3)];
-    let mut row = inputs.map(|input| input.cells.as_ptr().cast::<f32>());
-    let mut to = output.cells.as_ptr().cast::<f32>().cast_mut();
-    for _ in 0..rows {
-        for (vector, constants) in constants.iter().enumerate() {
-            // SAFETY: `hold` has shown that the row lies in every operand's cells.
-            let inputs = unsafe { load(row, vector) };
-            let result = map(inputs, *constants);
-            // SAFETY: as above.
-            unsafe { result.store(to.add(vector * LANES)) };
+    let tiles = block.width / TILE;
+    let mut above = 0;
+    while above < block.rows {
+        let end = block.rows.min(above + most);
+        let at = inputs.map(|input| input.at(above, 0));
+        let to = output.at(above, 0);
+        for tile in 0..tiles {
+            let constants = &constants[tile];
+            let at = at.map(|at| at.wrapping_add(tile * TILE));
+            let to = to.wrapping_add(tile * TILE);
+            // SAFETY: a tile of each row is left.
+            let load = |at, v| unsafe { load(at, v * LANES) };
+            let store = |to: *mut f32, v: usize, y: F32x4| unsafe { y.store(to.add(v * LANES)) };
+            if most == 1 {
+                for v in 0..TILE / LANES {
+                    let y = map(load(at, v), vectors(constants, v * LANES));
+                    store(to, v, y);
+                }
+            } else {
+                for column in (0..TILE).step_by(V * LANES) {
+                    let at = at.map(|at| at.wrapping_add(column));
+                    let to = (to.wrapping_add(column), output.stride);
+                    map_strip::<V, I, P>(
+                        inputs,
+                        at,
+                        to,
+                        end - above,
+                        constants,
+                        column,
+                        load,
+                        store,
+                        map,
+                    );
+                }
+            }
         }
-        row = from_fn(|i| row[i].wrapping_add(inputs[i].stride));
-        to = to.wrapping_add(output.stride);
+        for column in (tiles * TILE..block.width).step_by(LANES) {
+            let at = inputs.map(|input| input.at(above, column));
+            let to = (output.at(above, column), output.stride);
+            let count = LANES.min(block.width - column);
+            let (tile, lane) = (column / TILE, column % TILE);
+            let zero = [F32x4::splat(0.0); I];
+            // SAFETY: `count` elements of each row are left.
+            let load = |at, v| unsafe {
+                if count == LANES { self::load(at, v) } else { load_first(zero, at, 0, count) }
+            };
+            let store = |to, _, y: F32x4| unsafe {
+                if count == LANES { y.store(to) } else { y.store_first(to, count) }
+            };
+            let rows = end - above;
+            map_strip::<1, I, P>(inputs, at, to, rows, &constants[tile], lane, load, store, map);
+        }
+        above = end;
     }
 }
 
-/// Vector `vector` of a tile of every input.
-///
-/// # Safety
-/// The tiles must be readable.
+/// Writes `rows` rows of `V` vectors, from column `column` of the tile on.
 #[inline(always)]
-unsafe fn load<const I: usize>(tiles: [*const f32; I], vector: usize) -> [F32x4; I] {
-    // SAFETY: the caller's.
-    tiles.map(|tile| unsafe { F32x4::load(tile.add(vector * LANES)) })
+#[allow(clippy::too_many_arguments, reason = "inlined wherever it is called")]
+fn map_strip<const V: usize, const I: usize, const P: usize>(
+    inputs: [Rows; I],
+    mut at: [*mut f32; I],
+    (mut to, stride): (*mut f32, usize),
+    rows: usize,
+    constants: &Constants,
+    column: usize,
+    load: impl Fn([*mut f32; I], usize) -> [F32x4; I],
+    store: impl Fn(*mut f32, usize, F32x4),
+    map: impl Map<I, P>,
+) {
+    let constants: [[F32x4; P]; V] = from_fn(|v| vectors(constants, column + v * LANES));
+    for _ in 0..rows {
+        for (v, constants) in constants.iter().enumerate() {
+            store(to, v, map(load(at, v), *constants));
+        }
+        at = from_fn(|i| at[i].wrapping_add(inputs[i].stride));
+        to = to.wrapping_add(stride);
+    }
 }
 
-/// Vector `vector` of a tile's values.
+/// A vector of every input, `offset` elements further.
+///
+/// # Safety
+/// The vectors must be readable.
 #[inline(always)]
-fn vector_of(tile: &Tile, vector: usize) -> F32x4 {
-    let four = &tile[vector * LANES..][..LANES];
-    // SAFETY: there are four.
-    unsafe { F32x4::load(four.as_ptr()) }
+unsafe fn load<const I: usize>(at: [*mut f32; I], offset: usize) -> [F32x4; I] {
+    // SAFETY: the caller's.
+    at.map(|at| unsafe { F32x4::load(at.add(offset)) })
+}
+
+/// The first `count` lanes of a vector of every input, the others from `neutral`.
+///
+/// # Safety
+/// These elements must be readable.
+#[inline(always)]
+unsafe fn load_first<const I: usize>(
+    neutral: [F32x4; I],
+    at: [*mut f32; I],
+    offset: usize,
+    count: usize,
+) -> [F32x4; I] {
+    // SAFETY: the caller's.
+    from_fn(|i| unsafe { neutral[i].load_first(at[i].add(offset), count) })
+}
+
+/// The first values of four columns.
+#[inline(always)]
+fn vectors<const P: usize>(values: &[[f32; TILE]], column: usize) -> [F32x4; P] {
+    from_fn(|p| {
+        let four = &values[p][column..][..LANES];
+        // SAFETY: there are four.
+        unsafe { F32x4::load(four.as_ptr()) }
+    })
 }

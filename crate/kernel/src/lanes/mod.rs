@@ -9,17 +9,9 @@ mod scalar;
 mod simd128;
 
 #[cfg(not(target_feature = "simd128"))]
-pub use scalar::{F32x4, sqrt};
+pub use scalar::{F32x4, F64x2, sqrt};
 #[cfg(target_feature = "simd128")]
-pub use simd128::{F32x4, sqrt};
+pub use simd128::{F32x4, F64x2, sqrt};
 
 /// Elements in a vector.
 pub const LANES: usize = 4;
-
-impl F32x4 {
-    /// The same value in every lane.
-    #[inline(always)]
-    pub fn splat(value: f32) -> Self {
-        Self::from_array([value; LANES])
-    }
-}

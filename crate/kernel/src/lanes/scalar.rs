@@ -9,6 +9,10 @@ use super::LANES;
 #[derive(Clone, Copy, Debug)]
 pub struct F32x4([f32; LANES]);
 
+/// Two `f64`.
+#[derive(Clone, Copy, Debug)]
+pub struct F64x2([f64; 2]);
+
 impl F32x4 {
     /// Loads four elements; any alignment.
     ///
@@ -30,6 +34,31 @@ impl F32x4 {
         unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
     }
 
+    /// Loads the first `count` elements, 1 to 3; the other lanes are those of `self`.
+    ///
+    /// # Safety
+    /// These elements must be readable.
+    #[inline(always)]
+    pub unsafe fn load_first(mut self, from: *const f32, count: usize) -> Self {
+        for (i, lane) in self.0[..count].iter_mut().enumerate() {
+            // SAFETY: the caller's.
+            *lane = unsafe { from.add(i).read_unaligned() };
+        }
+        self
+    }
+
+    /// Stores the first `count` elements, 1 to 3.
+    ///
+    /// # Safety
+    /// These elements must be writable.
+    #[inline(always)]
+    pub unsafe fn store_first(self, to: *mut f32, count: usize) {
+        for (i, lane) in self.0[..count].iter().enumerate() {
+            // SAFETY: the caller's.
+            unsafe { to.add(i).write_unaligned(*lane) };
+        }
+    }
+
     /// The lanes, first element first.
     #[inline(always)]
     pub fn to_array(self) -> [f32; LANES] {
@@ -42,10 +71,63 @@ impl F32x4 {
         Self(lanes)
     }
 
-    /// Absolute value of every lane.
+    /// The same value in every lane.
     #[inline(always)]
-    pub fn abs(self) -> Self {
-        Self(self.0.map(f32::abs))
+    pub fn splat(value: f32) -> Self {
+        Self([value; LANES])
+    }
+
+    /// The smaller of each two; `self` where one is NaN.
+    #[inline(always)]
+    pub fn min(self, other: Self) -> Self {
+        Self(from_fn(|i| if other.0[i] < self.0[i] { other.0[i] } else { self.0[i] }))
+    }
+
+    /// The larger of each two; `self` where one is NaN.
+    #[inline(always)]
+    pub fn max(self, other: Self) -> Self {
+        Self(from_fn(|i| if self.0[i] < other.0[i] { other.0[i] } else { self.0[i] }))
+    }
+
+    /// The first two lanes and the last two.
+    #[inline(always)]
+    pub fn widen(self) -> [F64x2; 2] {
+        let [a, b, c, d] = self.0.map(f64::from);
+        [F64x2([a, b]), F64x2([c, d])]
+    }
+}
+
+impl F64x2 {
+    /// The same value in both lanes.
+    #[inline(always)]
+    pub fn splat(value: f64) -> Self {
+        Self([value; 2])
+    }
+
+    /// Loads two elements; any alignment.
+    ///
+    /// # Safety
+    /// The two elements must be readable.
+    #[inline(always)]
+    pub unsafe fn load(from: *const f64) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { from.cast::<[f64; 2]>().read_unaligned() })
+    }
+
+    /// Stores two elements; any alignment.
+    ///
+    /// # Safety
+    /// The two elements must be writable.
+    #[inline(always)]
+    pub unsafe fn store(self, to: *mut f64) {
+        // SAFETY: the caller's.
+        unsafe { to.cast::<[f64; 2]>().write_unaligned(self.0) }
+    }
+
+    /// The sum of both lanes.
+    #[inline(always)]
+    pub fn sum(self) -> f64 {
+        self.0[0] + self.0[1]
     }
 }
 
@@ -53,7 +135,7 @@ impl Add for F32x4 {
     type Output = Self;
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        Self(from_fn(|lane| self.0[lane] + other.0[lane]))
+        Self(from_fn(|i| self.0[i] + other.0[i]))
     }
 }
 
@@ -61,7 +143,7 @@ impl Sub for F32x4 {
     type Output = Self;
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
-        Self(from_fn(|lane| self.0[lane] - other.0[lane]))
+        Self(from_fn(|i| self.0[i] - other.0[i]))
     }
 }
 
@@ -69,7 +151,15 @@ impl Mul for F32x4 {
     type Output = Self;
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
-        Self(from_fn(|lane| self.0[lane] * other.0[lane]))
+        Self(from_fn(|i| self.0[i] * other.0[i]))
+    }
+}
+
+impl Add for F64x2 {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(from_fn(|i| self.0[i] + other.0[i]))
     }
 }
 

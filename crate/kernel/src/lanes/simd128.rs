@@ -1,8 +1,10 @@
 //! [`F32x4`] on WebAssembly's 128-bit vectors: the only intrinsics of the project.
 
 use core::arch::wasm32::{
-    f32x4, f32x4_abs, f32x4_add, f32x4_extract_lane, f32x4_mul, f32x4_sub, f64x2_extract_lane,
-    f64x2_splat, f64x2_sqrt, v128, v128_load, v128_store,
+    f32x4, f32x4_add, f32x4_extract_lane, f32x4_mul, f32x4_pmax, f32x4_pmin, f32x4_splat,
+    f32x4_sub, f64x2_add, f64x2_extract_lane, f64x2_promote_low_f32x4, f64x2_splat, f64x2_sqrt,
+    i32x4_shuffle, v128, v128_load, v128_load32_lane, v128_load64_lane, v128_store,
+    v128_store32_lane, v128_store64_lane,
 };
 use core::ops::{Add, Mul, Sub};
 
@@ -11,6 +13,10 @@ use super::LANES;
 /// Four `f32`.
 #[derive(Clone, Copy, Debug)]
 pub struct F32x4(v128);
+
+/// Two `f64`.
+#[derive(Clone, Copy, Debug)]
+pub struct F64x2(v128);
 
 impl F32x4 {
     /// Loads four elements; any alignment.
@@ -33,6 +39,46 @@ impl F32x4 {
         unsafe { v128_store(to.cast(), self.0) }
     }
 
+    /// Loads the first `count` elements, 1 to 3; the other lanes are those of `self`.
+    ///
+    /// # Safety
+    /// These elements must be readable.
+    #[inline(always)]
+    pub unsafe fn load_first(self, from: *const f32, count: usize) -> Self {
+        let mut lanes = self.0;
+        // SAFETY: the caller's, who has as many elements as `count` has bits' worth.
+        unsafe {
+            match count {
+                1 => lanes = v128_load32_lane::<0>(lanes, from.cast()),
+                2 => lanes = v128_load64_lane::<0>(lanes, from.cast()),
+                _ => {
+                    lanes = v128_load64_lane::<0>(lanes, from.cast());
+                    lanes = v128_load32_lane::<2>(lanes, from.add(2).cast());
+                }
+            }
+        }
+        Self(lanes)
+    }
+
+    /// Stores the first `count` elements, 1 to 3.
+    ///
+    /// # Safety
+    /// These elements must be writable.
+    #[inline(always)]
+    pub unsafe fn store_first(self, to: *mut f32, count: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            match count {
+                1 => v128_store32_lane::<0>(self.0, to.cast()),
+                2 => v128_store64_lane::<0>(self.0, to.cast()),
+                _ => {
+                    v128_store64_lane::<0>(self.0, to.cast());
+                    v128_store32_lane::<2>(self.0, to.add(2).cast());
+                }
+            }
+        }
+    }
+
     /// The lanes, first element first.
     #[inline(always)]
     pub fn to_array(self) -> [f32; LANES] {
@@ -50,10 +96,63 @@ impl F32x4 {
         Self(f32x4(a, b, c, d))
     }
 
-    /// Absolute value of every lane.
+    /// The same value in every lane.
     #[inline(always)]
-    pub fn abs(self) -> Self {
-        Self(f32x4_abs(self.0))
+    pub fn splat(value: f32) -> Self {
+        Self(f32x4_splat(value))
+    }
+
+    /// The smaller of each two; `self` where one is NaN.
+    #[inline(always)]
+    pub fn min(self, other: Self) -> Self {
+        Self(f32x4_pmin(self.0, other.0))
+    }
+
+    /// The larger of each two; `self` where one is NaN.
+    #[inline(always)]
+    pub fn max(self, other: Self) -> Self {
+        Self(f32x4_pmax(self.0, other.0))
+    }
+
+    /// The first two lanes and the last two.
+    #[inline(always)]
+    pub fn widen(self) -> [F64x2; 2] {
+        let last = i32x4_shuffle::<2, 3, 0, 1>(self.0, self.0);
+        [F64x2(f64x2_promote_low_f32x4(self.0)), F64x2(f64x2_promote_low_f32x4(last))]
+    }
+}
+
+impl F64x2 {
+    /// The same value in both lanes.
+    #[inline(always)]
+    pub fn splat(value: f64) -> Self {
+        Self(f64x2_splat(value))
+    }
+
+    /// Loads two elements; any alignment.
+    ///
+    /// # Safety
+    /// The two elements must be readable.
+    #[inline(always)]
+    pub unsafe fn load(from: *const f64) -> Self {
+        // SAFETY: the caller's; v128.load has no alignment requirement.
+        Self(unsafe { v128_load(from.cast()) })
+    }
+
+    /// Stores two elements; any alignment.
+    ///
+    /// # Safety
+    /// The two elements must be writable.
+    #[inline(always)]
+    pub unsafe fn store(self, to: *mut f64) {
+        // SAFETY: the caller's; v128.store has no alignment requirement.
+        unsafe { v128_store(to.cast(), self.0) }
+    }
+
+    /// The sum of both lanes.
+    #[inline(always)]
+    pub fn sum(self) -> f64 {
+        f64x2_extract_lane::<0>(self.0) + f64x2_extract_lane::<1>(self.0)
     }
 }
 
@@ -78,6 +177,14 @@ impl Mul for F32x4 {
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
         Self(f32x4_mul(self.0, other.0))
+    }
+}
+
+impl Add for F64x2 {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(f64x2_add(self.0, other.0))
     }
 }
 

@@ -54,6 +54,12 @@ impl Dims {
         }
     }
 
+    /// Where a row lies, counted in row-major order over all dimensions.
+    pub(super) fn at_row(&self, row: usize) -> PerOperand {
+        let (rows, stride, _) = self.split();
+        along(self.at(row / rows), stride, row % rows)
+    }
+
     /// Where a tuple of all dimensions but the last lies, counted in row-major order.
     pub(super) fn at(&self, tuple: usize) -> PerOperand {
         let mut rest = tuple;

@@ -18,7 +18,6 @@ mod walk;
 use core::array::from_fn;
 
 use dims::Dims;
-use walk::BLOCK_ROWS;
 pub use walk::Block;
 
 /// Tensors that one operation walks together at most: x, dy, dx.
@@ -27,8 +26,7 @@ pub const MAX_OPERANDS: usize = 3;
 /// One number for each operand: strides, or where something begins.
 pub type PerOperand = [usize; MAX_OPERANDS];
 
-/// Elements side by side that are walked at once: a cache line, and enough
-/// independent accumulators to hide the latency of an addition.
+/// Columns side by side that have their constants and sums in one place.
 pub const TILE: usize = 16;
 
 /// Inner extents shorter than this are walked as columns: as runs they would be
@@ -38,9 +36,12 @@ const MIN_RUN: usize = TILE;
 /// Rows are folded into wider ones up to this many columns.
 const MAX_FOLDED_WIDTH: usize = 1024;
 
-/// Bytes of one operand in a group of channels: what is gathered is still in the
-/// cache when it is mapped.
-const GROUP_BYTES: usize = 1 << 21;
+/// With fewer folded rows than these, setting up their constants costs more than it saves.
+const FOLDED_ROWS: usize = 256;
+
+/// Bytes of what is read of a group of channels: when it is mapped it is still in the
+/// cache. (Fewer make the stretches in which memory is read too short.)
+const GROUP_BYTES: usize = 1 << 22;
 
 /// Why shape and strides were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,40 +170,24 @@ impl Layout {
             let fold = TILE / gcd(width, TILE);
             let end_to_end = dims.len == 1 && dims.split().1 == [width; MAX_OPERANDS];
             let rows = self.count / self.run;
-            if end_to_end && width * fold <= MAX_FOLDED_WIDTH && rows >= fold * BLOCK_ROWS {
+            if end_to_end && width * fold <= MAX_FOLDED_WIDTH && rows >= fold * FOLDED_ROWS {
                 self.fold = fold;
             }
         }
     }
 
-    /// Columns of one channel in a row.
+    /// Columns of one channel side by side.
     fn columns_a_channel(&self) -> usize {
         if self.form == Form::Runs { 1 } else { self.run }
     }
 
-    /// Columns that need an accumulator and constants of their own: one per
-    /// channel for runs, one per column of a row for columns.
+    /// Columns that need sums and constants of their own: one per channel for runs, one
+    /// per column of a row for columns.
     pub fn columns(&self) -> usize {
         self.channels * self.columns_a_channel() * self.fold
     }
 
-    /// Tiles of constants that a map needs: one per channel for runs.
-    pub(crate) fn constants(&self) -> usize {
-        match self.form {
-            Form::Runs => self.channels,
-            Form::Columns => self.columns().div_ceil(TILE),
-        }
-    }
-
-    /// Tiles of accumulators that a block needs at most.
-    pub(crate) fn sums(&self) -> usize {
-        match self.form {
-            Form::Runs => 1,
-            Form::Columns => self.columns().div_ceil(TILE),
-        }
-    }
-
-    /// Calls `visit` with the columns of `channel`; none is below the channel's number.
+    /// Calls `visit` with the columns of `channel`.
     pub fn columns_of(&self, channel: usize, mut visit: impl FnMut(usize)) {
         let side_by_side = self.columns_a_channel();
         for row in 0..self.fold {
@@ -213,14 +198,30 @@ impl Layout {
         }
     }
 
-    /// Number of channels, from each multiple of it on, that are gathered and
-    /// mapped before the next ones. Columns can't be parted without reading every
-    /// row once for each part.
-    pub fn group(&self) -> usize {
+    /// The first of these.
+    pub fn first_column(&self, channel: usize) -> usize {
+        channel * self.columns_a_channel()
+    }
+
+    /// Where element `index` of channel 0 lies in `operand`, counted from 0 to `count`.
+    pub fn place(&self, operand: usize, index: usize) -> usize {
+        self.outer.at_row(index / self.run)[operand] + index % self.run
+    }
+
+    /// From one channel to the next in `operand`.
+    pub fn channel_stride(&self, operand: usize) -> usize {
+        self.channel_strides[operand]
+    }
+
+    /// Number of channels, from each multiple of it on, of which `inputs` operands are
+    /// gathered before they are mapped. Columns can't be parted: what is between two
+    /// stretches of memory is fetched, too.
+    pub fn group(&self, inputs: usize) -> usize {
         match self.form {
-            Form::Runs => (GROUP_BYTES / size_of::<f32>() / self.count.max(1)).max(1),
-            Form::Columns => self.channels.max(1),
+            Form::Runs => GROUP_BYTES / size_of::<f32>() / (inputs * self.count).max(1),
+            Form::Columns => self.channels,
         }
+        .max(1)
     }
 }
 

@@ -18,8 +18,8 @@ use core::ops::Range;
 use crate::Cells;
 use crate::affine;
 use crate::layout::Layout;
-use crate::moments::{CoMoments, Moments, merge_block, merge_block_of_pairs};
-use crate::sweep::{Constants, Operand, Sums, apply, gather, operands, set_constants};
+use crate::moments::{Around, Moments, gather, gather_pairs};
+use crate::sweep::{apply, operands, set_constants};
 use crate::workspace::Workspace;
 
 /// Scale γ (1 where absent) and offset β (0 where absent) of each channel.
@@ -71,36 +71,26 @@ pub fn training(
     workspace: &mut Workspace,
 ) {
     let [x, y] = operands(tensors);
-    let constants = &mut workspace.constants[..];
-    let moments = &mut workspace.moments[..layout.columns()];
-    let sums = &mut workspace.sums[..];
-    for group in groups(layout) {
-        gather(layout, group.clone(), moments, |column, block, into| {
-            merge_block(column, block, x, constants, sums, into);
-        });
-        for channel in group.clone() {
-            batch.set(channel, &moments[channel]);
+    let Workspace { constants, sums } = workspace;
+    for group in groups(layout, 1) {
+        gather(layout, group.clone(), x, constants, sums, |channel, moments| {
+            batch.set(channel, moments);
             let (mean, inverse_std) = batch.of(channel, parameters.eps);
-            let map = parameters.forward(channel, mean, inverse_std);
-            set_constants(layout, channel, map, constants);
-        }
-        apply(layout, group, true, [x], y, constants, affine::forward_map);
+            parameters.forward(channel, mean, inverse_std)
+        });
+        apply::<4, _, _>(layout, group, true, [x], y, constants, affine::forward_map);
     }
 }
 
 /// Writes the statistics of x, the layout's only operand, to `batch`.
 pub fn statistics(layout: &Layout, x: Cells, batch: BatchStatistics, workspace: &mut Workspace) {
     let [x] = operands([x]);
-    let constants = &mut workspace.constants[..];
-    let moments = &mut workspace.moments[..layout.columns()];
-    let sums = &mut workspace.sums[..];
-    for group in groups(layout) {
-        gather(layout, group.clone(), moments, |column, block, into| {
-            merge_block(column, block, x, constants, sums, into);
+    let Workspace { constants, sums } = workspace;
+    for group in groups(layout, 1) {
+        gather(layout, group, x, constants, sums, |channel, moments| {
+            batch.set(channel, moments);
+            []
         });
-        for channel in group {
-            batch.set(channel, &moments[channel]);
-        }
     }
 }
 
@@ -121,7 +111,7 @@ pub fn inference(
         let map = parameters.forward(channel, mean, inverse_std);
         set_constants(layout, channel, map, constants);
     }
-    apply(layout, 0..layout.channels, false, [x], y, constants, affine::forward_map);
+    apply::<4, _, _>(layout, 0..layout.channels, false, [x], y, constants, affine::forward_map);
 }
 
 /// The gradients of [`training`]; β is not read.
@@ -136,23 +126,30 @@ pub fn backward(
     workspace: &mut Workspace,
 ) {
     let [x, dy, dx] = operands(tensors);
-    let constants = &mut workspace.constants[..];
-    let co_moments = &mut workspace.co_moments[..layout.columns()];
-    let sums = &mut workspace.sums[..];
+    let Workspace { constants, sums } = workspace;
     let statistics = |channel| batch.of(channel, parameters.eps);
-    for group in groups(layout) {
-        gather_gradients(layout, group.clone(), [x, dy], statistics, constants, sums, co_moments);
-        for channel in group.clone() {
-            let (mean, inverse_std) = statistics(channel);
-            let CoMoments { count, mean_dy, co, .. } = co_moments[channel];
-            // Over the batch Σx̂ = 0, so Σdy·x̂ is the co-moment itself.
-            accumulate(gradients.gamma, channel, co);
-            accumulate(gradients.beta, channel, mean_dy * count);
-            let gamma = value_of(parameters.gamma, channel, 1.0);
-            let map = affine::backward(mean, inverse_std, gamma, mean_dy, co / count);
-            set_constants(layout, channel, map, constants);
-        }
-        apply(layout, group, true, [x, dy], dx, constants, affine::backward_map);
+    let count = layout.count as f64;
+    for group in groups(layout, 2) {
+        let own = Around::OwnMean;
+        gather_pairs(
+            layout,
+            group.clone(),
+            [x, dy],
+            own,
+            statistics,
+            constants,
+            sums,
+            |c, pairs| {
+                let (mean, inverse_std) = statistics(c);
+                // Σdy·x̂ = s·Σ(x − μ)·dy, and there the mean of dy makes no difference.
+                accumulate(gradients.gamma, c, pairs.co * inverse_std);
+                accumulate(gradients.beta, c, pairs.sum_dy);
+                let gamma = value_of(parameters.gamma, c, 1.0);
+                let covariance = pairs.co * inverse_std / count;
+                affine::backward(mean, inverse_std, gamma, pairs.sum_dy / count, covariance)
+            },
+        );
+        apply::<2, _, _>(layout, group, true, [x, dy], dx, constants, affine::backward_map);
     }
 }
 
@@ -168,32 +165,27 @@ pub fn backward_frozen(
     workspace: &mut Workspace,
 ) {
     let [x, dy, dx] = operands(tensors);
-    let constants = &mut workspace.constants[..];
-    let co_moments = &mut workspace.co_moments[..layout.columns()];
-    let sums = &mut workspace.sums[..];
+    let Workspace { constants, sums } = workspace;
     let statistics = |channel| running.of(channel, parameters.eps);
-    for group in groups(layout) {
+    let map = |channel| {
+        let scale = value_of(parameters.gamma, channel, 1.0) * statistics(channel).1;
+        [0.0, scale as f32, 0.0]
+    };
+    for group in groups(layout, 2) {
         if gradients.gamma.is_some() || gradients.beta.is_some() {
-            gather_gradients(
-                layout,
-                group.clone(),
-                [x, dy],
-                statistics,
-                constants,
-                sums,
-                co_moments,
-            );
+            let other = Around::Constant;
+            let group = group.clone();
+            gather_pairs(layout, group, [x, dy], other, statistics, constants, sums, |c, pairs| {
+                accumulate(gradients.gamma, c, pairs.co * statistics(c).1);
+                accumulate(gradients.beta, c, pairs.sum_dy);
+                map(c)
+            });
+        } else {
             for channel in group.clone() {
-                let CoMoments { count, mean_x, mean_dy, co } = co_moments[channel];
-                accumulate(gradients.gamma, channel, co + mean_x * mean_dy * count);
-                accumulate(gradients.beta, channel, mean_dy * count);
+                set_constants(layout, channel, map(channel), constants);
             }
         }
-        for channel in group.clone() {
-            let scale = value_of(parameters.gamma, channel, 1.0) * statistics(channel).1;
-            set_constants(layout, channel, [0.0, scale as f32, 0.0], constants);
-        }
-        apply(layout, group, true, [dy], dx, constants, affine::forward_map);
+        apply::<4, _, _>(layout, group, true, [dy], dx, constants, affine::forward_map);
     }
 }
 
@@ -225,9 +217,9 @@ impl Parameters<'_> {
 }
 
 impl BatchStatistics<'_> {
-    fn set(&self, channel: usize, moments: &Moments) {
+    fn set(&self, channel: usize, moments: Moments) {
         self.mean[channel].set(moments.mean);
-        self.variance[channel].set(moments.variance());
+        self.variance[channel].set(moments.variance);
     }
 
     /// Mean and 1/√(variance + eps) of a channel.
@@ -245,38 +237,11 @@ impl RunningStatistics<'_> {
     }
 }
 
-/// The sums over (x̂, dy) of each channel of `group`, with `(mean, 1/σ)` from
-/// `statistics`. Overwrites the constants.
-fn gather_gradients(
-    layout: &Layout,
-    group: Range<usize>,
-    [x, dy]: [Operand; 2],
-    statistics: impl Fn(usize) -> (f64, f64),
-    constants: &mut [Constants],
-    sums: &mut [Sums],
-    co_moments: &mut [CoMoments],
-) {
-    for channel in group.clone() {
-        let (mean, inverse_std) = statistics(channel);
-        set_constants(layout, channel, [mean as f32, inverse_std as f32], constants);
-    }
-    gather(layout, group.clone(), co_moments, |column, block, into| {
-        merge_block_of_pairs(column, block, [x, dy], constants, sums, into);
-    });
-    for channel in group {
-        // x̂ was scaled by 1/σ rounded to f32: take the rounding back.
-        let (_, exact) = statistics(channel);
-        let rounded = f64::from(exact as f32);
-        if rounded.is_normal() {
-            co_moments[channel].co *= exact / rounded;
-            co_moments[channel].mean_x *= exact / rounded;
-        }
-    }
-}
-
-/// The channels in groups that are gathered and mapped one after another.
-fn groups(layout: &Layout) -> impl Iterator<Item = Range<usize>> {
-    let (channels, size) = (layout.channels, layout.group());
+/// The channels in groups that are gathered and mapped one after another; of an empty
+/// batch none.
+fn groups(layout: &Layout, inputs: usize) -> impl Iterator<Item = Range<usize>> {
+    let (channels, size) = (layout.channels, layout.group(inputs));
+    let channels = if layout.count == 0 { 0 } else { channels };
     (0..channels.div_ceil(size)).map(move |i| i * size..channels.min((i + 1) * size))
 }
 

@@ -1,26 +1,29 @@
 //! How far from the f64 truth the kernel's arithmetic can take a result.
 //!
 //! ```text
-//! u   unit roundoff of f32, 2⁻²⁴             p   pivot of a block, d = x − p
-//! L   additions in a row that an f32 accumulator takes part in, in one block
-//! δ   |p − mean|, at most (L + 1)·u·|x| in the quadratic mean: a sum of L terms
+//! u   unit roundoff of f32, 2⁻²⁴             p   pivot of a channel, d = x − p
+//! L   additions in a row that an f32 accumulator takes part in
+//! δ   |p − mean|, at most 2σ, or else the sums were taken again around the mean
 //! ```
 //!
 //! A sum of L terms of f32 is off by at most L·u·Σ|terms| (Higham, "Accuracy and
 //! Stability of Numerical Algorithms", eq. 4.4), and by about √L·u·Σ|terms| where
 //! the roundings are independent (Higham & Mary, 2019): `growth` is one of these.
-//! Quadratic means bound linear ones, so a bound over blocks is one over the whole.
+//! Quadratic means bound linear ones, so a bound over parts is one over the whole.
 #![allow(dead_code, reason = "every test crate uses a part of it")]
 
-use batchnorm_kernel::layout::{Block, Form, Layout, TILE};
+use batchnorm_kernel::layout::{Form, Layout};
 
 use crate::naive::{self, Channels, Gradients, Parameters, Statistics, mean};
 
 /// Unit roundoff of f32.
 pub const U: f64 = 1.0 / (1 << 24) as f64;
 
-/// Unit roundoff of the sums in f64, over some dozen blocks.
+/// Unit roundoff of the sums in f64, over some dozen additions.
 const U_WIDE: f64 = 16.0 * f64::EPSILON;
+
+/// δ/σ at most, where the mean has been checked to be near the pivot.
+const NEAR: f64 = 2.0;
 
 /// What the smallest f32 above 0 rounds away.
 const DENORMAL: f64 = f32::MIN_POSITIVE as f64 * f32::EPSILON as f64;
@@ -29,6 +32,7 @@ const DENORMAL: f64 = f32::MIN_POSITIVE as f64 * f32::EPSILON as f64;
 pub struct Bounds {
     chain: f64,
     growth: f64,
+    random: bool,
 }
 
 impl Bounds {
@@ -40,13 +44,13 @@ impl Bounds {
     /// For any values, where statistics came from one layout and gradients from another.
     pub fn worst_of(layouts: &[&Layout]) -> Self {
         let chain = layouts.iter().map(|layout| longest_chain(layout)).fold(0.0, f64::max);
-        Self { chain, growth: chain + 5.0 }
+        Self { chain, growth: chain + 5.0, random: false }
     }
 
     /// For values without a pattern, twice the standard deviation.
     pub fn random(layout: &Layout) -> Self {
         let chain = longest_chain(layout);
-        Self { chain, growth: 2.0 * chain.sqrt() + 5.0 }
+        Self { chain, growth: 2.0 * chain.sqrt() + 5.0, random: true }
     }
 
     /// Of the mean and the variance.
@@ -54,25 +58,19 @@ impl Bounds {
         let of_channel = |channel: usize| {
             let x = channels.pick(channel, x);
             let (mean_x, variance) = (truth.mean[channel], truth.variance[channel]);
-            let pivot = self.pivot_squared(&x);
-            // Merging: the means of blocks are rounded, their differences are of order σ.
-            let merging = U_WIDE * (mean_x.abs() * variance.sqrt() + variance);
+            // Around the mean itself, that was rounded to f32.
+            let pivot = (NEAR * NEAR * variance).max((U * mean_x).powi(2));
+            let wide = U_WIDE * (mean_x.abs() * variance.sqrt() + variance + pivot);
             if self.sums_are_exact(&x) {
-                return (U_WIDE * mean_x.abs(), merging);
+                return (U_WIDE * mean_x.abs(), wide);
             }
             // mean = p + Σd/n, and |d| is √(σ² + δ²) in the quadratic mean.
             let mean_error = self.growth * U * (variance + pivot).sqrt() + U_WIDE * mean_x.abs();
             // Σd² − (Σd)²/n: n·(σ² + δ²) once, and δ·Σ|d| twice.
-            (mean_error, self.growth * U * (variance + 3.0 * pivot) + merging)
+            (mean_error, self.growth * U * (variance + 3.0 * pivot) + wide)
         };
         let (mean, variance) = (0..channels.number).map(of_channel).unzip();
         Statistics { mean, variance }
-    }
-
-    /// δ², in the mean.
-    fn pivot_squared(&self, x: &[f64]) -> f64 {
-        let squares: Vec<_> = x.iter().map(|x| x * x).collect();
-        ((self.chain + 1.0) * U).powi(2) * mean(&squares)
     }
 
     /// Values of one sign and binade or two are whole multiples of a quantum, and so
@@ -82,7 +80,7 @@ impl Bounds {
         let most = x.iter().map(|x| x.abs()).fold(0.0, f64::max);
         let one_sign = x.iter().all(|&x| x > 0.0) || x.iter().all(|&x| x < 0.0);
         let quantum = 2.0 * U * least.log2().floor().exp2();
-        let deviations = (most - least + (self.chain + 1.0) * U * most) / quantum;
+        let deviations = (most - least + 2.0 * U * most) / quantum;
         one_sign && most <= 2.0 * least && self.chain * deviations * deviations <= 1.0 / U
     }
 
@@ -120,7 +118,20 @@ impl Bounds {
         let errors = self.statistics(channels, x, &truth);
         let gradients = naive::backward(channels, x, dy, parameters);
         let x_hat = naive::normalized(channels, x, parameters.eps);
-        let sums = self.gradient_sums(channels, &x_hat, dy, &truth, parameters.eps);
+        let centered = |dy: &[f64]| {
+            let mean_dy = mean(dy);
+            let deviations: Vec<_> = dy.iter().map(|dy| dy - mean_dy).collect();
+            let furthest = deviations.iter().map(|e| e.abs()).fold(0.0, f64::max);
+            // The pivot of dy is one of its values or between some of them.
+            root_mean_square(&deviations).hypot(if self.random { NEAR } else { furthest })
+        };
+        let mut sums = self.gradient_sums(channels, &x_hat, dy, &truth, parameters.eps, centered);
+        for (c, error) in sums.gamma.iter_mut().enumerate() {
+            // Σ(x − mean) is not quite 0.
+            *error += errors.mean[c]
+                * truth.inverse_std(c, parameters.eps)
+                * centered(&channels.pick(c, dy));
+        }
         let count = (x.len() / channels.number) as f64;
         let scale = |c| Self::scale(&truth, &errors, c, parameters.eps);
         let dx = channels.map(|i, c| {
@@ -160,15 +171,10 @@ impl Bounds {
     ) -> Gradients {
         let truth = naive::backward_frozen(channels, x, dy, statistics, parameters);
         let x_hat = naive::normalized_by(statistics, channels, x, parameters.eps);
-        let sums = self.gradient_sums(channels, &x_hat, dy, statistics, parameters.eps);
+        let sums =
+            self.gradient_sums(channels, &x_hat, dy, statistics, parameters.eps, root_mean_square);
         let count = (x.len() / channels.number) as f64;
-        let of_gamma = |c: usize| {
-            // Σ dy·x̂ is made of the co-moment and of both means.
-            let dy = mean(&channels.pick(c, dy)).abs();
-            let x_hat = root_mean_square(&channels.pick(c, &x_hat));
-            let means = dy * (self.growth + 3.0) * U * x_hat + sums.beta[c] * x_hat;
-            count * (sums.gamma[c] + means) + U * truth.gamma[c].abs() + DENORMAL
-        };
+        let of_gamma = |c: usize| count * sums.gamma[c] + U * truth.gamma[c].abs() + DENORMAL;
         let of_beta = |c: usize| count * sums.beta[c] + U * truth.beta[c].abs() + DENORMAL;
         Gradients {
             // a rounded, and its product.
@@ -178,7 +184,8 @@ impl Bounds {
         }
     }
 
-    /// Of the co-moment (`gamma`) and the mean of dy (`beta`), for one element.
+    /// Of the co-moment (`gamma`) and the mean of dy (`beta`), for one element; `spread`
+    /// gives the quadratic mean of what is added up of dy.
     fn gradient_sums(
         &self,
         channels: &Channels,
@@ -186,17 +193,15 @@ impl Bounds {
         dy: &[f64],
         statistics: &Statistics,
         eps: f64,
+        spread: impl Fn(&[f64]) -> f64,
     ) -> Gradients {
         let of_channel = |c: usize| {
             let dy = channels.pick(c, dy);
-            let mean_dy = mean(&dy);
-            let deviations: Vec<_> = dy.iter().map(|dy| dy - mean_dy).collect();
-            let spread = root_mean_square(&deviations).hypot(self.pivot_squared(&dy).sqrt());
+            let spread = spread(&dy);
             let center = U * (statistics.mean[c] * statistics.inverse_std(c, eps)).abs();
             let x_hat = root_mean_square(&channels.pick(c, x_hat)) + center;
-            // Σd·e − Σd·Σe/n: three products of sums, each off by its share.
-            let co = 3.0 * self.growth * U * x_hat * spread + DENORMAL;
-            (co, self.growth * U * spread + U_WIDE * mean_dy.abs() + DENORMAL)
+            let co = self.growth * U * x_hat * spread + DENORMAL;
+            (co, self.growth * U * spread + U_WIDE * mean(&dy).abs() + DENORMAL)
         };
         let (gamma, beta) = (0..channels.number).map(of_channel).unzip();
         Gradients { dx: Vec::new(), gamma, beta }
@@ -225,23 +230,21 @@ pub fn affine(
     })
 }
 
-/// Tiles of a run and rows of columns that are added up in f32 before f64 takes in
-/// their sum: `CHUNK` and `GROUP_ROWS` of the kernel. Less than a tile goes alone.
-const TILES: usize = 32;
-const ROWS: usize = 16;
+/// Steps that are added up in f32 before f64 takes in their sum: `CHUNK` of the kernel.
+const CHUNK: usize = 32;
 
-/// L of a block.
-pub fn chain(block: &Block) -> usize {
-    match block.form {
-        Form::Runs => (block.width / TILE).clamp(1, TILES),
-        Form::Columns if block.width < TILE => 1,
-        Form::Columns => block.rows.min(ROWS),
-    }
-}
+/// Elements of a run that one step takes in, where a fold has two inputs.
+const STEP: usize = 8;
 
 fn longest_chain(layout: &Layout) -> f64 {
     let mut longest = 0;
-    layout.walk(0..layout.channels, false, &mut |_, block| longest = longest.max(chain(block)));
+    layout.walk(0..layout.channels, false, &mut |_, block| {
+        let chain = match layout.form {
+            Form::Runs => block.rows * (block.width / STEP + 1),
+            Form::Columns => block.rows,
+        };
+        longest = longest.max(chain.min(CHUNK));
+    });
     longest as f64
 }
 

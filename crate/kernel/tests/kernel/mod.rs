@@ -90,7 +90,7 @@ pub fn training(
     workspace: &mut Workspace,
 ) -> Statistics {
     let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
-    workspace.reserve_forward(&layout).expect("memory");
+    workspace.reserve(&layout).expect("memory");
     let [mean, variance] = [(); 2].map(|()| cells(&vec![f64::NAN; layout.channels]));
     let statistics = BatchStatistics { mean: &mean, variance: &variance };
     parameters.with(|parameters| {
@@ -108,7 +108,7 @@ pub fn inference(
     workspace: &mut Workspace,
 ) {
     let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
-    workspace.reserve_forward(&layout).expect("memory");
+    workspace.reserve(&layout).expect("memory");
     let (mean, variance) = (cells(mean), cells(variance));
     let running = RunningStatistics { mean: &mean, variance: &variance };
     parameters.with(|parameters| {
@@ -119,7 +119,7 @@ pub fn inference(
 /// Statistics of x alone.
 pub fn statistics(shape: &Shape, x: &Tensor, workspace: &mut Workspace) -> Statistics {
     let layout = shape.layout(&[&x.placement]).expect("a layout");
-    workspace.reserve_forward(&layout).expect("memory");
+    workspace.reserve(&layout).expect("memory");
     let [mean, variance] = [(); 2].map(|()| cells(&vec![f64::NAN; layout.channels]));
     let statistics = BatchStatistics { mean: &mean, variance: &variance };
     batch::statistics(&layout, x.cells(), statistics, workspace);
@@ -149,7 +149,7 @@ pub fn backward_into(
     workspace: &mut Workspace,
 ) {
     let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
-    workspace.reserve_backward(&layout).expect("memory");
+    workspace.reserve(&layout).expect("memory");
     let (mean, variance) = (cells(&statistics.mean), cells(&statistics.variance));
     let statistics = BatchStatistics { mean: &mean, variance: &variance };
     parameters.with(|parameters| {
@@ -180,7 +180,7 @@ pub fn backward_frozen_into(
     workspace: &mut Workspace,
 ) {
     let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
-    workspace.reserve_backward(&layout).expect("memory");
+    workspace.reserve(&layout).expect("memory");
     let (mean, variance) = (cells(mean), cells(variance));
     let running = RunningStatistics { mean: &mean, variance: &variance };
     parameters.with(|parameters| {
