@@ -2,7 +2,7 @@
 
 use core::cell::{Cell, RefCell, RefMut};
 
-use batchnorm_kernel::layout::{Extent, Layout};
+use batchnorm_kernel::layout::{Extent, Layout, MAX_OPERANDS};
 use batchnorm_kernel::{Cells, Workspace};
 
 use crate::Status;
@@ -12,7 +12,7 @@ use alloc::alloc::{Layout as Block, alloc, alloc_zeroed, dealloc};
 
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
 /// Nobody can read a message here, and its text would be a third of the module.
 /// The trap reaches JavaScript as a `WebAssembly.RuntimeError`.
@@ -76,42 +76,53 @@ pub fn per_channel_if_any<T>(
 
 /// The tensors of the call record at `address` (see the crate's documentation).
 pub fn tensors<const K: usize>(address: usize) -> Result<([Cells<'static>; K], Layout), Status> {
+    let (cells, layout) = read_record(address, K)?;
+    Ok((core::array::from_fn(|k| cells[k]), layout))
+}
+
+/// Not a copy for each number of tensors.
+#[inline(never)]
+fn read_record(
+    address: usize,
+    number: usize,
+) -> Result<([Cells<'static>; MAX_OPERANDS], Layout), Status> {
     let header: &[Cell<u32>] = slice(address, 2)?;
     let rank = header[0].get() as usize;
-    let words = rank.checked_mul(1 + K).and_then(|words| words.checked_add(2 + 2 * K));
+    let words = rank.checked_mul(1 + number).and_then(|words| words.checked_add(2 + 2 * number));
     let words: &[Cell<u32>] = slice(address, words.ok_or(Status::BadRecord)?)?;
     // SAFETY: the caller owes a record that nobody writes during the call.
     let words: &[u32] = unsafe { &*(core::ptr::from_ref(words) as *const [u32]) };
 
     let sizes = &words[2..][..rank];
-    let mut rest = &words[2 + rank..];
-    let mut cells: [Cells; K] = [&[]; K];
-    let mut extents = [Extent { strides: &[], len: 0 }; K];
-    for (cells, extent) in cells.iter_mut().zip(&mut extents) {
-        let (place, strides) = (&rest[..2], &rest[2..][..rank]);
-        *extent = Extent { strides, len: place[1] as usize };
-        *cells = slice(place[0] as usize, extent.len)?;
-        rest = &rest[2 + rank..];
+    let mut cells: [Cells; MAX_OPERANDS] = [&[]; MAX_OPERANDS];
+    let mut extents = [Extent { strides: &[], len: 0 }; MAX_OPERANDS];
+    for (k, tensor) in words[2 + rank..].chunks_exact(2 + rank).enumerate() {
+        extents[k] = Extent { strides: &tensor[2..], len: tensor[1] as usize };
+        cells[k] = slice(tensor[0] as usize, extents[k].len)?;
     }
-    let layout = Layout::new(sizes, words[1] as usize, &extents).map_err(|_| Status::BadRecord)?;
-    Ok((cells, layout))
+    let layout = Layout::new(sizes, words[1] as usize, &extents[..number]);
+    Ok((cells, layout.map_err(|_| Status::BadRecord)?))
 }
 
 fn slice<T>(address: usize, len: usize) -> Result<&'static [Cell<T>], Status> {
-    let end = len
-        .checked_mul(size_of::<T>())
-        .filter(|&bytes| bytes <= isize::MAX as usize)
-        .and_then(|bytes| address.checked_add(bytes));
-    if address == 0
-        || !address.is_multiple_of(align_of::<T>())
-        || end.is_none_or(|end| end > memory_bytes())
-    {
+    if !lies_in_memory(address, len, size_of::<T>(), align_of::<T>()) {
         return Err(Status::BadAddress);
     }
     // SAFETY: aligned, not null and inside of the memory, which only grows. That
     // it overlaps nothing of the module's own is what the caller owes: it passes
     // only what `allocate` gave it and it has not released.
     Ok(unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance(address), len) })
+}
+
+#[inline(never)]
+fn lies_in_memory(address: usize, len: usize, size: usize, alignment: usize) -> bool {
+    let end = len
+        .checked_mul(size)
+        .filter(|&bytes| bytes <= isize::MAX as usize)
+        .and_then(|bytes| address.checked_add(bytes));
+    address != 0
+        && address.is_multiple_of(alignment)
+        && end.is_some_and(|end| end <= memory_bytes())
 }
 
 #[cfg(target_arch = "wasm32")]

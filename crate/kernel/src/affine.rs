@@ -15,6 +15,7 @@
 //! rounded once.
 
 use crate::lanes::{F32x4, sqrt};
+use crate::sweep::ChannelConstants;
 
 /// `1/√(variance + eps)` of statistics taken from the data themselves: where both
 /// are zero every `x − mean` is zero too, and 0 stands for their quotient.
@@ -28,13 +29,13 @@ pub fn inverse_std(variance: f64, eps: f64) -> f64 {
 }
 
 /// Constants `[c, a, b]` of the forward map.
-pub fn forward(mean: f64, inverse_std: f64, gamma: f64, beta: f64) -> [f32; 3] {
+pub fn forward(mean: f64, inverse_std: f64, gamma: f64, beta: f64) -> ChannelConstants {
     let center = mean as f32;
     let scale = gamma * inverse_std;
     let rest = mean - f64::from(center);
     // Not `beta - scale * rest` where the mean is an f32: 0·∞ is no offset.
     let offset = if rest == 0.0 { beta } else { beta - scale * rest };
-    [center, scale as f32, offset as f32]
+    [center, scale as f32, offset as f32, 0.0, 0.0]
 }
 
 /// Constants `[c, k, e, r, a]` of the backward map through batch statistics. a stands
@@ -45,7 +46,7 @@ pub fn backward(
     gamma: f64,
     mean_dy: f64,
     covariance: f64,
-) -> [f32; 5] {
+) -> ChannelConstants {
     let [center, center_dy] = [mean as f32, mean_dy as f32];
     let slope = inverse_std * covariance;
     let rest = slope * (mean - f64::from(center)) - (mean_dy - f64::from(center_dy));

@@ -19,8 +19,7 @@
 //! mean is exact and M2 = 0.
 //!
 //! Squares of f32 leave its range from deviations of 10¹⁹ up and of 10⁻¹⁹ down, and
-//! so do products: such sums are taken again of deviations that were scaled by powers
-//! of two, which rounds nothing.
+//! so do products: such a channel is added up again in f64, one element at a time.
 //!
 //! Source: Chan, Golub & LeVeque, "Algorithms for computing the sample variance"
 //! (1983), eq. 1.7 (shifted data).
@@ -29,15 +28,17 @@ use core::array::from_fn;
 use core::ops::Range;
 
 use crate::lanes::{F32x4, LANES};
-use crate::layout::{Form, Layout, TILE};
-use crate::sweep::{Constants, Operand, Sums, fold, set_constants, sums_of};
+use crate::layout::{Form, Layout};
+use crate::sweep::{
+    ChannelConstants, Operand, constants_of, fold, fold_in_f64, set_constants, sums_of,
+};
+use crate::workspace::Workspace;
 
 /// Below this a mean square may have lost terms to underflow.
 const TINY: f64 = 1e-30;
 
-/// Takes deviations whose squares underflow to where they don't, and the others down.
-const UP: f32 = (1u128 << 100) as f32;
-const DOWN: f32 = 1.0 / (1u128 << 70) as f32;
+/// 1/σ beside which products with gradients of usual sizes underflow.
+const FAR_FROM_1: Range<f64> = 1e15..f64::INFINITY;
 
 /// Values of a channel that its pivot is taken from.
 const SAMPLES: usize = 8;
@@ -57,71 +58,58 @@ fn deviations([sum, squares]: [F32x4; 2], [x]: [F32x4; 1], [pivot]: [F32x4; 1]) 
     [sum + d, squares + d * d]
 }
 
-/// Scaled by `down`, which takes x itself into range, or by `up`, which can't.
-#[inline(always)]
-fn scaled_deviations(
-    [sum, squares]: [F32x4; 2],
-    [x]: [F32x4; 1],
-    [pivot, down, up]: [F32x4; 3],
-) -> [F32x4; 2] {
-    let d = (x * down - pivot * down) * up;
-    [sum + d, squares + d * d]
-}
-
 /// Takes the moments of each channel of `group`, and sets its constants to what `finish`
 /// makes of them.
-pub fn gather<const P: usize>(
+pub fn gather(
     layout: &Layout,
     group: Range<usize>,
     x: Operand,
-    constants: &mut [Constants],
-    sums: &mut [Sums],
-    mut finish: impl FnMut(usize, Moments) -> [f32; P],
+    workspace: &mut Workspace,
+    finish: &mut dyn FnMut(usize, Moments) -> ChannelConstants,
 ) {
+    let Workspace { constants, sums } = workspace;
     let count = layout.count as f64;
-    pivots(layout, group.clone(), x, |channel, pivot| {
-        set_constants(layout, channel, [pivot, 1.0, 1.0], constants);
+    pivots(layout, group.clone(), x, &mut |channel, pivot| {
+        set_constants(layout, channel, &[pivot, 0.0, 0.0, 0.0, 0.0], constants);
     });
     fold::<4, _, _>(layout, group.clone(), [x], constants, sums, deviations);
     for part in parts(layout, group.clone()) {
         let mut again = false;
         for channel in part.clone() {
             let [sum, squares] = sums_of(layout, channel, sums);
-            let [pivot]: [f32; 1] = constants_of(layout, channel, constants);
-            // n·(mean − p)² ≤ 4·M2
-            let near = 5.0 * sum * sum <= 4.0 * count * squares;
-            let scales = if !squares.is_finite() {
-                [DOWN, 1.0]
-            } else if squares < TINY * count {
-                [1.0, UP]
-            } else if !near {
-                [1.0, 1.0]
-            } else {
-                continue;
-            };
-            let mean = (f64::from(pivot) + sum / count) as f32;
-            let pivot: f32 = if mean.is_finite() { mean } else { pivot };
-            set_constants(layout, channel, [pivot, scales[0], scales[1]], constants);
-            again = true;
+            // n·(mean − p)² > 4·M2
+            if 5.0 * sum * sum > 4.0 * count * squares && in_range(squares, count) {
+                let [pivot, ..] = constants_of(layout, channel, constants);
+                let mean = (f64::from(pivot) + sum / count) as f32;
+                set_constants(layout, channel, &[mean, 0.0, 0.0, 0.0, 0.0], constants);
+                again = true;
+            }
         }
         if again {
-            fold::<4, _, _>(layout, part, [x], constants, sums, scaled_deviations);
+            fold::<4, _, _>(layout, part, [x], constants, sums, deviations);
         }
     }
     for channel in group {
-        let [sum, squares] = sums_of(layout, channel, sums);
-        let [pivot, down, up]: [f32; 3] = constants_of(layout, channel, constants);
-        let unscale = 1.0 / (f64::from(down) * f64::from(up));
+        let [pivot, ..] = constants_of(layout, channel, constants);
+        let [mut sum, mut squares] = sums_of(layout, channel, sums);
+        if !in_range(squares, count) {
+            [sum, squares] = fold_in_f64(layout, channel, [x], |[x]| {
+                let d = x - f64::from(pivot);
+                [d, d * d]
+            });
+        }
         let mean = sum / count;
-        let spread = squares / count - mean * mean;
+        let variance = squares / count - mean * mean;
         // Not `max`: what isn't a number has to stay so.
-        let spread = if spread < 0.0 { 0.0 } else { spread };
-        let moments = Moments {
-            mean: f64::from(pivot) + mean * unscale,
-            variance: spread * unscale * unscale,
-        };
-        set_constants(layout, channel, finish(channel, moments), constants);
+        let variance = if variance < 0.0 { 0.0 } else { variance };
+        let moments = Moments { mean: f64::from(pivot) + mean, variance };
+        set_constants(layout, channel, &finish(channel, moments), constants);
     }
+}
+
+/// Whether a sum of squares can have lost nothing to the ends of f32's range.
+fn in_range(squares: f64, count: f64) -> bool {
+    squares.is_finite() && squares >= TINY * count
 }
 
 /// Sum of dy and co-moment of x and dy of a channel.
@@ -133,13 +121,16 @@ pub struct CoMoments {
     pub co: f64,
 }
 
+/// Mean and 1/σ of a channel.
+pub type Statistics<'a> = &'a dyn Fn(usize) -> (f64, f64);
+
 /// What pairs are taken around.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Around {
+#[derive(Clone, Copy)]
+pub enum Around<'a> {
     /// x's own mean: dy may be taken around a pivot, since Σ(x − mean) = 0.
-    OwnMean,
+    OwnMean(Statistics<'a>),
     /// Any other value.
-    Constant,
+    Other(Statistics<'a>),
 }
 
 #[inline(always)]
@@ -152,77 +143,42 @@ fn co_deviations(
     [sum + e, products + (x - center) * e]
 }
 
-#[inline(always)]
-fn scaled_co_deviations(
-    [sum, products]: [F32x4; 2],
-    [x, dy]: [F32x4; 2],
-    [center, pivot, scale, scale_dy]: [F32x4; 4],
-) -> [F32x4; 2] {
-    // Scaled first: the difference could leave the range.
-    let e = dy * scale_dy - pivot * scale_dy;
-    [sum + e, products + (x - center) * scale * e]
-}
-
 /// Takes the co-moments of each channel of `group`, and sets its constants to what
-/// `finish` makes of them. `statistics` gives the mean and 1/σ.
-#[allow(clippy::too_many_arguments, reason = "what a pass over two operands needs")]
-pub fn gather_pairs<const P: usize>(
+/// `finish` makes of them.
+pub fn gather_pairs(
     layout: &Layout,
     group: Range<usize>,
     [x, dy]: [Operand; 2],
     around: Around,
-    statistics: impl Fn(usize) -> (f64, f64),
-    constants: &mut [Constants],
-    sums: &mut [Sums],
-    mut finish: impl FnMut(usize, CoMoments) -> [f32; P],
+    workspace: &mut Workspace,
+    finish: &mut dyn FnMut(usize, CoMoments) -> ChannelConstants,
 ) {
-    pivots(layout, group.clone(), dy, |channel, pivot| {
-        let (mean, inverse_std) = statistics(channel);
-        let pivot = if around == Around::OwnMean { pivot } else { 0.0 };
-        let values = [mean as f32, pivot, scale_to_one(inverse_std), 1.0];
-        set_constants(layout, channel, values, constants);
+    let Workspace { constants, sums } = workspace;
+    let (statistics, own) = match around {
+        Around::OwnMean(statistics) => (statistics, true),
+        Around::Other(statistics) => (statistics, false),
+    };
+    pivots(layout, group.clone(), dy, &mut |channel, pivot| {
+        let pivot = if own { pivot } else { 0.0 };
+        let values = [statistics(channel).0 as f32, pivot, 0.0, 0.0, 0.0];
+        set_constants(layout, channel, &values, constants);
     });
-    for part in parts(layout, group.clone()) {
-        let scale = |channel| constants_of::<4>(layout, channel, constants)[2];
-        let mut scaled = part.clone().any(|channel| scale(channel) != 1.0);
-        if !scaled {
-            fold::<2, _, _>(layout, part.clone(), [x, dy], constants, sums, co_deviations);
-            for channel in part.clone() {
-                if !sums_of(layout, channel, sums).iter().all(|sum| sum.is_finite()) {
-                    let [center, pivot, scale, _]: [f32; 4] =
-                        constants_of(layout, channel, constants);
-                    set_constants(layout, channel, [center, pivot, scale, DOWN], constants);
-                    scaled = true;
-                }
-            }
-        }
-        if scaled {
-            fold::<4, _, _>(layout, part, [x, dy], constants, sums, scaled_co_deviations);
-        }
-    }
+    fold::<2, _, _>(layout, group.clone(), [x, dy], constants, sums, co_deviations);
     let count = layout.count as f64;
     for channel in group {
-        let [sum, products] = sums_of(layout, channel, sums);
-        let [center, pivot, scale, scale_dy]: [f32; 4] = constants_of(layout, channel, constants);
-        let sum = sum / f64::from(scale_dy);
-        let products = products / (f64::from(scale) * f64::from(scale_dy));
-        let rest = statistics(channel).0 - f64::from(center);
+        let (mean, inverse_std) = statistics(channel);
+        let [center, pivot, ..] = constants_of(layout, channel, constants).map(f64::from);
+        let [mut sum, mut products] = sums_of(layout, channel, sums);
+        if !(sum.is_finite() && products.is_finite()) || FAR_FROM_1.contains(&inverse_std) {
+            [sum, products] = fold_in_f64(layout, channel, [x, dy], |[x, dy]| {
+                [dy - pivot, (x - center) * (dy - pivot)]
+            });
+        }
+        let rest = mean - center;
         // Not where both are zero: 0·∞ is no correction.
         let correction = if rest == 0.0 { 0.0 } else { rest * sum };
-        let sum_dy = sum + count * f64::from(pivot);
-        let co_moments = CoMoments { sum_dy, co: products - correction };
-        set_constants(layout, channel, finish(channel, co_moments), constants);
-    }
-}
-
-/// A power of two near 1/σ where products of deviations could leave f32's range, else 1.
-fn scale_to_one(inverse_std: f64) -> f32 {
-    const USUAL: core::ops::Range<f64> = 1e-15..1e15;
-    let rounded = inverse_std as f32;
-    if rounded.is_normal() && !USUAL.contains(&inverse_std) {
-        f32::from_bits(rounded.to_bits() & f32::INFINITY.to_bits())
-    } else {
-        1.0
+        let co_moments = CoMoments { sum_dy: sum + count * pivot, co: products - correction };
+        set_constants(layout, channel, &finish(channel, co_moments), constants);
     }
 }
 
@@ -232,28 +188,23 @@ fn parts(layout: &Layout, group: Range<usize>) -> impl Iterator<Item = Range<usi
     group.clone().step_by(size).map(move |first| first..first + size)
 }
 
-/// The first constants of a channel.
-fn constants_of<const P: usize>(
-    layout: &Layout,
-    channel: usize,
-    constants: &[Constants],
-) -> [f32; P] {
-    let column = layout.first_column(channel);
-    from_fn(|p| constants[column / TILE][p][column % TILE])
-}
-
 /// Calls `visit` with a pivot for each channel of `group`: the mean of some samples but
 /// the smallest and the largest; of a constant channel that constant.
+///
+/// It is rounded to a 64th of the samples' range or finer: of a value that comes often
+/// (0 behind a ReLU) the squared deviation then has few digits, and adding it many times
+/// over does not round each time in the same direction.
+#[inline(never)]
 fn pivots(
     layout: &Layout,
     group: Range<usize>,
     operand: Operand,
-    mut visit: impl FnMut(usize, f32),
+    visit: &mut dyn FnMut(usize, f32),
 ) {
     let place = |i: usize| {
         // Golden ratio steps: spread over all, and at the edge of no image or row.
         let share = u64::from((i as u32).wrapping_mul(0x9E37_79B9).wrapping_add(1 << 31));
-        layout.place(operand.index, (layout.count as u64 * share >> 32) as usize)
+        layout.place(operand.index, ((layout.count as u64 * share) >> 32) as usize)
     };
     let places: [usize; SAMPLES] = from_fn(place);
     let stride = layout.channel_stride(operand.index);
@@ -274,7 +225,8 @@ fn pivots(
             most = most.max(distance);
         }
         let trimmed = (sum - least - most) * F32x4::splat(1.0 / (SAMPLES - 2) as f32);
-        let pivots = (origin + trimmed).to_array();
+        let coarse = (most - least) * F32x4::splat((1 << 17) as f32);
+        let pivots = (origin + trimmed + coarse - coarse).to_array();
         let origins = origin.to_array();
         for (lane, channel) in (first..group.end.min(first + LANES)).enumerate() {
             let pivot = pivots[lane];

@@ -17,19 +17,25 @@ pub const MAX_CONSTANTS: usize = 5;
 
 /// Steps that are added up in f32 before their sums are added in f64: rounding errors
 /// grow with the number of additions in a row.
-const CHUNK: usize = 32;
+const CHUNK: usize = 16;
 
-/// What fits the L2 cache, in elements.
+/// What fits the L2 cache, in elements: there the order of reading doesn't matter.
 const CACHED: usize = 1 << 18;
 
-const NEAR: usize = 256;
+/// Elements of all operands' rows together up to which memory is still prefetched when
+/// sixteen rows of a tile are read before the next tile of the same rows.
 const NARROW: usize = 64;
 
-const MOST_ROWS: usize = 32;
+/// Elements of all operands that a map may walk tile by tile.
+const NEAR: usize = 256;
 
 /// Constants of a map or a fold for each of a tile's columns. In a fold the first ones
 /// are values of the inputs that add nothing.
 pub type Constants = [[f32; TILE]; MAX_CONSTANTS];
+
+/// Constants of a map or a fold for one channel, in the order in which it takes them;
+/// what it does not take is 0.
+pub type ChannelConstants = [f32; MAX_CONSTANTS];
 
 /// Two sums for each of a tile's columns.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,21 +82,30 @@ pub fn operands<const K: usize>(tensors: [Cells; K]) -> [Operand; K] {
     from_fn(|index| Operand { cells: tensors[index], index })
 }
 
-/// Sets the first constants of all columns of `channel`.
-pub fn set_constants<const P: usize>(
+/// Sets the constants of all columns of `channel`.
+#[inline(never)]
+pub fn set_constants(
     layout: &Layout,
     channel: usize,
-    values: [f32; P],
+    values: &ChannelConstants,
     constants: &mut [Constants],
 ) {
     layout.columns_of(channel, |column| {
         for (tile, value) in constants[column / TILE].iter_mut().zip(values) {
-            tile[column % TILE] = value;
+            tile[column % TILE] = *value;
         }
     });
 }
 
+/// The constants of `channel`.
+#[inline(never)]
+pub fn constants_of(layout: &Layout, channel: usize, constants: &[Constants]) -> ChannelConstants {
+    let column = layout.first_column(channel);
+    from_fn(|p| constants[column / TILE][p][column % TILE])
+}
+
 /// Both sums over all columns of `channel`.
+#[inline(never)]
 pub fn sums_of(layout: &Layout, channel: usize, sums: &[Sums]) -> [f64; 2] {
     let mut both = [0.0; 2];
     layout.columns_of(channel, |column| {
@@ -129,13 +144,13 @@ pub fn fold<const V: usize, const I: usize, const P: usize>(
     sums: &mut [Sums],
     step: impl Step<I, P>,
 ) {
-    for channel in group.clone() {
-        layout.columns_of(channel, |column| {
-            for tile in &mut sums[column / TILE].wholes {
-                tile[column % TILE] = 0.0;
-            }
-        });
+    for column in layout.columns_in(group.clone()) {
+        for tile in &mut sums[column / TILE].wholes {
+            tile[column % TILE] = 0.0;
+        }
     }
+    // Where it is read from beyond the cache.
+    let by_row = layout.len() * I > CACHED && layout.columns() * I > NARROW;
     layout.walk(group, false, &mut |column, block| {
         let inputs = inputs.map(|input| Rows::of(input, block));
         match layout.form {
@@ -146,17 +161,50 @@ pub fn fold<const V: usize, const I: usize, const P: usize>(
             Form::Columns => {
                 let tiles = column / TILE..(column + block.width).div_ceil(TILE);
                 let (constants, sums) = (&constants[tiles.clone()], &mut sums[tiles]);
-                fold_columns::<V, _, _>(
-                    inputs,
-                    block,
-                    constants,
-                    sums,
-                    rows_at_once(layout, I),
-                    step,
-                );
+                fold_columns::<V, _, _>(inputs, block, constants, sums, by_row, step);
             }
         }
     });
+}
+
+/// Sums up `terms` of every element of one channel, slowly.
+#[cold]
+pub fn fold_in_f64<const I: usize>(
+    layout: &Layout,
+    channel: usize,
+    inputs: [Operand; I],
+    terms: impl Fn([f64; I]) -> [f64; 2],
+) -> [f64; 2] {
+    let mut sums = [0.0; 2];
+    let group = match layout.form {
+        Form::Runs => channel..channel + 1,
+        Form::Columns => 0..layout.channels,
+    };
+    layout.walk(group, false, &mut |_, block| {
+        let mut column = |columns: Range<usize>| {
+            for row in 0..block.rows {
+                for column in columns.clone() {
+                    let values = inputs.map(|Operand { cells, index }| {
+                        let start = block.start[index] + row * block.stride[index];
+                        f64::from(cells[start + column].get())
+                    });
+                    for (sum, term) in sums.iter_mut().zip(terms(values)) {
+                        *sum += term;
+                    }
+                }
+            }
+        };
+        match layout.form {
+            Form::Runs => column(0..block.width),
+            Form::Columns => layout.columns_of(channel, |lane| {
+                // Rows that were too few to fold have fewer columns.
+                if lane < block.width {
+                    column(lane..lane + 1);
+                }
+            }),
+        }
+    });
+    sums
 }
 
 /// Writes `map(inputs, constants)` over the channels of `group`; after a fold best
@@ -170,6 +218,11 @@ pub fn apply<const V: usize, const I: usize, const P: usize>(
     constants: &[Constants],
     map: impl Map<I, P>,
 ) {
+    let most = if layout.len() * (I + 1) > CACHED {
+        (NEAR / (layout.columns() * (I + 1))).clamp(1, CHUNK)
+    } else {
+        CHUNK
+    };
     layout.walk(group, backwards, &mut |column, block| {
         let inputs = inputs.map(|input| Rows::of(input, block));
         let output = Rows::of(output, block);
@@ -180,14 +233,7 @@ pub fn apply<const V: usize, const I: usize, const P: usize>(
             }
             Form::Columns => {
                 let tiles = column / TILE..(column + block.width).div_ceil(TILE);
-                map_columns::<V, _, _>(
-                    inputs,
-                    output,
-                    block,
-                    &constants[tiles],
-                    rows_at_once(layout, I + 1),
-                    map,
-                );
+                map_columns::<V, _, _>(inputs, output, block, &constants[tiles], most, map);
             }
         }
     });
@@ -202,7 +248,7 @@ struct Rows {
 }
 
 impl Rows {
-    #[inline(always)]
+    #[inline(never)]
     fn of(operand: Operand, block: &Block) -> Self {
         let (start, stride) = (block.start[operand.index], block.stride[operand.index]);
         let end = start + (block.rows - 1) * stride + block.width;
@@ -226,54 +272,50 @@ fn fold_runs<const V: usize, const I: usize, const P: usize>(
     lane: usize,
     step: impl Step<I, P>,
 ) {
-    let neutral: [F32x4; I] = from_fn(|i| F32x4::splat(constants[i][lane]));
     let constants: [F32x4; P] = from_fn(|p| F32x4::splat(constants[p][lane]));
-    let zero = F32x4::splat(0.0);
-    let mut parts = [[zero; 2]; V];
+    let neutral: [F32x4; I] = from_fn(|i| constants[i]);
+    let none = [F32x4::splat(0.0); 2];
+    let width = block.width;
+    let mut parts = [none; V];
     let mut steps = 0;
     let mut totals = [F64x2::splat(0.0); 2];
     for row in 0..block.rows {
-        let row_of = inputs.map(|input| input.at(row, 0));
-        let mut at = 0;
-        while at < block.width {
-            let whole = ((block.width - at) / (V * LANES)).min(CHUNK - steps);
-            let end = at + whole * V * LANES;
-            while at < end {
+        let start = inputs.map(|input| input.at(row, 0));
+        let mut done = 0;
+        while done < width {
+            let whole = ((width - done) / (V * LANES)).min(CHUNK - steps);
+            let end = done + whole * V * LANES;
+            while done < end {
                 for (v, part) in parts.iter_mut().enumerate() {
+                    let at = start.map(|start| start.wrapping_add(done));
                     // SAFETY: all before `end` is in the row.
-                    *part = step(
-                        *part,
-                        unsafe { load(row_of.map(|row| row.add(at)), v * LANES) },
-                        constants,
-                    );
+                    let inputs = unsafe { load_count(at, v * LANES, LANES, neutral) };
+                    *part = step(*part, inputs, constants);
                 }
-                at += V * LANES;
+                done += V * LANES;
             }
             steps += whole;
-            if block.width - at < V * LANES {
-                for part in &mut parts[..V - 1] {
-                    if block.width - at >= LANES {
+            if width - done < V * LANES {
+                for part in &mut parts {
+                    let count = LANES.min(width - done);
+                    if count > 0 {
+                        let at = start.map(|start| start.wrapping_add(done));
                         // SAFETY: so many elements of the row are left.
-                        *part = step(*part, unsafe { load(row_of, at) }, constants);
-                        at += LANES;
+                        let inputs = unsafe { load_count(at, 0, count, neutral) };
+                        *part = step(*part, inputs, constants);
+                        done += count;
                     }
-                }
-                if at < block.width {
-                    // SAFETY: as above.
-                    let inputs = unsafe { load_first(neutral, row_of, at, block.width - at) };
-                    parts[V - 1] = step(parts[V - 1], inputs, constants);
-                    at = block.width;
                 }
                 steps += 1;
             }
-            if steps >= CHUNK || (at == block.width && row + 1 == block.rows) {
+            if steps >= CHUNK || (done == width && row + 1 == block.rows) {
                 for (kind, total) in totals.iter_mut().enumerate() {
                     for part in &parts {
                         let [low, high] = part[kind].widen();
                         *total = *total + (low + high);
                     }
                 }
-                parts = [[zero; 2]; V];
+                parts = [none; V];
                 steps = 0;
             }
         }
@@ -289,106 +331,99 @@ fn fold_columns<const V: usize, const I: usize, const P: usize>(
     block: &Block,
     constants: &[Constants],
     sums: &mut [Sums],
-    most: usize,
+    by_row: bool,
     step: impl Step<I, P>,
 ) {
     let tiles = block.width / TILE;
-    let mut above = 0;
-    while above < block.rows {
-        let end = block.rows.min(above + CHUNK);
-        for row in (above..end).step_by(most) {
-            let rows = most.min(end - row);
-            let at = inputs.map(|input| input.at(row, 0));
+    for above in (0..block.rows).step_by(CHUNK) {
+        let rows = above..block.rows.min(above + CHUNK);
+        if by_row {
+            fold_by_row(inputs, rows.clone(), &constants[..tiles], &mut sums[..tiles], step);
+        } else {
             for tile in 0..tiles {
-                let (constants, sums) = (&constants[tile], &mut sums[tile]);
-                let at = at.map(|at| at.wrapping_add(tile * TILE));
-                if most == 1 {
-                    for v in 0..TILE / LANES {
-                        let at = at.map(|at| at.wrapping_add(v * LANES));
-                        // SAFETY: a tile of the row is left.
-                        let load = |at, v| unsafe { load(at, v * LANES) };
-                        fold_strip::<1, I, P>(
-                            inputs,
-                            at,
-                            1,
-                            constants,
-                            sums,
-                            v * LANES,
-                            load,
-                            step,
-                        );
-                    }
-                } else {
-                    for column in (0..TILE).step_by(V * LANES) {
-                        let at = at.map(|at| at.wrapping_add(column));
-                        // SAFETY: a tile of each row is left.
-                        let load = |at, v| unsafe { load(at, v * LANES) };
-                        fold_strip::<V, I, P>(
-                            inputs, at, rows, constants, sums, column, load, step,
-                        );
+                for lane in (0..TILE).step_by(V * LANES) {
+                    let (first, rows) = (tile * TILE + lane, rows.clone());
+                    // SAFETY: the tile lies in each of the rows.
+                    let parts = unsafe {
+                        fold_strip::<V, I, P>(inputs, rows, first, LANES, &constants[tile], step)
+                    };
+                    for (v, parts) in parts.iter().enumerate() {
+                        sums[tile].take(lane + v * LANES, *parts);
                     }
                 }
             }
         }
-        for column in (tiles * TILE..block.width).step_by(LANES) {
-            let (tile, lane) = (column / TILE, column % TILE);
-            let at = inputs.map(|input| input.at(above, column));
-            let count = LANES.min(block.width - column);
-            let neutral: [F32x4; I] = vectors(&constants[tile], lane);
-            // SAFETY: `count` elements of each row are left.
-            let load = |at, v| unsafe {
-                if count == LANES { self::load(at, v) } else { load_first(neutral, at, 0, count) }
+        for first in (tiles * TILE..block.width).step_by(LANES) {
+            let (count, rows) = (LANES.min(block.width - first), rows.clone());
+            // SAFETY: `count` elements of each of the rows are left.
+            let [parts] = unsafe {
+                fold_strip::<1, I, P>(inputs, rows, first, count, &constants[tiles], step)
             };
-            let (constants, sums) = (&constants[tile], &mut sums[tile]);
-            fold_strip::<1, I, P>(inputs, at, end - above, constants, sums, lane, load, step);
+            sums[tiles].take(first % TILE, parts);
         }
-        sums.iter_mut().for_each(Sums::take_parts);
-        above = end;
     }
 }
 
-/// Adds `rows` rows of `V` vectors, from column `column` of the tile on.
+/// Rows of whole tiles, each from its first column to its last.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "inlined wherever it is called")]
-fn fold_strip<const V: usize, const I: usize, const P: usize>(
+fn fold_by_row<const I: usize, const P: usize>(
     inputs: [Rows; I],
-    mut at: [*mut f32; I],
-    rows: usize,
-    constants: &Constants,
-    sums: &mut Sums,
-    column: usize,
-    load: impl Fn([*mut f32; I], usize) -> [F32x4; I],
+    rows: Range<usize>,
+    constants: &[Constants],
+    sums: &mut [Sums],
     step: impl Step<I, P>,
 ) {
-    let constants: [[F32x4; P]; V] = from_fn(|v| vectors(constants, column + v * LANES));
-    let mut parts: [[F32x4; 2]; V] = from_fn(|v| vectors(&sums.parts, column + v * LANES));
-    for _ in 0..rows {
+    for row in rows {
+        let mut at = inputs.map(|input| input.at(row, 0));
+        for (constants, sums) in constants.iter().zip(&mut *sums) {
+            let mut strip = |lane: usize| {
+                let constants: [F32x4; P] = vectors(constants, lane);
+                // SAFETY: the tile lies in the row.
+                let inputs = unsafe { load_count(at, lane, LANES, from_fn(|i| constants[i])) };
+                let parts = step(vectors(&sums.parts, lane), inputs, constants);
+                for (sums, part) in sums.parts.iter_mut().zip(parts) {
+                    let four = &mut sums[lane..][..LANES];
+                    // SAFETY: there are four.
+                    unsafe { part.store(four.as_mut_ptr()) };
+                }
+            };
+            // Four times the same, not a loop: it would stay one.
+            strip(0);
+            strip(4);
+            strip(8);
+            strip(12);
+            at = at.map(|at| at.wrapping_add(TILE));
+        }
+    }
+    sums.iter_mut().for_each(Sums::take_parts);
+}
+
+/// Sums over rows of `V` vectors, from column `first` on; of `count` elements, where that
+/// is less than a vector and `V` is 1. The constants are those of the columns' tile.
+///
+/// # Safety
+/// These elements must lie in the rows.
+#[inline(always)]
+unsafe fn fold_strip<const V: usize, const I: usize, const P: usize>(
+    inputs: [Rows; I],
+    rows: Range<usize>,
+    first: usize,
+    count: usize,
+    constants: &Constants,
+    step: impl Step<I, P>,
+) -> [[F32x4; 2]; V] {
+    let constants: [[F32x4; P]; V] = from_fn(|v| vectors(constants, first % TILE + v * LANES));
+    let mut parts = [[F32x4::splat(0.0); 2]; V];
+    let mut at = inputs.map(|input| input.at(rows.start, first));
+    for _ in rows {
         for (v, part) in parts.iter_mut().enumerate() {
-            *part = step(*part, load(at, v), constants[v]);
+            // SAFETY: the caller's.
+            let inputs = unsafe { load_count(at, v * LANES, count, from_fn(|i| constants[v][i])) };
+            *part = step(*part, inputs, constants[v]);
         }
         at = from_fn(|i| at[i].wrapping_add(inputs[i].stride));
     }
-    for (v, part) in parts.iter().enumerate() {
-        for (sums, part) in sums.parts.iter_mut().zip(part) {
-            let four = &mut sums[column + v * LANES..][..LANES];
-            // SAFETY: there are four.
-            unsafe { part.store(four.as_mut_ptr()) };
-        }
-    }
-}
-
-/// Rows of a tile that are walked before the next columns of the same rows: many use
-/// what a tile needs in registers, but memory is prefetched only where it is read about
-/// in order.
-fn rows_at_once(layout: &Layout, operands: usize) -> usize {
-    let elements = layout.count * layout.channels;
-    if elements * operands <= CACHED {
-        MOST_ROWS
-    } else if layout.columns() <= NARROW {
-        (NEAR / layout.columns() / operands).clamp(1, MOST_ROWS)
-    } else {
-        1
-    }
+    parts
 }
 
 #[inline(never)]
@@ -401,32 +436,32 @@ fn map_runs<const V: usize, const I: usize, const P: usize>(
     map: impl Map<I, P>,
 ) {
     let constants: [F32x4; P] = from_fn(|p| F32x4::splat(constants[p][lane]));
+    let zero = [F32x4::splat(0.0); I];
     for row in 0..block.rows {
-        let row_of = inputs.map(|input| input.at(row, 0));
+        let start = inputs.map(|input| input.at(row, 0));
         let to = output.at(row, 0);
-        let width = block.width;
-        let mut at = 0;
-        while at + V * LANES <= width {
+        let mut done = 0;
+        while done + V * LANES <= block.width {
+            let at = start.map(|start| start.wrapping_add(done));
+            let to = to.wrapping_add(done);
             for v in 0..V {
                 // SAFETY: `V` vectors of the row are left.
                 unsafe {
-                    map(load(row_of.map(|row| row.add(at)), v * LANES), constants)
-                        .store(to.add(at).add(v * LANES))
-                };
+                    let inputs = load_count(at, v * LANES, LANES, zero);
+                    store_count(map(inputs, constants), to, v * LANES, LANES);
+                }
             }
-            at += V * LANES;
+            done += V * LANES;
         }
-        while at + LANES <= width {
-            // SAFETY: a vector of the row is left.
-            unsafe { map(load(row_of, at), constants).store(to.add(at)) };
-            at += LANES;
-        }
-        if at < width {
+        while done < block.width {
+            let count = LANES.min(block.width - done);
+            let at = start.map(|start| start.wrapping_add(done));
             // SAFETY: so many elements of the row are left.
             unsafe {
-                let inputs = load_first([F32x4::splat(0.0); I], row_of, at, width - at);
-                map(inputs, constants).store_first(to.add(at), width - at);
+                let inputs = load_count(at, 0, count, zero);
+                store_count(map(inputs, constants), to.wrapping_add(done), 0, count);
             }
+            done += count;
         }
     }
 }
@@ -441,108 +476,121 @@ fn map_columns<const V: usize, const I: usize, const P: usize>(
     map: impl Map<I, P>,
 ) {
     let tiles = block.width / TILE;
-    let mut above = 0;
-    while above < block.rows {
-        let end = block.rows.min(above + most);
-        let at = inputs.map(|input| input.at(above, 0));
-        let to = output.at(above, 0);
-        for tile in 0..tiles {
-            let constants = &constants[tile];
-            let at = at.map(|at| at.wrapping_add(tile * TILE));
-            let to = to.wrapping_add(tile * TILE);
-            // SAFETY: a tile of each row is left.
-            let load = |at, v| unsafe { load(at, v * LANES) };
-            let store = |to: *mut f32, v: usize, y: F32x4| unsafe { y.store(to.add(v * LANES)) };
-            if most == 1 {
-                for v in 0..TILE / LANES {
-                    let y = map(load(at, v), vectors(constants, v * LANES));
-                    store(to, v, y);
-                }
-            } else {
-                for column in (0..TILE).step_by(V * LANES) {
-                    let at = at.map(|at| at.wrapping_add(column));
-                    let to = (to.wrapping_add(column), output.stride);
-                    map_strip::<V, I, P>(
-                        inputs,
-                        at,
-                        to,
-                        end - above,
-                        constants,
-                        column,
-                        load,
-                        store,
-                        map,
-                    );
+    for above in (0..block.rows).step_by(most) {
+        let rows = above..block.rows.min(above + most);
+        if most == 1 {
+            map_row(inputs, output, above, &constants[..tiles], map);
+        } else {
+            for tile in 0..tiles {
+                for lane in (0..TILE).step_by(V * LANES) {
+                    let (first, rows) = (tile * TILE + lane, rows.clone());
+                    let constants = &constants[tile];
+                    // SAFETY: the tile lies in each of the rows.
+                    unsafe {
+                        map_strip::<V, I, P>(inputs, output, rows, first, LANES, constants, map);
+                    }
                 }
             }
         }
-        for column in (tiles * TILE..block.width).step_by(LANES) {
-            let at = inputs.map(|input| input.at(above, column));
-            let to = (output.at(above, column), output.stride);
-            let count = LANES.min(block.width - column);
-            let (tile, lane) = (column / TILE, column % TILE);
-            let zero = [F32x4::splat(0.0); I];
-            // SAFETY: `count` elements of each row are left.
-            let load = |at, v| unsafe {
-                if count == LANES { self::load(at, v) } else { load_first(zero, at, 0, count) }
-            };
-            let store = |to, _, y: F32x4| unsafe {
-                if count == LANES { y.store(to) } else { y.store_first(to, count) }
-            };
-            let rows = end - above;
-            map_strip::<1, I, P>(inputs, at, to, rows, &constants[tile], lane, load, store, map);
+        for first in (tiles * TILE..block.width).step_by(LANES) {
+            let (count, rows) = (LANES.min(block.width - first), rows.clone());
+            let constants = &constants[tiles];
+            // SAFETY: `count` elements of each of the rows are left.
+            unsafe { map_strip::<1, I, P>(inputs, output, rows, first, count, constants, map) };
         }
-        above = end;
     }
 }
 
-/// Writes `rows` rows of `V` vectors, from column `column` of the tile on.
+/// A row of whole tiles.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "inlined wherever it is called")]
-fn map_strip<const V: usize, const I: usize, const P: usize>(
+fn map_row<const I: usize, const P: usize>(
     inputs: [Rows; I],
-    mut at: [*mut f32; I],
-    (mut to, stride): (*mut f32, usize),
-    rows: usize,
-    constants: &Constants,
-    column: usize,
-    load: impl Fn([*mut f32; I], usize) -> [F32x4; I],
-    store: impl Fn(*mut f32, usize, F32x4),
+    output: Rows,
+    row: usize,
+    constants: &[Constants],
     map: impl Map<I, P>,
 ) {
-    let constants: [[F32x4; P]; V] = from_fn(|v| vectors(constants, column + v * LANES));
-    for _ in 0..rows {
-        for (v, constants) in constants.iter().enumerate() {
-            store(to, v, map(load(at, v), *constants));
-        }
-        at = from_fn(|i| at[i].wrapping_add(inputs[i].stride));
-        to = to.wrapping_add(stride);
+    let mut at = inputs.map(|input| input.at(row, 0));
+    let mut to = output.at(row, 0);
+    for constants in constants {
+        let strip = |lane| {
+            // SAFETY: the tile lies in the row.
+            unsafe {
+                let inputs = load_count(at, lane, LANES, [F32x4::splat(0.0); I]);
+                store_count(map(inputs, vectors(constants, lane)), to, lane, LANES);
+            }
+        };
+        strip(0);
+        strip(4);
+        strip(8);
+        strip(12);
+        at = at.map(|at| at.wrapping_add(TILE));
+        to = to.wrapping_add(TILE);
     }
 }
 
-/// A vector of every input, `offset` elements further.
+/// Writes rows of `V` vectors, as [`fold_strip`] reads them.
 ///
 /// # Safety
-/// The vectors must be readable.
+/// These elements must lie in the rows.
 #[inline(always)]
-unsafe fn load<const I: usize>(at: [*mut f32; I], offset: usize) -> [F32x4; I] {
-    // SAFETY: the caller's.
-    at.map(|at| unsafe { F32x4::load(at.add(offset)) })
+unsafe fn map_strip<const V: usize, const I: usize, const P: usize>(
+    inputs: [Rows; I],
+    output: Rows,
+    rows: Range<usize>,
+    first: usize,
+    count: usize,
+    constants: &Constants,
+    map: impl Map<I, P>,
+) {
+    let constants: [[F32x4; P]; V] = from_fn(|v| vectors(constants, first % TILE + v * LANES));
+    let mut at = inputs.map(|input| input.at(rows.start, first));
+    let mut to = output.at(rows.start, first);
+    for _ in rows {
+        for (v, constants) in constants.iter().enumerate() {
+            // SAFETY: the caller's.
+            unsafe {
+                let inputs = load_count(at, v * LANES, count, [F32x4::splat(0.0); I]);
+                store_count(map(inputs, *constants), to, v * LANES, count);
+            }
+        }
+        at = from_fn(|i| at[i].wrapping_add(inputs[i].stride));
+        to = to.wrapping_add(output.stride);
+    }
 }
 
-/// The first `count` lanes of a vector of every input, the others from `neutral`.
+/// A vector of every input, `offset` elements further, of which `count` elements are
+/// there and the others come from `neutral`.
 ///
 /// # Safety
 /// These elements must be readable.
 #[inline(always)]
-unsafe fn load_first<const I: usize>(
-    neutral: [F32x4; I],
+unsafe fn load_count<const I: usize>(
     at: [*mut f32; I],
     offset: usize,
     count: usize,
+    neutral: [F32x4; I],
 ) -> [F32x4; I] {
+    from_fn(|i| {
+        // SAFETY: the caller's.
+        unsafe {
+            let at = at[i].add(offset);
+            if count == LANES { F32x4::load(at) } else { neutral[i].load_first(at, count) }
+        }
+    })
+}
+
+/// Stores `count` elements of a vector, `offset` elements further.
+///
+/// # Safety
+/// These elements must be writable.
+#[inline(always)]
+unsafe fn store_count(vector: F32x4, to: *mut f32, offset: usize, count: usize) {
     // SAFETY: the caller's.
-    from_fn(|i| unsafe { neutral[i].load_first(at[i].add(offset), count) })
+    unsafe {
+        let to = to.add(offset);
+        if count == LANES { vector.store(to) } else { vector.store_first(to, count) }
+    }
 }
 
 /// The first values of four columns.

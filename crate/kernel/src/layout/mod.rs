@@ -16,6 +16,7 @@ mod dims;
 mod walk;
 
 use core::array::from_fn;
+use core::ops::Range;
 
 use dims::Dims;
 pub use walk::Block;
@@ -185,6 +186,21 @@ impl Layout {
     /// per column of a row for columns.
     pub fn columns(&self) -> usize {
         self.channels * self.columns_a_channel() * self.fold
+    }
+
+    /// Elements of an operand.
+    pub fn len(&self) -> usize {
+        self.channels * self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The columns of a group of channels that is walked by itself.
+    pub fn columns_in(&self, group: Range<usize>) -> Range<usize> {
+        if self.form == Form::Runs { group } else { 0..self.columns() }
     }
 
     /// Calls `visit` with the columns of `channel`.

@@ -30,7 +30,7 @@ impl Layout {
     /// is the first of the block's columns, a run's channel. Backwards, pieces of
     /// memory come from the last to the first.
     pub fn walk(&self, group: Range<usize>, backwards: bool, visit: &mut dyn FnMut(usize, &Block)) {
-        if self.count == 0 || group.is_empty() {
+        if self.is_empty() || group.is_empty() {
             return;
         }
         let turn = |index: usize, len: usize| if backwards { len - 1 - index } else { index };

@@ -18,8 +18,8 @@ use core::ops::Range;
 use crate::Cells;
 use crate::affine;
 use crate::layout::Layout;
-use crate::moments::{Around, Moments, gather, gather_pairs};
-use crate::sweep::{apply, operands, set_constants};
+use crate::moments::{Around, CoMoments, Moments, gather, gather_pairs};
+use crate::sweep::{ChannelConstants, apply, operands, set_constants};
 use crate::workspace::Workspace;
 
 /// Scale γ (1 where absent) and offset β (0 where absent) of each channel.
@@ -71,13 +71,13 @@ pub fn training(
     workspace: &mut Workspace,
 ) {
     let [x, y] = operands(tensors);
-    let Workspace { constants, sums } = workspace;
     for group in groups(layout, 1) {
-        gather(layout, group.clone(), x, constants, sums, |channel, moments| {
+        gather(layout, group.clone(), x, workspace, &mut |channel, moments| {
             batch.set(channel, moments);
             let (mean, inverse_std) = batch.of(channel, parameters.eps);
             parameters.forward(channel, mean, inverse_std)
         });
+        let constants = &workspace.constants;
         apply::<4, _, _>(layout, group, true, [x], y, constants, affine::forward_map);
     }
 }
@@ -85,11 +85,10 @@ pub fn training(
 /// Writes the statistics of x, the layout's only operand, to `batch`.
 pub fn statistics(layout: &Layout, x: Cells, batch: BatchStatistics, workspace: &mut Workspace) {
     let [x] = operands([x]);
-    let Workspace { constants, sums } = workspace;
     for group in groups(layout, 1) {
-        gather(layout, group, x, constants, sums, |channel, moments| {
+        gather(layout, group, x, workspace, &mut |channel, moments| {
             batch.set(channel, moments);
-            []
+            ChannelConstants::default()
         });
     }
 }
@@ -109,7 +108,7 @@ pub fn inference(
     for channel in 0..layout.channels {
         let (mean, inverse_std) = running.of(channel, parameters.eps);
         let map = parameters.forward(channel, mean, inverse_std);
-        set_constants(layout, channel, map, constants);
+        set_constants(layout, channel, &map, constants);
     }
     apply::<4, _, _>(layout, 0..layout.channels, false, [x], y, constants, affine::forward_map);
 }
@@ -126,29 +125,21 @@ pub fn backward(
     workspace: &mut Workspace,
 ) {
     let [x, dy, dx] = operands(tensors);
-    let Workspace { constants, sums } = workspace;
     let statistics = |channel| batch.of(channel, parameters.eps);
     let count = layout.count as f64;
     for group in groups(layout, 2) {
-        let own = Around::OwnMean;
-        gather_pairs(
-            layout,
-            group.clone(),
-            [x, dy],
-            own,
-            statistics,
-            constants,
-            sums,
-            |c, pairs| {
-                let (mean, inverse_std) = statistics(c);
-                // Σdy·x̂ = s·Σ(x − μ)·dy, and there the mean of dy makes no difference.
-                accumulate(gradients.gamma, c, pairs.co * inverse_std);
-                accumulate(gradients.beta, c, pairs.sum_dy);
-                let gamma = value_of(parameters.gamma, c, 1.0);
-                let covariance = pairs.co * inverse_std / count;
-                affine::backward(mean, inverse_std, gamma, pairs.sum_dy / count, covariance)
-            },
-        );
+        let mut finish = |channel, pairs: CoMoments| {
+            let (mean, inverse_std) = statistics(channel);
+            // Σdy·x̂ = s·Σ(x − μ)·dy, and there the mean of dy makes no difference.
+            accumulate(gradients.gamma, channel, pairs.co * inverse_std);
+            accumulate(gradients.beta, channel, pairs.sum_dy);
+            let gamma = value_of(parameters.gamma, channel, 1.0);
+            let covariance = pairs.co * inverse_std / count;
+            affine::backward(mean, inverse_std, gamma, pairs.sum_dy / count, covariance)
+        };
+        let own = Around::OwnMean(&statistics);
+        gather_pairs(layout, group.clone(), [x, dy], own, workspace, &mut finish);
+        let constants = &workspace.constants;
         apply::<2, _, _>(layout, group, true, [x, dy], dx, constants, affine::backward_map);
     }
 }
@@ -165,26 +156,26 @@ pub fn backward_frozen(
     workspace: &mut Workspace,
 ) {
     let [x, dy, dx] = operands(tensors);
-    let Workspace { constants, sums } = workspace;
     let statistics = |channel| running.of(channel, parameters.eps);
     let map = |channel| {
         let scale = value_of(parameters.gamma, channel, 1.0) * statistics(channel).1;
-        [0.0, scale as f32, 0.0]
+        [0.0, scale as f32, 0.0, 0.0, 0.0]
     };
     for group in groups(layout, 2) {
         if gradients.gamma.is_some() || gradients.beta.is_some() {
-            let other = Around::Constant;
-            let group = group.clone();
-            gather_pairs(layout, group, [x, dy], other, statistics, constants, sums, |c, pairs| {
-                accumulate(gradients.gamma, c, pairs.co * statistics(c).1);
-                accumulate(gradients.beta, c, pairs.sum_dy);
-                map(c)
-            });
+            let mut finish = |channel, pairs: CoMoments| {
+                accumulate(gradients.gamma, channel, pairs.co * statistics(channel).1);
+                accumulate(gradients.beta, channel, pairs.sum_dy);
+                map(channel)
+            };
+            let other = Around::Other(&statistics);
+            gather_pairs(layout, group.clone(), [x, dy], other, workspace, &mut finish);
         } else {
             for channel in group.clone() {
-                set_constants(layout, channel, map(channel), constants);
+                set_constants(layout, channel, &map(channel), &mut workspace.constants);
             }
         }
+        let constants = &workspace.constants;
         apply::<4, _, _>(layout, group, true, [dy], dx, constants, affine::forward_map);
     }
 }
@@ -209,7 +200,7 @@ pub fn update_running(
 }
 
 impl Parameters<'_> {
-    fn forward(&self, channel: usize, mean: f64, inverse_std: f64) -> [f32; 3] {
+    fn forward(&self, channel: usize, mean: f64, inverse_std: f64) -> ChannelConstants {
         let gamma = value_of(self.gamma, channel, 1.0);
         let beta = value_of(self.beta, channel, 0.0);
         affine::forward(mean, inverse_std, gamma, beta)
@@ -241,7 +232,7 @@ impl RunningStatistics<'_> {
 /// batch none.
 fn groups(layout: &Layout, inputs: usize) -> impl Iterator<Item = Range<usize>> {
     let (channels, size) = (layout.channels, layout.group(inputs));
-    let channels = if layout.count == 0 { 0 } else { channels };
+    let channels = if layout.is_empty() { 0 } else { channels };
     (0..channels.div_ceil(size)).map(move |i| i * size..channels.min((i + 1) * size))
 }
 

@@ -231,7 +231,7 @@ pub fn affine(
 }
 
 /// Steps that are added up in f32 before f64 takes in their sum: `CHUNK` of the kernel.
-const CHUNK: usize = 32;
+const CHUNK: usize = 16;
 
 /// Elements of a run that one step takes in, where a fold has two inputs.
 const STEP: usize = 8;
