@@ -6,6 +6,7 @@ default (use_fast_variance), which is the faster one as well; JAX_VARIANCE=two-p
 the mean of squared deviations instead, for the accuracy report.
 """
 
+import functools
 import os
 
 # XLA's flag for one thread doesn't reach its loops over elements (cpu time is up to twice
@@ -30,8 +31,9 @@ VERSION = jax.__version__
 TWO_PASS = os.environ.get("JAX_VARIANCE") == "two-pass"
 
 
+@functools.lru_cache(maxsize=16)
 def operations(shape, axis, eps):
-    """The harness's operations as functions of arrays alone."""
+    """The harness's operations as compiled functions of arrays alone."""
     axes = tuple(i for i in range(len(shape)) if i != axis)
     count = numpy.prod([shape[i] for i in axes])
     spread = lambda vector: jnp.expand_dims(vector, axes)
@@ -60,7 +62,14 @@ def operations(shape, axis, eps):
         y, mean, variance = training(x, weight, bias)
         return (y, mean, variance, *backward(dy, x, weight, mean, variance))
 
-    return inference, training, backward, forward_backward
+    return {
+        "inference": jax.jit(inference),
+        # The argument's memory is given away, and XLA writes y to it.
+        "inference-in-place": jax.jit(inference, donate_argnums=0),
+        "training": jax.jit(training),
+        "backward": jax.jit(backward),
+        "forward-backward": jax.jit(forward_backward),
+    }
 
 
 OUTPUTS = {
@@ -74,39 +83,36 @@ OUTPUTS = {
 
 def prepare(cell, arrays):
     op = cell["op"]
-    inference, training, backward, forward_backward = operations(
-        cell["shape"], cell["axis"], cell["eps"]
-    )
+    functions = operations(tuple(cell["shape"]), cell["axis"], cell["eps"])
+    function = functions[op]
     value = {name: jnp.array(array) for name, array in arrays.items()}
     x, weight, bias, mean, variance = (
-        value[name] for name in ("x", "weight", "bias", "mean", "variance")
+        value.pop(name) for name in ("x", "weight", "bias", "mean", "variance")
     )
-
-    def prepared(function, *arguments):
-        compiled = jax.jit(function)
-        return lambda: jax.block_until_ready(compiled(*arguments))
-
-    if op == "inference":
-        step = prepared(lambda *arguments: (inference(*arguments),), x, weight, bias, mean, variance)
-    elif op == "inference-in-place":
-        # The argument's memory is given away, and XLA writes y to it.
-        compiled = jax.jit(inference, donate_argnums=0)
+    if op == "inference-in-place":
         place = [x]
-        del value["x"], x
+        del x  # or its memory had another owner
 
         def step():
-            place[0] = compiled(place[0], weight, bias, mean, variance).block_until_ready()
+            y = function(place.pop(), weight, bias, mean, variance)
+            place.append(y.block_until_ready())
             return place
-    elif op == "training":
-        step = prepared(training, x, weight, bias)
-    elif op == "backward":
-        _, *batch = jax.jit(training)(x, weight, bias)
-        step = prepared(backward, value["dy"], x, weight, *batch)
-    elif op == "forward-backward":
-        step = prepared(forward_backward, value["dy"], x, weight, bias)
     else:
-        raise ValueError(f"no operation {op}")
-    return Prepared(
-        step,
-        lambda result: {name: numpy.asarray(v) for name, v in zip(OUTPUTS[op], result, strict=True)},
-    )
+        if op == "inference":
+            arguments = (x, weight, bias, mean, variance)
+        elif op == "training":
+            arguments = (x, weight, bias)
+        elif op == "backward":
+            _, *batch = functions["training"](x, weight, bias)
+            arguments = (value["dy"], x, weight, *batch)
+        else:
+            arguments = (value["dy"], x, weight, bias)
+
+        def step():
+            return jax.block_until_ready(function(*arguments))
+
+    def outputs(result):
+        result = result if isinstance(result, (tuple, list)) else [result]
+        return {name: numpy.asarray(v) for name, v in zip(OUTPUTS[op], result, strict=True)}
+
+    return Prepared(step, outputs)

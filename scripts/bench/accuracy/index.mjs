@@ -1,0 +1,101 @@
+/**
+ * `npm run bench:accuracy`: errors against float64 over distributions that break one or
+ * another way of computing moments.
+ *
+ *     npm run bench:accuracy -- [--native] [--quick] [--metric largest|own|relative] [--json FILE]
+ *     KERNEL_WASM=path npm run bench:accuracy
+ *
+ * `--native` adds PyTorch and JAX (after `npm run bench:native-setup`) and judges ours by
+ * PyTorch's (`judge.mjs`); `--quick` leaves out 10⁶ and more values a channel; `--metric`
+ * is what the tables show (`ulp.mjs`), the JSON has all.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { samples } from "./cases.mjs";
+import { contestants } from "./contestants.mjs";
+import { judge } from "./judge.mjs";
+import { show, table, verdict } from "./report.mjs";
+import { runSample } from "./run.mjs";
+
+const { values: options } = parseArgs({
+  options: {
+    native: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
+    metric: { type: "string", default: "largest" },
+    json: { type: "string" },
+  },
+});
+const METRICS = {
+  largest: "ULPs of the array's largest |truth|",
+  own: "ULPs of each element's own truth",
+  relative: "relative to each element's own truth",
+};
+if (!(options.metric in METRICS)) {
+  throw new Error(`--metric ${options.metric}: ${Object.keys(METRICS).join(", ")}`);
+}
+const metric = /** @type {keyof typeof METRICS} */ (options.metric);
+
+const kernel =
+  process.env.KERNEL_WASM ?? new URL("../../../dist/generated/kernel.wasm", import.meta.url);
+const { running, absent } = await contestants(options.native, new Uint8Array(readFileSync(kernel)));
+const names = running.map(({ name }) => name);
+console.log(`Errors against float64: maximum / median, ${METRICS[metric]}.`);
+for (const { name, started } of running) console.log(`  ${name} ${started.version}`);
+for (const { name, reason } of absent) console.log(`  ${name}: absent: ${reason}`);
+
+/** @type {import("./judge.mjs").Record[]} */
+const records = [];
+/** @type {(import("./run.mjs").Gap & { layout: string })[]} */
+const gaps = [];
+const all = samples(options.quick);
+const start = performance.now();
+for (const [k, sample] of all.entries()) {
+  for await (const { layout, shape, records: made, gaps: missing } of runSample(sample, running)) {
+    const { distribution } = sample;
+    const seconds = ((performance.now() - start) / 1000).toFixed(0);
+    const ratio = made[0] ? `, |mean|/std ${show(made[0].mean_over_std)}` : "";
+    console.log(
+      `\n[${k + 1}/${all.length}, ${seconds} s] ${distribution.name} · ${layout} ${shape.join("×")}${ratio}`,
+    );
+    console.log(table(made, names, metric));
+    for (const { contestant, op, reason } of missing) {
+      if (reason.startsWith("failed")) console.log(`  ${contestant}, ${op}: ${reason}`);
+    }
+    records.push(...made);
+    gaps.push(...missing.map((gap) => ({ ...gap, layout })));
+  }
+}
+for (const { started } of running) await started.close?.();
+
+console.log("");
+for (const gap of new Set(
+  gaps.map(({ contestant, op, layout, reason }) => `${contestant}, ${op}, ${layout}: ${reason}`),
+)) {
+  console.log(gap);
+}
+const compared = judge(records, "batchnorm-wasm", "PyTorch");
+if (compared.length > 0) console.log(`\n${verdict(compared, "PyTorch")}`);
+else console.log("Not judged: that takes PyTorch's errors (--native).");
+
+if (options.json) {
+  const machine = { cpu: cpus()[0]?.model ?? "", node: process.version };
+  const versions = Object.fromEntries(running.map(({ name, started }) => [name, started.version]));
+  const result = {
+    date: new Date().toISOString(),
+    command: ["npm run bench:accuracy --", ...process.argv.slice(2)].join(" "),
+    machine,
+    versions,
+    absent,
+    gaps,
+    records,
+    judged: compared,
+  };
+  // JSON has no ∞, which an output that is NaN or ∞ has for its error.
+  const text = JSON.stringify(
+    result,
+    (_, value) => (value === Number.POSITIVE_INFINITY ? "Infinity" : value),
+    1,
+  );
+  writeFileSync(options.json, `${text}\n`);
+}
