@@ -28,11 +28,10 @@ export function sum(length, term) {
  */
 export function center(values) {
   const { length } = values;
-  const at = (/** @type {number} */ i) => /** @type {number} */ (values[i]);
   // The rounding of the mean counts where it is far from 0: deviations are corrected by theirs.
-  const mean = sum(length, at) / length;
-  const rest = sum(length, (i) => at(i) - mean) / length;
-  const deviations = Float64Array.from(values, (value) => value - mean - rest);
+  const mean = sum(length, (i) => at(values, i)) / length;
+  const rest = sum(length, (i) => at(values, i) - mean) / length;
+  const deviations = each(length, (i) => at(values, i) - mean - rest);
   return { mean: mean + rest, deviations };
 }
 
@@ -44,7 +43,7 @@ export function center(values) {
  */
 export function inference(x, { mean, variance, weight, bias, eps }) {
   const scale = weight / Math.sqrt(variance + eps);
-  return Float64Array.from(x, (value) => (value - mean) * scale + bias);
+  return each(x.length, (i) => (at(x, i) - mean) * scale + bias);
 }
 
 /**
@@ -60,7 +59,7 @@ export function training(x, dy, { weight, bias, eps }) {
   const { mean, deviations } = center(x);
   const variance = sum(length, (i) => at(deviations, i) ** 2) / length;
   const inverseStd = variance + eps === 0 ? 0 : 1 / Math.sqrt(variance + eps);
-  const normalized = deviations.map((deviation) => deviation * inverseStd);
+  const normalized = each(length, (i) => at(deviations, i) * inverseStd);
   const { deviations: apart } = center(dy);
   const dweight = sum(length, (i) => at(apart, i) * at(normalized, i));
   const rest = dweight / length;
@@ -68,14 +67,21 @@ export function training(x, dy, { weight, bias, eps }) {
     mean,
     variance,
     unbiasedVariance: (variance * length) / (length - 1),
-    y: normalized.map((xHat) => xHat * weight + bias),
-    dx: apart.map((apart, i) => weight * inverseStd * (apart - at(normalized, i) * rest)),
+    y: each(length, (i) => at(normalized, i) * weight + bias),
+    dx: each(length, (i) => weight * inverseStd * (at(apart, i) - at(normalized, i) * rest)),
     dweight,
-    dbias: sum(length, (i) => /** @type {number} */ (dy[i])),
+    dbias: sum(length, (i) => at(dy, i)),
   };
 }
 
-/** @param {Float64Array} values @param {number} i */
+/** @param {number} length @param {(i: number) => number} value */
+function each(length, value) {
+  const values = new Float64Array(length);
+  for (let i = 0; i < length; i++) values[i] = value(i);
+  return values;
+}
+
+/** @param {ArrayLike<number>} values @param {number} i */
 function at(values, i) {
   return /** @type {number} */ (values[i]);
 }

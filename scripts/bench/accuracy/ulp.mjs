@@ -21,14 +21,16 @@ const MEDIAN_OF = 2 ** 16;
 const MANTISSA = 23;
 const LEAST_EXPONENT = -126;
 
+/** 2 to the power of a float64's exponent field less float32's mantissa. */
+const ULPS = Float64Array.from({ length: 2048 }, (_, field) => {
+  return 2 ** (Math.max(field - 1023, LEAST_EXPONENT) - MANTISSA);
+});
+const view = new DataView(new ArrayBuffer(8));
+
 /** The distance between float32 numbers at a value. @param {number} value */
 export function ulp(value) {
-  const magnitude = Math.abs(value);
-  let exponent = Math.max(Math.floor(Math.log2(magnitude)), LEAST_EXPONENT);
-  // log2 is rounded, at powers of two to the wrong side.
-  if (exponent > LEAST_EXPONENT && 2 ** exponent > magnitude) exponent--;
-  if (2 ** (exponent + 1) <= magnitude) exponent++;
-  return 2 ** (exponent - MANTISSA);
+  view.setFloat64(0, value);
+  return /** @type {number} */ (ULPS[(view.getUint16(0) >> 4) & 0x7ff]);
 }
 
 /**
