@@ -1,0 +1,120 @@
+/** What is seen while it runs, and at the end. */
+import { bytesOf, label, OPS } from "./cells.mjs";
+import { digits, duration, size, table } from "./format.mjs";
+import { groups, judge } from "./targets.mjs";
+
+/**
+ * @typedef {import("./contestant.d.ts").Record} Record
+ * @typedef {import("./contestant.d.ts").Cell} Cell
+ */
+
+/** Larger tensors take longer: how the time for a cell grows with its size. @param {Cell} cell */
+const work = (cell) => 1 + bytesOf(cell) / 2 ** 25;
+
+/**
+ * One line that is overwritten on a terminal; a line a cell elsewhere.
+ *
+ * @param {readonly Cell[]} cells @param {NodeJS.WriteStream} stream
+ */
+export function makeProgress(cells, stream) {
+  const start = performance.now();
+  const total = cells.reduce((sum, cell) => sum + work(cell), 0);
+  let done = 0;
+  const clock = (/** @type {number} */ ms) => {
+    const seconds = Math.round(ms / 1000);
+    return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  };
+  const clear = () => stream.isTTY && stream.write("\r\x1b[K");
+  return {
+    /** @param {Cell} cell @param {number} index @param {string} contestant */
+    running(cell, index, contestant) {
+      if (!stream.isTTY) return;
+      const elapsed = performance.now() - start;
+      const left = done > 0 ? `, ${clock((elapsed / done) * (total - done))} left` : "";
+      const line = `${index + 1}/${cells.length}  ${clock(elapsed)}${left}  ${label(cell)}: ${contestant}`;
+      clear();
+      stream.write(line.slice(0, (stream.columns ?? 80) - 1));
+    },
+    /** @param {Cell} cell @param {number} index @param {readonly Record[]} records */
+    finished(cell, index, records) {
+      done += work(cell);
+      clear();
+      const place = `${String(index + 1).padStart(String(cells.length).length)}/${cells.length}`;
+      stream.write(`${place}  ${label(cell)}: ${summary(records)}\n`);
+    },
+  };
+}
+
+/** Ours and the fastest others. @param {readonly Record[]} records */
+function summary(records) {
+  const [group] = groups(records);
+  const { ours, native, javascript } = /** @type {NonNullable<typeof group>} */ (group);
+  const parts = [];
+  if (ours?.median_ms) {
+    parts.push(`${duration(ours.median_ms)}, ${digits(ours.ratio_to_copy ?? 0)} × copy`);
+  }
+  if (javascript) parts.push(`JavaScript ${digits(javascript)} ×`);
+  if (native) parts.push(`native ${digits(native)} ×`);
+  const bad = records.filter(({ status }) => status === "wrong" || status === "failed");
+  for (const { contestant, status } of bad) parts.push(`${contestant} ${status}`);
+  return parts.join("; ");
+}
+
+/** All times, an operation and layout at a time. @param {readonly Record[]} records */
+export function timesTable(records) {
+  const names = [...new Set(records.map(({ contestant }) => contestant))];
+  const sections = [];
+  for (const op of OPS) {
+    for (const layout of new Set(records.map((record) => record.layout))) {
+      const some = records.filter((record) => record.op === op && record.layout === layout);
+      if (some.length === 0) continue;
+      /** @type {Map<string, Map<string, Record>>} */
+      const rows = new Map();
+      for (const record of some) {
+        const key = `${record.shape.join("×")} ${record.name}, ${size(bytesOf(record))}`;
+        rows.set(key, (rows.get(key) ?? new Map()).set(record.contestant, record));
+      }
+      sections.push(
+        table(
+          [`${op}, ${layout}`, ...names],
+          [...rows].map(([key, row]) => [key, ...names.map((name) => shown(row.get(name)))]),
+        ),
+      );
+    }
+  }
+  return sections.join("\n\n");
+}
+
+/** @param {Record | undefined} record */
+export function shown(record) {
+  if (!record) return "";
+  if (record.status === "ok") return duration(record.median_ms ?? Number.NaN);
+  return record.status === "refused" || record.status === "absent" ? "–" : record.status;
+}
+
+/** Why there is no time where there is none. @param {readonly Record[]} records */
+export function reasons(records) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const { contestant, status, reason } of records) {
+    if (status === "ok") continue;
+    const line = `${contestant} ${status}: ${reason}`;
+    counts.set(line, (counts.get(line) ?? 0) + 1);
+  }
+  return [...counts].map(([line, count]) => `${line} (${count} cells)`).join("\n");
+}
+
+/** @param {readonly Record[]} records */
+export function targetsTable(records) {
+  return table(
+    ["target", "bound", "geomean", "worst", "", "of cells"],
+    judge(records).map(({ target, bound, geomean, worst, met, cells, cell }) => [
+      target,
+      bound,
+      digits(geomean),
+      digits(worst),
+      met ? "met" : `missed: ${cell}`,
+      String(cells),
+    ]),
+  );
+}
