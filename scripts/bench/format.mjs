@@ -21,32 +21,34 @@ export function size(bytes) {
 }
 
 /**
- * Columns side by side, the first to the left, others to the right; headings of several
- * words take several lines.
+ * Columns side by side, `left` ones to the left, others to the right; headings are
+ * broken at spaces and hyphens.
  *
  * @param {readonly string[]} head @param {readonly (readonly string[])[]} rows
+ * @param {readonly number[]} [left]
  */
-export function table(head, rows) {
-  const words = head.map((heading, column) => (column === 0 ? [heading] : heading.split(" ")));
-  const height = Math.max(...words.map(({ length }) => length));
-  const lines = [
-    ...Array.from({ length: height }, (_, line) =>
-      words.map((some) => some[line - height + some.length] ?? ""),
-    ),
-    ...rows,
-  ];
-  const widths = head.map((_, column) => Math.max(...lines.map((line) => length(line[column]))));
+export function table(head, rows, left = [0]) {
+  const parts = head.map((heading, column) =>
+    left.includes(column) ? [heading] : heading.split(/ |(?<=-)/),
+  );
+  const height = Math.max(...parts.map(({ length }) => length));
+  const heading = Array.from({ length: height }, (_, line) =>
+    parts.map((some) => some[line - height + some.length] ?? ""),
+  );
+  const lines = [...heading, ...rows];
+  const widths = head.map((_, column) => Math.max(...lines.map((line) => width(line[column]))));
   return lines
     .map((line) =>
       line
         .map((text, column) => {
-          const space = " ".repeat((widths[column] ?? 0) - length(text));
-          return column === 0 ? text + space : space + text;
+          const space = " ".repeat((widths[column] ?? 0) - width(text));
+          return left.includes(column) ? text + space : space + text;
         })
-        .join("  "),
+        .join("  ")
+        .trimEnd(),
     )
     .join("\n");
 }
 
 /** @param {string | undefined} text */
-const length = (text) => [...(text ?? "")].length;
+const width = (text) => [...(text ?? "")].length;

@@ -29,23 +29,33 @@ import { takesPart } from "./statistics.mjs";
  * @property {import("./statistics.mjs").Times} times
  */
 
-/** More calls than these at once only for what is faster still: growth, not a jump. */
+/** So many times more calls at once: a first call tells little about the next ones. */
 const GROWTH = 16;
+/** It is steady when so many slices bring no more than this. */
+const [STEADY, GAIN] = [3, 0.95];
+/** Where that doesn't come: so many times the warm-up is enough. */
+const PATIENCE = 8;
 
 /**
- * Runs until compilers have done their work, or the time for it is over, and slices
- * are long enough.
+ * Runs until slices are long enough and it gets no faster: compilers optimize in the
+ * background, after a time that nobody tells.
  *
  * @param {Runner} runner @param {Effort} effort
  */
 export async function warmUp({ prepared, slices }, effort) {
-  let spent = slices.reduce((sum, { ms }) => sum + ms, 0);
-  for (let last = slices.at(-1); last; ) {
-    if (spent >= effort.warmup && last.ms >= effort.slice / 2) break;
+  const pace = (/** @type {readonly Slice[]} */ some) =>
+    Math.min(...some.map(({ ms, calls }) => ms / calls));
+  const done = () => {
+    const spent = slices.reduce((sum, { ms }) => sum + ms, 0);
+    if (spent >= effort.warmup * PATIENCE) return true;
+    const last = /** @type {Slice} */ (slices.at(-1));
+    const steady = pace(slices.slice(-STEADY)) > pace(slices.slice(0, -STEADY)) * GAIN;
+    return spent >= effort.warmup && last.ms >= effort.slice / 2 && steady;
+  };
+  while (!done()) {
+    const last = /** @type {Slice} */ (slices.at(-1));
     const calls = Math.min(callsFor(last, effort.slice), last.calls * GROWTH);
-    last = { calls, ms: await prepared.run(calls) };
-    slices.push(last);
-    spent += last.ms;
+    slices.push({ calls, ms: await prepared.run(calls) });
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { bytesOf } from "./cells.mjs";
 import { makeData } from "./data.mjs";
+import { digits } from "./format.mjs";
 import { makeReference, WRONG } from "./reference.mjs";
 import { runRounds, warmUp } from "./rounds.mjs";
 import { quartiles, ratios, warmupTime } from "./statistics.mjs";
@@ -25,7 +26,7 @@ import { quartiles, ratios, warmupTime } from "./statistics.mjs";
  * @property {Contestant} contestant
  * @property {import("./contestant.d.ts").Started} [started]
  * @property {string} [absent]
- * @property {Map<string, number>} pace ms a byte in the last cell, by operation and layout
+ * @property {Map<import("./contestant.d.ts").Op, number>} pace ms a byte in the last cell of each
  */
 
 /**
@@ -40,6 +41,9 @@ import { quartiles, ratios, warmupTime } from "./statistics.mjs";
  * would not fit into memory, and rivals that are known to be slow don't run.
  */
 export const LARGE = 2 ** 28;
+
+/** From this size on the time for a tensor tells that for a larger one. */
+const TELLING = 2 ** 18;
 
 /**
  * @param {readonly Contestant[]} contestants @param {Host} host
@@ -122,7 +126,8 @@ async function measureCell(cell, inputs, field, effort, progress) {
   const bases = { copy: copy.times, ours: ours && runners.get(ours)?.times };
   for (const [entrant, runner] of runners) {
     const figures = figuresOf(runner, bases);
-    entrant.pace.set(paceKey(cell), figures.median_ms / bytesOf(cell));
+    // Of small tensors a call's own cost would be taken for that of bytes.
+    if (bytesOf(cell) >= TELLING) entrant.pace.set(cell.op, figures.median_ms / bytesOf(cell));
     records.set(entrant, { ...about(cell, entrant), status: "ok", ...figures });
   }
   return field.flatMap((entrant) => records.get(entrant) ?? []);
@@ -154,7 +159,11 @@ async function prepare(cell, { data, reference }, entrant, effort) {
     const { error, array } = reference.compare(cell.op, await prepared.outputs());
     if (error <= WRONG) return { ...runner, error };
     await prepared.dispose();
-    return { status: "wrong", max_error: error, reason: `${array} is off by ${error}` };
+    return {
+      status: "wrong",
+      max_error: error,
+      reason: `${array} is off by ${error.toExponential(1)}`,
+    };
   } catch (error) {
     // A rival that can't do it must not end the run; where it is ours, the command fails.
     await prepared?.dispose();
@@ -162,23 +171,17 @@ async function prepare(cell, { data, reference }, entrant, effort) {
   }
 }
 
-/** @param {Cell} cell @param {Entrant} entrant @param {Effort} effort */
+/**
+ * By what it took for a smaller tensor.
+ *
+ * @param {Cell} cell @param {Entrant} entrant @param {Effort} effort
+ */
 function tooSlow(cell, { contestant, pace }, { longest }) {
-  const perByte = pace.get(paceKey(cell));
-  if (contestant.kind === "javascript" && bytesOf(cell) >= LARGE) {
-    const expected =
-      perByte === undefined ? "" : `, would take ${seconds(perByte * bytesOf(cell))}`;
-    return `not run from ${LARGE / 2 ** 20} MB on${expected}`;
-  }
-  const expected = (perByte ?? 0) * bytesOf(cell);
-  return expected > longest ? `would take ${seconds(expected)} a call` : undefined;
+  const expected = (pace.get(cell.op) ?? 0) * bytesOf(cell);
+  if (expected > longest) return `would take ${digits(expected / 1000)} s a call`;
+  const large = contestant.kind === "javascript" && bytesOf(cell) >= LARGE;
+  return large ? `rivals in JavaScript are not run from ${LARGE / 2 ** 20} MB on` : undefined;
 }
-
-/** @param {number} ms */
-const seconds = (ms) => `${(ms / 1000).toPrecision(2)} s`;
-
-/** @param {Cell} cell */
-const paceKey = ({ op, layout }) => `${op} ${layout}`;
 
 /** @param {Cell} cell @param {Entrant} entrant */
 function about({ op, layout, shape, name }, { contestant, started }) {

@@ -11,7 +11,7 @@ import { loopContestant } from "./loop.mjs";
 const runs = { statistics: runStatistics, normalize: normalizeRuns, backward: runsBackward };
 const rows = { statistics: rowStatistics, normalize: normalizeRows, backward: rowsBackward };
 
-export default loopContestant("JavaScript, flat loop", ({ layout }) =>
+export default loopContestant("flat loop", ({ layout }) =>
   layout === "channels-first" ? runs : rows,
 );
 

@@ -1,7 +1,7 @@
 /** What one writes first: channel by channel, the mean, then the squared deviations. */
 import { loopContestant } from "./loop.mjs";
 
-export default loopContestant("JavaScript, naive loop", () => ({
+export default loopContestant("naive loop", () => ({
   statistics,
   normalize,
   backward,

@@ -7,7 +7,7 @@ import { timed } from "./timed.mjs";
 
 /** @type {import("../contestant.d.ts").Contestant} */
 export default {
-  name: "batchnorm-wasm, plain arrays",
+  name: "batchnorm-wasm plain",
   kind: "ours",
   async start({ kernel, version }) {
     const module = await WebAssembly.compile(kernel);

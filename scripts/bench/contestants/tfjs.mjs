@@ -16,6 +16,7 @@ export function tfjsContestant(name, backend, load) {
     name,
     kind: "javascript",
     async start(host) {
+      tf.enableProdMode();
       const version = await load(host);
       await use(backend);
       return {
