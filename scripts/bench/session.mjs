@@ -1,7 +1,8 @@
 /** A run as it is seen and kept: progress, the JSON file, tables at the end. */
 import { commit, describeMachine } from "./machine.mjs";
+import { reasonsOf } from "./overview.mjs";
 import { writeResults } from "./results.mjs";
-import { makeProgress, reasons, targetsTable, timesTable } from "./terminal.mjs";
+import { makeProgress, targetsTable, timesTable } from "./terminal.mjs";
 
 /**
  * @param {readonly import("./contestant.d.ts").Cell[]} cells
@@ -33,7 +34,7 @@ export function makeSession(cells, { command, versions, json }) {
     end() {
       const { records, machine } = results;
       const { processor, cores, memory_gb, system } = machine;
-      console.log(`\n${timesTable(records)}\n\n${reasons(records)}\n`);
+      console.log(`\n${timesTable(records)}\n\n${reasonsOf(records).join("\n")}\n`);
       console.log(`${targetsTable(records)}\n`);
       console.log(`${processor}, ${cores} cores, ${memory_gb} GB, ${system}, one thread`);
       console.log(Object.entries(results.versions).flat().join(" "));

@@ -1,6 +1,7 @@
 /** What is seen while it runs, and at the end. */
-import { bytesOf, label, OPS } from "./cells.mjs";
-import { digits, duration, size, table } from "./format.mjs";
+import { bytesOf, label } from "./cells.mjs";
+import { digits, duration, table } from "./format.mjs";
+import { contestantsOf, describe, sectionsOf, timeOf } from "./overview.mjs";
 import { groups, judge } from "./targets.mjs";
 
 /**
@@ -60,49 +61,20 @@ function summary(records) {
   return parts.join("; ");
 }
 
-/** All times, an operation and layout at a time. @param {readonly Record[]} records */
+/** All times. @param {readonly Record[]} records */
 export function timesTable(records) {
-  const names = [...new Set(records.map(({ contestant }) => contestant))];
-  const sections = [];
-  for (const op of OPS) {
-    for (const layout of new Set(records.map((record) => record.layout))) {
-      const some = records.filter((record) => record.op === op && record.layout === layout);
-      if (some.length === 0) continue;
-      /** @type {Map<string, Map<string, Record>>} */
-      const rows = new Map();
-      for (const record of some) {
-        const key = `${record.shape.join("×")} ${record.name}, ${size(bytesOf(record))}`;
-        rows.set(key, (rows.get(key) ?? new Map()).set(record.contestant, record));
-      }
-      sections.push(
-        table(
-          [`${op}, ${layout}`, ...names],
-          [...rows].map(([key, row]) => [key, ...names.map((name) => shown(row.get(name)))]),
-        ),
-      );
-    }
-  }
-  return sections.join("\n\n");
-}
-
-/** @param {Record | undefined} record */
-export function shown(record) {
-  if (!record) return "";
-  if (record.status === "ok") return duration(record.median_ms ?? Number.NaN);
-  return record.status === "refused" || record.status === "absent" ? "–" : record.status;
-}
-
-/** Why there is no time where there is none. @param {readonly Record[]} records */
-export function reasons(records) {
-  /** @type {Map<string, number>} */
-  const counts = new Map();
-  for (const { contestant, status, reason } of records) {
-    if (status === "ok") continue;
-    // One line for all that would take too long, whatever the time.
-    const line = `${contestant} ${status}: ${reason?.replace(/[\d.]+ s a call/, "too long")}`;
-    counts.set(line, (counts.get(line) ?? 0) + 1);
-  }
-  return [...counts].map(([line, count]) => `${line} (${count} cells)`).join("\n");
+  const names = contestantsOf(records);
+  return sectionsOf(records)
+    .map(({ op, layout, rows }) =>
+      table(
+        [`${op}, ${layout}`, ...names],
+        rows.map(({ cell, times }) => [
+          describe(cell),
+          ...names.map((name) => timeOf(times.get(name))),
+        ]),
+      ),
+    )
+    .join("\n\n");
 }
 
 /** @param {readonly Record[]} records */
