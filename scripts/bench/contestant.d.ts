@@ -37,8 +37,12 @@ export interface Host {
   readonly runtime: "node" | "browser";
   /** The bytes of our kernel: the committed one, or `KERNEL_WASM`. */
   readonly kernel: Uint8Array<ArrayBuffer>;
-  /** Folder (a path or an URL, with a slash at the end) of a package's wasm files. */
-  assets(packageName: string): string;
+  /** Of our package and of these bytes. */
+  readonly version: string;
+  /** Folder (a path or an URL, with a slash at the end) of a package's wasm files, if it must be told. */
+  assets(packageName: string): string | undefined;
+  /** Frees what the last cell left, so that it isn't freed while something is timed. */
+  collectGarbage(): void;
 }
 
 /** The default export of `contestants/<file>.mjs`. */
@@ -99,7 +103,8 @@ export interface Record {
   contestant: string;
   kind: Contestant["kind"];
   version: string | null;
-  status: "ok" | "wrong" | "refused" | "absent";
+  /** `failed`: it threw, `wrong`: it is not timed, `absent`: not on this machine. */
+  status: "ok" | "wrong" | "refused" | "failed" | "absent";
   /** Why it is not `ok`. */
   reason?: string;
   /** Largest |output − truth| over the largest |truth| of that array; see `reference.mjs`. */
@@ -110,14 +115,13 @@ export interface Record {
   p25?: number;
   p75?: number;
   rounds?: number;
-  /** Calls that a round takes its time from. */
-  calls?: number;
-  /** ms of running until calls took what they take in the rounds, the first one included. */
+  /** ms of running until a call took what it takes in the rounds; 0 if the first one did. */
   warmup_ms?: number;
-  /** Times over `memory.copy` of x's bytes and over ours, medians of the ratios within a round. */
+  /** Time over that of `memory.copy` of x's bytes: median and quartiles of the rounds' ratios. */
   ratio_to_copy?: number;
   ratio_p25?: number;
   ratio_p75?: number;
+  /** Time over ours, median of the rounds' ratios. */
   ratio_to_ours?: number;
 }
 

@@ -76,6 +76,20 @@ function tensor({ outer, channels, inner, size }, period, seed, offset) {
 }
 
 /**
+ * A gradient that goes along with x, as that of a loss does. Of one that doesn't, Σdy·x̂
+ * would be what is left of large terms, and tell how a contestant rounds, not whether
+ * it is right.
+ *
+ * @param {Float32Array} x @param {Float32Array} dy is overwritten
+ */
+function alongside(x, dy) {
+  for (let i = 0; i < dy.length; i++) {
+    dy[i] = /** @type {number} */ (dy[i]) + 0.5 * /** @type {number} */ (x[i]);
+  }
+  return dy;
+}
+
+/**
  * @param {Pick<import("./contestant.d.ts").Cell, "shape" | "axis">} cell
  * @returns {import("./contestant.d.ts").Data}
  */
@@ -93,7 +107,7 @@ export function makeData(cell) {
       return once("x", () => tensor(all, X_PERIOD, 1, 0.5));
     },
     get dy() {
-      return once("dy", () => tensor(all, DY_PERIOD, 11, 0));
+      return once("dy", () => alongside(this.x, tensor(all, DY_PERIOD, 11, 0)));
     },
     weight: between(channels, 0.5, 1, 21),
     bias: between(channels, 0.1, 1, 31),

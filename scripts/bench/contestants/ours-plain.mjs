@@ -1,0 +1,50 @@
+/**
+ * This package where data stays outside of kernel memory: a `Float32Array` goes in and
+ * a new one comes out, at the cost of a copy each way, which is timed.
+ */
+import { createLayer } from "./layer.mjs";
+import { timed } from "./timed.mjs";
+
+/** @type {import("../contestant.d.ts").Contestant} */
+export default {
+  name: "batchnorm-wasm plain",
+  kind: "ours",
+  async start({ kernel, version }) {
+    const module = await WebAssembly.compile(kernel);
+    return {
+      version,
+      refuses: ({ op }) =>
+        op === "inference-in-place" ? "plain arrays come out as new ones" : undefined,
+      prepare: async (cell, data) => prepare(module, cell, data),
+    };
+  },
+};
+
+/**
+ * @param {WebAssembly.Module} module
+ * @param {import("../contestant.d.ts").Cell} cell
+ * @param {import("../contestant.d.ts").Data} data
+ * @returns {import("../contestant.d.ts").Prepared}
+ */
+function prepare(module, cell, data) {
+  const { op, shape } = cell;
+  const { layer, gradients, dispose } = createLayer(module, cell, data);
+  const x = { data: data.x, shape };
+  const dy = op.endsWith("backward") ? { data: data.dy, shape } : undefined;
+  if (op === "backward") layer.forward(x);
+  /** @type {Float32Array | undefined} */
+  let y;
+  /** @type {Float32Array | undefined} */
+  let dx;
+  return {
+    run: timed(() => {
+      if (op !== "backward") y = layer.forward(x).data;
+      if (dy) dx = layer.backward(dy).data;
+    }),
+    outputs: async () => ({
+      ...(y ? { y } : {}),
+      ...(dx ? { dx, ...gradients() } : {}),
+    }),
+    dispose,
+  };
+}
