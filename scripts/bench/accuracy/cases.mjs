@@ -48,7 +48,7 @@ export function samples(quick) {
   ];
 }
 
-/** @param {Sample} sample @returns {Shaped[]} */
+/** @param {Pick<Sample, "image" | "layouts">} sample @returns {Shaped[]} */
 export function layoutsOf({ image, layouts }) {
   const [n, channels, h, w] = image;
   const shapes = {

@@ -1,28 +1,29 @@
 /** Whose accuracy is reported. */
-import jax from "../contestants/jax.mjs";
-import pytorch from "../contestants/pytorch.mjs";
-import { nativeContestant } from "../native/contestant.mjs";
+import { nodeHost } from "../machine.mjs";
 import ours from "./ours.mjs";
 
-const NATIVE = [
-  pytorch,
-  jax,
-  nativeContestant("JAX, two-pass", "jax_xla", { JAX_VARIANCE: "two-pass" }),
-];
+const RIVALS = ["tfjs-cpu", "tfjs-wasm", "onnxruntime-web", "onnxruntime-node"];
+const NATIVE = ["pytorch", "jax"];
 
-/**
- * @param {boolean} native @param {Uint8Array<ArrayBuffer>} kernel
- */
-export async function contestants(native, kernel) {
+/** @param {string} file @returns {Promise<import("../contestant.d.ts").Contestant>} */
+const load = async (file) => (await import(`../contestants/${file}.mjs`)).default;
+
+/** @param {boolean} native */
+export async function startContestants(native) {
+  const host = nodeHost();
+  const files = [...(native ? NATIVE : []), ...RIVALS];
+  const contestants = [ours, ...(await Promise.all(files.map(load)))];
+  if (native) {
+    const { nativeContestant } = await import("../native/contestant.mjs");
+    const twoPass = { JAX_VARIANCE: "two-pass" };
+    contestants.splice(3, 0, nativeContestant("JAX, two-pass", "jax_xla", twoPass));
+  }
   const running = [];
   const absent = [];
-  for (const contestant of [ours, ...(native ? NATIVE : [])]) {
+  for (const contestant of contestants) {
     const { name } = contestant;
     try {
-      running.push({
-        name,
-        started: await contestant.start({ runtime: "node", kernel, assets: String }),
-      });
+      running.push({ name, started: await contestant.start(host) });
     } catch (error) {
       absent.push({ name, reason: error instanceof Error ? error.message : String(error) });
     }

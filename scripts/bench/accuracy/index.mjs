@@ -9,11 +9,12 @@
  * PyTorch's (`judge.mjs`); `--quick` leaves out 10⁶ and more values a channel; `--metric`
  * is what the tables show (`ulp.mjs`), the JSON has all.
  */
-import { readFileSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
+import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { ensureInstalled } from "../install.mjs";
+import { describeMachine } from "../machine.mjs";
 import { samples } from "./cases.mjs";
-import { contestants } from "./contestants.mjs";
+import { startContestants } from "./contestants.mjs";
 import { judge } from "./judge.mjs";
 import { show, table, verdict } from "./report.mjs";
 import { runSample } from "./run.mjs";
@@ -36,9 +37,8 @@ if (!(options.metric in METRICS)) {
 }
 const metric = /** @type {keyof typeof METRICS} */ (options.metric);
 
-const kernel =
-  process.env.KERNEL_WASM ?? new URL("../../../dist/generated/kernel.wasm", import.meta.url);
-const { running, absent } = await contestants(options.native, new Uint8Array(readFileSync(kernel)));
+ensureInstalled();
+const { running, absent } = await startContestants(options.native);
 const names = running.map(({ name }) => name);
 console.log(`Errors against float64: maximum / median, ${METRICS[metric]}.`);
 for (const { name, started } of running) console.log(`  ${name} ${started.version}`);
@@ -79,8 +79,9 @@ if (compared.length > 0) console.log(`\n${verdict(compared, "PyTorch")}`);
 else console.log("Not judged: that takes PyTorch's errors (--native).");
 
 if (options.json) {
-  const machine = { cpu: cpus()[0]?.model ?? "", node: process.version };
-  const versions = Object.fromEntries(running.map(({ name, started }) => [name, started.version]));
+  const machine = describeMachine();
+  const started = running.map(({ name, started }) => [name, started.version]);
+  const versions = { node: process.versions.node, ...Object.fromEntries(started) };
   const result = {
     date: new Date().toISOString(),
     command: ["npm run bench:accuracy --", ...process.argv.slice(2)].join(" "),

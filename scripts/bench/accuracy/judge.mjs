@@ -36,14 +36,22 @@ export function allowed(array, theirs, meanOverStd) {
  */
 
 /**
+ * @typedef {Pick<Record, "distribution" | "layout" | "shape" | "op" | "array"> & {
+ *   figure: "max" | "median", our: number, their: number, bound: number, violated: boolean,
+ * }} Comparison
+ */
+
+/**
  * Compares two contestants array by array.
  *
  * @param {readonly Record[]} records @param {string} us @param {string} them
+ * @returns {Comparison[]}
  */
 export function judge(records, us, them) {
   const key = (/** @type {Record} */ { distribution, layout, shape, op, array }) =>
     [distribution, layout, shape, op, array].join();
   const byKey = new Map(records.filter((r) => r.contestant === them).map((r) => [key(r), r]));
+  /** @type {Comparison[]} */
   const compared = [];
   for (const ours of records.filter((record) => record.contestant === us)) {
     const theirs = byKey.get(key(ours));

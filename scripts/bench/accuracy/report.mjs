@@ -2,7 +2,7 @@
 
 /**
  * @typedef {import("./judge.mjs").Record} Record
- * @typedef {import("./judge.mjs").judge} judge
+ * @typedef {import("./judge.mjs").Comparison} Comparison
  */
 
 /** Bounds below this are marked. */
@@ -52,7 +52,7 @@ export function table(records, contestants, metric) {
 /**
  * What was judged, and each violation with both figures.
  *
- * @param {ReturnType<judge>} compared @param {string} them
+ * @param {readonly Comparison[]} compared @param {string} them
  */
 export function verdict(compared, them) {
   const violated = compared.filter(({ violated }) => violated);

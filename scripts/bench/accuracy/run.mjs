@@ -11,7 +11,14 @@ import { errorsOf, median } from "./ulp.mjs";
  * @typedef {{ contestant: string, op: string, reason: string }} Gap
  */
 
-/** Arrays with one value a channel; the variance is biased or unbiased, as it is given. */
+/** Operations, and what is looked at of each; the variance is biased or unbiased, as it is given. */
+const ARRAYS = {
+  inference: ["y"],
+  training: ["y", "mean", "variance", "unbiasedVariance"],
+  "forward-backward": ["dx", "dweight", "dbias"],
+};
+
+/** Arrays with one value a channel. */
 const VECTORS = ["mean", "variance", "unbiasedVariance", "dweight", "dbias"];
 
 /**
@@ -37,30 +44,27 @@ export async function* runSample(sample, contestants) {
     /** @type {Gap[]} */
     const gaps = [];
     for (const { name: contestant, started } of contestants) {
-      const cell = (/** @type {Cell["op"]} */ op) => ({ op, layout, shape, axis, name: "" });
-      const both = started.refuses(cell("forward-backward")) ? "training" : "forward-backward";
-      for (const op of /** @type {const} */ (["inference", both])) {
-        const refused = started.refuses(cell(op));
-        const got = refused ?? (await outputsOf(started, cell(op), data));
+      for (const [name, arrays] of Object.entries(ARRAYS)) {
+        const op = /** @type {Cell["op"]} */ (name);
+        const cell = { op, layout, shape, axis, name: sample.distribution.name };
+        const got = started.refuses(cell) ?? (await outputsOf(started, cell, data));
         if (typeof got === "string") {
           gaps.push({ contestant, op, reason: got });
           continue;
         }
         const truths = op === "inference" ? truth.inference : truth.training;
-        for (const [name, output] of Object.entries(got)) {
-          const errors = errorsOf(
-            VECTORS.includes(name) ? output : gather(one, output),
-            truths[name],
-          );
+        for (const array of arrays) {
+          const [output, expected] = [got[array], truths[array]];
+          if (!output || !expected) continue;
           records.push({
             distribution: sample.distribution.name,
             layout,
             shape,
-            op: op === "inference" ? "inference" : "training",
-            array: name === "unbiasedVariance" ? "variance" : name,
+            op,
+            array: array === "unbiasedVariance" ? "variance" : array,
             mean_over_std: truth.meanOverStd,
             contestant,
-            errors,
+            errors: errorsOf(VECTORS.includes(array) ? output : gather(one, output), expected),
           });
         }
       }
@@ -72,7 +76,7 @@ export async function* runSample(sample, contestants) {
 /**
  * @typedef {import("../contestant.d.ts").Cell} Cell
  * @param {Started} started @param {Cell} cell @param {Data} data
- * @returns {Promise<{ [array: string]: ArrayLike<number> } | string>} or why there are none
+ * @returns {Promise<{ [array: string]: ArrayLike<number> | undefined } | string>} or why there are none
  */
 async function outputsOf(started, cell, data) {
   try {

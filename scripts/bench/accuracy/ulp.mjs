@@ -80,6 +80,6 @@ function collector(length) {
 export function median(values) {
   const sorted = values.toSorted();
   const middle = (sorted.length - 1) / 2;
-  const [low, high] = [sorted[Math.floor(middle)], sorted[Math.ceil(middle)]];
-  return /** @type {number} */ ((low) + /** @type {number} */ (high)) / 2;
+  const at = (/** @type {number} */ i) => /** @type {number} */ (sorted[i]);
+  return (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2;
 }

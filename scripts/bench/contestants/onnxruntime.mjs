@@ -32,7 +32,9 @@ export function prepareWith(ort, options, reuseOutput) {
       }),
       outputs: async () => ({
         y: results.y.data,
-        ...(results.running_mean ? { mean: results.running_mean.data } : {}),
+        ...(results.running_mean
+          ? { mean: results.running_mean.data, variance: results.running_var.data }
+          : {}),
       }),
       dispose: () => session.release(),
     };

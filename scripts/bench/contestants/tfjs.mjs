@@ -75,7 +75,7 @@ function prepare(backend, { op, layout, shape, axis }, data) {
   };
   const training = (x, gamma, beta) => {
     const { mean, variance } = tf.moments(x, others, broadcast);
-    return affine(x, mean, variance, gamma, beta);
+    return { y: affine(x, mean, variance, gamma, beta), mean, variance };
   };
 
   /** @type {() => { [name: string]: tf.Tensor }} */
@@ -84,10 +84,10 @@ function prepare(backend, { op, layout, shape, axis }, data) {
     const [mean, variance] = [vector(data.mean), vector(data.variance)];
     step = () => ({ y: affine(x, mean, variance, weight, bias) });
   } else if (op === "training") {
-    step = () => ({ y: training(x, weight, bias) });
+    step = () => training(x, weight, bias);
   } else {
     const dy = input(data.dy, [...shape]);
-    const gradients = tf.valueAndGrads(training);
+    const gradients = tf.valueAndGrads((x, gamma, beta) => training(x, gamma, beta).y);
     step = () => {
       const { value: y, grads } = gradients([x, weight, bias], dy);
       return { y, dx: grads[0], dweight: grads[1], dbias: grads[2] };
