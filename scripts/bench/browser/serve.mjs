@@ -13,7 +13,7 @@ const ASSETS = { "@tensorflow/tfjs-backend-wasm": "wasm-out", "onnxruntime-web":
 /** @type {{ [extension: string]: string }} */
 const TYPES = { ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm" };
 
-const HTML = `<!doctype html><meta charset="utf-8"><title>batchnorm-wasm</title>
+const HTML = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="module" src="/bundle/page.js"></script>`;
 
 /** @param {Uint8Array} kernel @returns {Promise<{ url: string, close(): void }>} */
