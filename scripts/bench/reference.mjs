@@ -18,7 +18,7 @@ import { extents } from "./data.mjs";
 /** Above this a contestant is wrong, not merely imprecise: float32 sums of 10⁶ stay below. */
 export const WRONG = 1e-4;
 
-/** Of tensors of more elements some channels are compared, the first and the last among them. */
+/** More would take longer to compare than to time, and gigabytes. */
 const MOST_ELEMENTS = 2 ** 23;
 
 /** The arrays that an operation must give. @type {Record<Cell["op"], (keyof Outputs)[]>} */
@@ -35,9 +35,11 @@ const REQUIRED = {
  * them. Values lie channel by channel, of the channels that are compared.
  *
  * @param {Pick<Cell, "shape" | "axis">} cell @param {Data} data
+ * @param {number} [mostElements] of larger tensors some channels are compared, the first
+ *   and the last among them
  */
-export function makeReference(cell, data) {
-  const chosen = chooseChannels(extents(cell));
+export function makeReference(cell, data, mostElements = MOST_ELEMENTS) {
+  const chosen = chooseChannels(extents(cell), mostElements);
   const gather = (/** @type {Float32Array} */ values) => gatherChannels(cell, chosen, values);
   const pick = (/** @type {Float32Array} */ vector) =>
     Float64Array.from(chosen, (c) => at(vector, c));
@@ -83,9 +85,9 @@ export function makeReference(cell, data) {
   };
 }
 
-/** @param {ReturnType<typeof extents>} extents */
-function chooseChannels({ channels, size }) {
-  const number = Math.min(channels, Math.max(1, Math.floor(MOST_ELEMENTS / (size / channels))));
+/** @param {ReturnType<typeof extents>} extents @param {number} mostElements */
+function chooseChannels({ channels, size }, mostElements) {
+  const number = Math.min(channels, Math.max(2, Math.floor(mostElements / (size / channels))));
   const step = number === 1 ? 0 : (channels - 1) / (number - 1);
   return Int32Array.from({ length: number }, (_, k) => Math.round(k * step));
 }

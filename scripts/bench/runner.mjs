@@ -120,6 +120,8 @@ async function measureCell(cell, inputs, field, effort, progress) {
     if (ready.length > 0) rounds += await runRounds([copy, ...ready], effort, rounds, progress);
     for (const { prepared } of ready) await prepared.dispose();
   }
+  // Where nobody else is to be timed, it is its own company.
+  if (rounds === 0) await runRounds([copy], effort, 0, progress);
   await copy.prepared.dispose();
 
   const ours = field.find(({ contestant }) => contestant.kind === "ours");

@@ -5,34 +5,40 @@
 import { parse, View } from "vega";
 import { compile } from "vega-lite";
 import { bytesOf, OPS, SERIES_NAME } from "../cells.mjs";
-import { digits, duration } from "../format.mjs";
-import { contestantsOf, shapeOf } from "../overview.mjs";
+import { digits } from "../format.mjs";
+import { contestantsOf, shapeOf, timeOf } from "../overview.mjs";
 
 /**
  * @typedef {import("../contestant.d.ts").Record} Record
  */
 
 const GREY = "#7d838c";
+const [SOLID, DASHED, DOTTED] = [
+  [1, 0],
+  [6, 3],
+  [2, 3],
+];
+const LAYOUTS = ["channels-first", "channels-last", "NC"];
 
 /**
  * Colours that colour-blind readers can tell apart (Okabe & Ito, 2008; Tol, 2021), one a
  * family, and dashes within it. Ours has the one that stands out, and a thicker line.
  *
- * @type {{ [contestant: string]: [color: string, dash: number[]] }}
+ * @type {{ [contestant: string]: { color: string, dash: number[] } }}
  */
 const STYLES = {
-  "memory.copy": [GREY, [6, 3]],
-  "batchnorm-wasm": ["#d55e00", [1, 0]],
-  "batchnorm-wasm plain": ["#d55e00", [2, 3]],
-  "naive loop": ["#56b4e9", [2, 3]],
-  "flat loop": ["#56b4e9", [1, 0]],
-  "tfjs cpu": ["#b39b00", [2, 3]],
-  "tfjs wasm": ["#b39b00", [1, 0]],
-  "onnxruntime-web": ["#009e73", [2, 3]],
-  "onnxruntime-node": ["#009e73", [1, 0]],
-  PyTorch: ["#cc79a7", [1, 0]],
-  "torch.compile": ["#cc79a7", [6, 3]],
-  JAX: ["#5b6fd6", [1, 0]],
+  "memory.copy": { color: GREY, dash: DASHED },
+  "batchnorm-wasm": { color: "#d55e00", dash: SOLID },
+  "batchnorm-wasm plain": { color: "#d55e00", dash: DOTTED },
+  "naive loop": { color: "#56b4e9", dash: DOTTED },
+  "flat loop": { color: "#56b4e9", dash: SOLID },
+  "tfjs cpu": { color: "#b39b00", dash: DOTTED },
+  "tfjs wasm": { color: "#b39b00", dash: SOLID },
+  "onnxruntime-web": { color: "#009e73", dash: DOTTED },
+  "onnxruntime-node": { color: "#009e73", dash: SOLID },
+  PyTorch: { color: "#cc79a7", dash: SOLID },
+  "torch.compile": { color: "#cc79a7", dash: DASHED },
+  JAX: { color: "#5b6fd6", dash: SOLID },
 };
 
 /** What the charts of bars show; the others are in the tables. */
@@ -86,15 +92,25 @@ const CONFIG = {
     titleFontWeight: "normal",
   },
   header: { labelColor: GREY, labelFontSize: 13, labelFontWeight: "bold", title: null },
-  legend: { labelColor: GREY, labelFontSize: 12, title: null, symbolSize: 300, labelLimit: 0 },
+  legend: {
+    labelColor: GREY,
+    labelFontSize: 12,
+    labelLimit: 0,
+    title: null,
+    orient: "bottom",
+    columns: 4,
+    symbolType: "stroke",
+    symbolSize: 500,
+    symbolStrokeWidth: 2,
+  },
 };
 
 /** @param {readonly string[]} names */
 function scales(names) {
-  const style = (/** @type {string} */ name) => STYLES[name] ?? [GREY, [1, 0]];
+  const styles = names.map(styleOf);
   return {
-    color: { domain: names, range: names.map((name) => style(name)[0]) },
-    dash: { domain: names, range: names.map((name) => style(name)[1]) },
+    color: { domain: names, range: styles.map(({ color }) => color) },
+    dash: { domain: names, range: styles.map(({ dash }) => dash) },
   };
 }
 
@@ -115,12 +131,12 @@ function costSpec(/** @type {readonly Record[]} */ records) {
     data: { values },
     facet: {
       row: { field: "op", sort: [...OPS] },
-      column: { field: "layout" },
+      column: { field: "layout", sort: LAYOUTS },
     },
     spec: {
       width: 330,
       height: 200,
-      mark: { type: "line", point: { size: 18 } },
+      mark: "line",
       encoding: {
         x: {
           field: "bytes",
@@ -154,24 +170,25 @@ function costSpec(/** @type {readonly Record[]} */ records) {
 /** Bars from 1 (a copy) to what a contestant takes, logarithmic; a panel a cell. */
 function barSpec(/** @type {readonly Record[]} */ records) {
   const shown = records.filter(
-    ({ name, kind, status }) => BAR_CELLS.includes(name) && kind !== "limit" && status === "ok",
+    ({ name, kind, status }) => BAR_CELLS.includes(name) && kind !== "limit" && status !== "absent",
   );
   const names = contestantsOf(shown);
-  const values = shown.map((record) => ({
-    cell: `${record.layout} ${shapeOf(record)}`,
-    contestant: record.contestant,
-    ratio: record.ratio_to_copy,
-    text: `${digits(record.ratio_to_copy ?? Number.NaN)} (${duration(record.median_ms ?? Number.NaN)})`,
-  }));
+  const values = shown
+    .map((record) => ({
+      cell: `${record.layout} ${shapeOf(record)}`,
+      contestant: record.contestant,
+      ratio: record.ratio_to_copy ?? 1,
+      text: record.ratio_to_copy
+        ? `${digits(record.ratio_to_copy)}  (${timeOf(record)})`
+        : record.status,
+    }))
+    .sort((a, b) => a.cell.localeCompare(b.cell));
   return /** @type {import("vega-lite").TopLevelSpec} */ ({
     data: { values },
-    facet: {
-      field: "cell",
-      sort: [...new Set(values.map(({ cell }) => cell))],
-    },
-    columns: 3,
+    facet: { field: "cell", sort: [...new Set(values.map(({ cell }) => cell))] },
+    columns: 2,
     spec: {
-      width: 190,
+      width: 260,
       height: { step: 17 },
       encoding: {
         y: {
@@ -190,7 +207,17 @@ function barSpec(/** @type {readonly Record[]} */ records) {
       layer: [
         {
           mark: { type: "bar", cornerRadius: 2 },
-          encoding: { color: { field: "contestant", scale: scales(names).color, legend: null } },
+          encoding: {
+            color: { field: "contestant", scale: scales(names).color, legend: null },
+            // As the dashes of lines: the lesser of two of a family.
+            opacity: {
+              condition: {
+                test: { field: "contestant", oneOf: names.filter(isDashed) },
+                value: 0.5,
+              },
+              value: 1,
+            },
+          },
         },
         {
           mark: { type: "text", align: "left", dx: 4, color: GREY, fontSize: 10 },
@@ -200,4 +227,15 @@ function barSpec(/** @type {readonly Record[]} */ records) {
     },
     config: CONFIG,
   });
+}
+
+/** @param {string} name */
+const isDashed = (name) => styleOf(name).dash !== SOLID;
+
+/** @param {string} name */
+function styleOf(name) {
+  const style = STYLES[name];
+  // A contestant without a style would look like another one.
+  if (!style) throw new Error(`charts.mjs has no style for ${name}`);
+  return style;
 }
