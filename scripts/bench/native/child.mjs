@@ -1,6 +1,5 @@
 /** A child process that answers requests, one JSON line each, one at a time. */
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { createInterface } from "node:readline";
 
 /** Lines of stderr that are kept to tell why a child ended. */
@@ -9,6 +8,7 @@ const LINES = 6;
 export class Child {
   #process;
   #answers;
+  #closed;
   /** @type {string[]} */
   #stderr = [];
   #ended = false;
@@ -20,6 +20,7 @@ export class Child {
     createInterface({ input: this.#process.stderr }).on("line", (line) => {
       if (line.trim()) this.#stderr = [...this.#stderr, line].slice(-LINES);
     });
+    this.#closed = new Promise((resolve) => this.#process.on("close", resolve));
     this.#process.on("error", (error) => this.#stderr.push(error.message));
     // A child that ended is told by the answer that doesn't come.
     this.#process.stdin.on("error", () => {});
@@ -58,15 +59,13 @@ export class Child {
     return answer;
   }
 
+  /** Ends with all that the child wrote read. */
   async close() {
-    if (this.#ended) return;
     this.#ended = true;
-    const { exitCode, signalCode, pid } = this.#process;
-    if (pid === undefined || exitCode !== null || signalCode !== null) return;
     this.#process.stdin.end();
     // One that hangs doesn't read the end of its input.
     const timer = setTimeout(() => this.#process.kill("SIGKILL"), 5000);
-    await once(this.#process, "close");
+    await this.#closed;
     clearTimeout(timer);
   }
 
