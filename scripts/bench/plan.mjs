@@ -3,9 +3,9 @@ import { cellsOf, label } from "./cells.mjs";
 
 /** @type {{ [set in import("./cells.mjs").SetName]: import("./rounds.mjs").Effort }} */
 const EFFORTS = {
-  quick: { slice: 2, warmup: 40, budget: 80, fewest: 2, most: 20, longest: 1500 },
-  default: { slice: 3, warmup: 100, budget: 150, fewest: 3, most: 30, longest: 3000 },
-  full: { slice: 3, warmup: 100, budget: 200, fewest: 3, most: 30, longest: 5000 },
+  quick: { slice: 2, warmup: 40, budget: 80, fewest: 2, most: 20, longest: 1000 },
+  default: { slice: 3, warmup: 80, budget: 150, fewest: 3, most: 30, longest: 2000 },
+  full: { slice: 3, warmup: 80, budget: 150, fewest: 3, most: 30, longest: 2000 },
 };
 
 /**
