@@ -33,6 +33,7 @@ if (spawnSync(process.env.CXX ?? "g++", ["--version"]).status !== 0) {
 function run(command, ...args) {
   const { status, error } = spawnSync(command, args, { stdio: "inherit" });
   if (status === 0) return;
-  console.error(error ? `${command}: ${error.message}` : `failed: ${command} ${args.join(" ")}`);
-  process.exit(1);
+  // Otherwise the command itself has said why.
+  if (error) console.error(error.message);
+  process.exit(status ?? 1);
 }
