@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { gather, layoutsOf, samples, scatter } from "../../scripts/bench/accuracy/cases.mjs";
 import { allowed, judge, type Record } from "../../scripts/bench/accuracy/judge.mjs";
+import { overview, verdict } from "../../scripts/bench/accuracy/report.mjs";
 import { inference, sum, training } from "../../scripts/bench/accuracy/truth.mjs";
 import { errorsOf, median, ulp } from "../../scripts/bench/accuracy/ulp.mjs";
 import { Random } from "../helpers.js";
@@ -196,6 +197,23 @@ describe("Judgement", () => {
       judge([record("ours", infinite), record("theirs", theirs)], "ours", "theirs")[0]?.violated;
     expect(violated(1e9)).toBe(true);
     expect(violated(infinite)).toBe(false);
+  });
+
+  test("a violation is listed with both figures and what was allowed", () => {
+    const compared = judge([record("ours", 2.5), record("theirs", 1)], "ours", "theirs");
+    expect(verdict(compared, "theirs").split("\n")).toEqual([
+      "Within the target against theirs: y 1/2",
+      "1 of 2 figures violate it:",
+      "  d · NC 2×2 · training y, max: ours 2.5, theirs 1.0, allowed 1.5",
+    ]);
+  });
+
+  test("the overview has the worst case and the median of the cases' worst", () => {
+    const records = [1, 2, 9].map((max) => record("ours", max));
+    const theirs = [record("theirs", Number.POSITIVE_INFINITY)];
+    expect(overview([...records, ...theirs], ["ours", "theirs", "absent"], "largest")).toMatch(
+      /y +9\.0 \/ 2\.0 +∞ \/ ∞ +–$/,
+    );
   });
 
   test("what they don't give is not judged", () => {

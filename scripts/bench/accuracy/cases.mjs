@@ -7,7 +7,11 @@ import { DISTRIBUTIONS, OFFSET, Random, STANDARD } from "./distributions.mjs";
  * @typedef {import("./distributions.mjs").Values} Values
  * @typedef {import("../contestant.d.ts").Layout} Layout
  * @typedef {readonly [n: number, channels: number, h: number, w: number]} Image
- * @typedef {{ distribution: Distribution, image: Image, layouts: readonly Layout[] }} Sample
+ * @typedef {object} Sample
+ * @property {Distribution} distribution
+ * @property {Image} image
+ * @property {readonly Layout[]} layouts
+ * @property {number} seed
  * @typedef {{ layout: Layout, shape: readonly number[], axis: number }} Shaped
  */
 
@@ -37,15 +41,16 @@ const LARGE = [
  * @returns {Sample[]}
  */
 export function samples(quick) {
+  const counts = quick ? SMALL : [...SMALL, ...LARGE];
   return [
     ...DISTRIBUTIONS.flatMap((distribution) => [
       { distribution, image: IMAGE, layouts: ALL_LAYOUTS.slice(0, 2) },
       { distribution, image: FEATURES, layouts: ALL_LAYOUTS.slice(2) },
     ]),
-    ...(quick ? SMALL : [...SMALL, ...LARGE]).flatMap((image) =>
+    ...counts.flatMap((image) =>
       [STANDARD, OFFSET].map((distribution) => ({ distribution, image, layouts: ALL_LAYOUTS })),
     ),
-  ];
+  ].map((sample, index) => ({ ...sample, seed: index + 1 }));
 }
 
 /** @param {Pick<Sample, "image" | "layouts">} sample @returns {Shaped[]} */
@@ -64,11 +69,11 @@ export function layoutsOf({ image, layouts }) {
  *
  * @param {Sample} sample
  */
-export function makeValues({ distribution, image }) {
+export function makeValues({ distribution, image, seed }) {
   const [n, channels, h, w] = image;
   const count = n * h * w;
   const { x, dy = STANDARD.x, eps = 1e-5 } = distribution;
-  const random = new Random(1);
+  const random = new Random(seed);
   const fill = (/** @type {() => Values} */ make) => {
     const all = new Float32Array(channels * count);
     for (let c = 0; c < channels; c++) {

@@ -1,4 +1,5 @@
 /** The report's words: tables for the terminal. */
+import { median } from "./ulp.mjs";
 
 /**
  * @typedef {import("./judge.mjs").Record} Record
@@ -47,6 +48,30 @@ export function table(records, contestants, metric) {
     ),
   );
   return [line("", [...contestants]), ...body].join("\n");
+}
+
+/**
+ * All cases in one table: the largest of their maxima / the median of these.
+ *
+ * @param {readonly Record[]} records
+ * @param {readonly string[]} contestants
+ * @param {keyof import("./ulp.mjs").Errors} metric
+ */
+export function overview(records, contestants, metric) {
+  /** @type {Map<string, Record[]>} */
+  const groups = new Map();
+  for (const record of records) {
+    const key = [record.contestant, record.op, record.array].join();
+    groups.set(key, [...(groups.get(key) ?? []), record]);
+  }
+  const all = [...groups.values()].flatMap((group) => {
+    const maxima = Float64Array.from(group, ({ errors }) => errors[metric].max);
+    const spread = { max: Math.max(...maxima), median: median(maxima) };
+    return group
+      .slice(0, 1)
+      .map((one) => ({ ...one, errors: { ...one.errors, [metric]: spread } }));
+  });
+  return table(all, contestants, metric);
 }
 
 /**

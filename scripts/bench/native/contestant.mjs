@@ -98,8 +98,7 @@ function preparedCell(child, id, folder) {
         const path = join(folder, name);
         const { buffer, byteOffset, byteLength } = await readFile(path);
         await rm(path);
-        // Small files come as a part of a buffer that others share.
-        outputs[name] = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+        outputs[name] = new Float32Array(buffer, byteOffset, byteLength / 4);
       }
       return outputs;
     },

@@ -6,6 +6,7 @@ A framework is a module beside this file with a VERSION and prepare(cell, arrays
 returns a Prepared. Times are taken here, so that neither the pipe nor JSON is in them.
 """
 
+import ctypes
 import gc
 import importlib
 import json
@@ -59,7 +60,16 @@ class Server:
         self.prepared.pop(id, None)
         self.results.pop(id, None)
         gc.collect()
+        release_freed_memory()
         return {}
+
+
+def release_freed_memory():
+    """glibc keeps it for the next calls, as its options here tell it to. After a cell of
+    1 GB each child would hold several."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def main():
