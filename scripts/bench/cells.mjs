@@ -13,6 +13,9 @@ export const OPS = ["inference", "inference-in-place", "training", "backward", "
 /** @type {readonly SetName[]} Each holds those before it. */
 export const SETS = ["quick", "default", "full"];
 
+/** @type {readonly Layout[]} */
+export const LAYOUTS = ["channels-first", "channels-last", "NC"];
+
 /** @type {Layout[]} */
 const IMAGE = ["channels-first", "channels-last"];
 

@@ -1,5 +1,5 @@
 /** Records arranged for people: who took how long, and why there is no time where there is none. */
-import { bytesOf, label, OPS } from "./cells.mjs";
+import { bytesOf, LAYOUTS, label, OPS } from "./cells.mjs";
 import { duration, size } from "./format.mjs";
 
 /**
@@ -28,9 +28,8 @@ export function rowsOf(records) {
 /** An operation and layout at a time. @param {readonly Record[]} records */
 export function sectionsOf(records) {
   const rows = rowsOf(records);
-  const layouts = [...new Set(records.map(({ layout }) => layout))];
   return OPS.flatMap((op) =>
-    layouts.map((layout) => ({
+    LAYOUTS.map((layout) => ({
       op,
       layout,
       rows: rows.filter(({ cell }) => cell.op === op && cell.layout === layout),

@@ -1,5 +1,6 @@
 /** Results on disk: a header, then a record a line, so that two runs can be compared by eye. */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 
 /** @typedef {import("./contestant.d.ts").Results} Results */
 
@@ -11,6 +12,7 @@ export function serialize({ records, ...header }) {
 
 /** A whole file or none: an interrupted run keeps what it has. @param {string} path @param {Results} results */
 export function writeResults(path, results) {
+  mkdirSync(dirname(path), { recursive: true });
   writeFileSync(`${path}.part`, serialize(results));
   renameSync(`${path}.part`, path);
 }

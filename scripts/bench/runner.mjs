@@ -83,16 +83,16 @@ export async function* measure(cells, entrants, { host, effort, wanted, onProgre
     }
     const field = entrants.filter(({ contestant }) => wanted?.(cell, contestant) ?? true);
     const progress = (/** @type {string} */ name) => onProgress?.(cell, index, name);
-    yield await measureCell(cell, inputs, field, effort, progress);
+    yield await measureCell(cell, inputs, field, host, effort, progress);
     host.collectGarbage();
   }
 }
 
 /**
  * @param {Cell} cell @param {Inputs} inputs @param {readonly Entrant[]} field
- * @param {Effort} effort @param {(contestant: string) => void} progress
+ * @param {Host} host @param {Effort} effort @param {(contestant: string) => void} progress
  */
-async function measureCell(cell, inputs, field, effort, progress) {
+async function measureCell(cell, inputs, field, host, effort, progress) {
   const limit = field.find(({ contestant }) => contestant.kind === "limit");
   if (!limit) throw new Error("a field needs the limit: ratios are taken to it");
   /** @type {Map<Entrant, Record>} */
@@ -104,6 +104,8 @@ async function measureCell(cell, inputs, field, effort, progress) {
   const enter = async (entrant) => {
     progress(entrant.contestant.name);
     const result = await prepare(cell, inputs, entrant, effort);
+    // What the check and the contestant before left would be gigabytes.
+    if (bytesOf(cell) >= LARGE) host.collectGarbage();
     if (!("times" in result)) return records.set(entrant, { ...about(cell, entrant), ...result });
     await warmUp(result, effort);
     return runners.set(entrant, result);

@@ -21,6 +21,8 @@ export function makeSession(cells, { command, versions, json }) {
     versions: { commit: commit(), ...versions },
     records: [],
   };
+  // A path that can't be written to is to be known now, not after the first cell.
+  if (json) writeResults(json, results);
   return {
     running: progress.running,
     /** @param {number} index @param {import("./contestant.d.ts").Record[]} records */

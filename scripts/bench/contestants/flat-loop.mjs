@@ -57,7 +57,8 @@ function normalizeRuns({ x, y, weight, bias, mean, variance, eps, outer, channel
   let i = 0;
   for (let o = 0; o < outer; o++) {
     for (let c = 0; c < channels; c++) {
-      const [a, b] = [scale[c], shift[c]];
+      const a = scale[c];
+      const b = shift[c];
       for (const end = i + inner; i < end; i++) y[i] = x[i] * a + b;
     }
   }
@@ -74,7 +75,8 @@ function runsBackward(arrays) {
     for (let start = c * inner; start < x.length; start += stride) {
       let i = start;
       for (const end = start + inPairs; i < end; i += 2) {
-        const [d0, d1] = [dy[i], dy[i + 1]];
+        const d0 = dy[i];
+        const d1 = dy[i + 1];
         s0 += d0;
         s1 += d1;
         p0 += d0 * (x[i] - center);
@@ -95,13 +97,14 @@ function runsBackward(arrays) {
       for (let i = start; i < start + inner; i++) dx[i] = dy[i] * a + x[i] * b + d;
     }
   }
-  void outer;
 }
 
 /** @param {Arrays} arrays */
 function rowStatistics({ x, mean, variance, outer, channels }) {
-  const shift = Float64Array.from(x.subarray(0, channels));
-  const [sum, squares] = [new Float64Array(channels), new Float64Array(channels)];
+  const shift = new Float64Array(channels);
+  const sum = new Float64Array(channels);
+  const squares = new Float64Array(channels);
+  for (let c = 0; c < channels; c++) shift[c] = x[c];
   for (let start = 0; start < x.length; start += channels) {
     for (let c = 0; c < channels; c++) {
       const d = x[start + c] - shift[c];
@@ -136,7 +139,9 @@ function rowsBackward(arrays) {
       dweight[c] += d * (x[start + c] - mean[c]);
     }
   }
-  const [a, b, d] = [0, 0, 0].map(() => new Float64Array(channels));
+  const a = new Float64Array(channels);
+  const b = new Float64Array(channels);
+  const d = new Float64Array(channels);
   for (let c = 0; c < channels; c++) {
     const inverseStd = 1 / Math.sqrt(variance[c] + eps);
     dweight[c] *= inverseStd;
@@ -153,7 +158,11 @@ function rowsBackward(arrays) {
 
 /** y = x·scale + shift. */
 function mapOf(weight, bias, mean, variance, eps) {
-  const scale = Float64Array.from(weight, (w, c) => w / Math.sqrt(variance[c] + eps));
-  const shift = Float64Array.from(bias, (b, c) => b - mean[c] * scale[c]);
+  const scale = new Float64Array(weight.length);
+  const shift = new Float64Array(weight.length);
+  for (let c = 0; c < scale.length; c++) {
+    scale[c] = weight[c] / Math.sqrt(variance[c] + eps);
+    shift[c] = bias[c] - mean[c] * scale[c];
+  }
   return { scale, shift };
 }

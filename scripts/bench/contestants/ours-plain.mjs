@@ -2,6 +2,7 @@
  * This package where data stays outside of kernel memory: a `Float32Array` goes in and
  * a new one comes out, at the cost of a copy each way, which is timed.
  */
+import { bytesOf } from "../cells.mjs";
 import { createLayer } from "./layer.mjs";
 import { timed } from "./timed.mjs";
 
@@ -13,12 +14,20 @@ export default {
     const module = await WebAssembly.compile(kernel);
     return {
       version,
-      refuses: ({ op }) =>
-        op === "inference-in-place" ? "plain arrays come out as new ones" : undefined,
+      refuses,
       prepare: async (cell, data) => prepare(module, cell, data),
     };
   },
 };
+
+/** @type {import("../contestant.d.ts").Started["refuses"]} */
+function refuses(cell) {
+  if (cell.op === "inference-in-place") return "plain arrays come out as new ones";
+  // 256 MB and more: with two copies of each tensor there is no room for others.
+  return bytesOf(cell) >= 2 ** 28
+    ? "not run from 256 MB on: each tensor is there twice"
+    : undefined;
+}
 
 /**
  * @param {WebAssembly.Module} module

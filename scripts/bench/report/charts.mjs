@@ -4,7 +4,7 @@
  */
 import { parse, View } from "vega";
 import { compile } from "vega-lite";
-import { bytesOf, OPS, SERIES_NAME } from "../cells.mjs";
+import { bytesOf, LAYOUTS, OPS, SERIES_NAME } from "../cells.mjs";
 import { digits } from "../format.mjs";
 import { contestantsOf, shapeOf, timeOf } from "../overview.mjs";
 
@@ -18,7 +18,6 @@ const [SOLID, DASHED, DOTTED] = [
   [6, 3],
   [2, 3],
 ];
-const LAYOUTS = ["channels-first", "channels-last", "NC"];
 
 /**
  * Colours that colour-blind readers can tell apart (Okabe & Ito, 2008; Tol, 2021), one a
@@ -131,7 +130,7 @@ function costSpec(/** @type {readonly Record[]} */ records) {
     data: { values },
     facet: {
       row: { field: "op", sort: [...OPS] },
-      column: { field: "layout", sort: LAYOUTS },
+      column: { field: "layout", sort: [...LAYOUTS] },
     },
     spec: {
       width: 330,
