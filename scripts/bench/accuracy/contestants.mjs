@@ -12,15 +12,15 @@ const load = async (file) => (await import(`../contestants/${file}.mjs`)).defaul
 export async function startContestants(native) {
   const host = nodeHost();
   const files = [...(native ? NATIVE : []), ...RIVALS];
-  const contestants = [ours, ...(await Promise.all(files.map(load)))];
+  const rivals = await Promise.all(files.map(load));
   if (native) {
     const { nativeContestant } = await import("../native/contestant.mjs");
     const twoPass = { JAX_VARIANCE: "two-pass" };
-    contestants.splice(3, 0, nativeContestant("JAX, two-pass", "jax_xla", twoPass));
+    rivals.splice(NATIVE.length, 0, nativeContestant("JAX, two-pass", "jax_xla", twoPass));
   }
-  const running = [];
+  const running = [{ name: ours.name, started: await ours.start(host) }];
   const absent = [];
-  for (const contestant of contestants) {
+  for (const contestant of rivals) {
     const { name } = contestant;
     try {
       running.push({ name, started: await contestant.start(host) });
