@@ -12,6 +12,7 @@ import { extents } from "./data.mjs";
  * @typedef {import("./contestant.d.ts").Cell} Cell
  * @typedef {import("./contestant.d.ts").Data} Data
  * @typedef {import("./contestant.d.ts").Outputs} Outputs
+ * @typedef {Pick<ReturnType<typeof extents>, "outer" | "channels" | "inner">} Extents
  * @typedef {{ mean: Float64Array, variance: Float64Array }} Statistics
  */
 
@@ -32,27 +33,33 @@ const REQUIRED = {
 
 /**
  * True outputs, each made when it is first needed: the operations on one tensor share
- * them. Values lie channel by channel, of the channels that are compared.
+ * them. They hold the channels that are compared, in the order of the tensor.
  *
  * @param {Pick<Cell, "shape" | "axis">} cell @param {Data} data
  * @param {number} [mostElements] of larger tensors some channels are compared, the first
  *   and the last among them
  */
 export function makeReference(cell, data, mostElements = MOST_ELEMENTS) {
-  const chosen = chooseChannels(extents(cell), mostElements);
-  const gather = (/** @type {Float32Array} */ values) => gatherChannels(cell, chosen, values);
+  const all = extents(cell);
+  const chosen = chooseChannels(all, mostElements);
+  const { outer, inner } = all;
+  const some = { outer, channels: chosen.length, inner };
+  const gather = (/** @type {Float32Array} */ values) => gatherChannels(all, chosen, values);
   const pick = (/** @type {Float32Array} */ vector) =>
     Float64Array.from(chosen, (c) => at(vector, c));
   const [weight, bias] = [pick(data.weight), pick(data.bias)];
 
   const x = once(() => gather(data.x));
-  const batch = once(() => statistics(x(), chosen.length));
+  const batch = once(() => statistics(x(), some));
   const inference = once(() => {
     const running = { mean: pick(data.mean), variance: pick(data.variance) };
-    return { y: forward(x(), running, weight, bias, data.eps) };
+    return { y: forward(x(), some, running, weight, bias, data.eps) };
   });
-  const training = once(() => ({ y: forward(x(), batch(), weight, bias, data.eps), ...batch() }));
-  const gradients = once(() => backward(x(), gather(data.dy), batch(), weight, data.eps));
+  const training = once(() => ({
+    y: forward(x(), some, batch(), weight, bias, data.eps),
+    ...batch(),
+  }));
+  const gradients = once(() => backward(x(), gather(data.dy), some, batch(), weight, data.eps));
 
   /** @param {Cell["op"]} op @returns {{ [array: string]: Float64Array }} */
   function truthOf(op) {
@@ -75,7 +82,7 @@ export function makeReference(cell, data, mostElements = MOST_ELEMENTS) {
       for (const [array, truth] of Object.entries(truthOf(op))) {
         const output = outputs[/** @type {keyof Outputs} */ (array)];
         if (!output) continue;
-        const isVector = truth.length === chosen.length && output.length === data.weight.length;
+        const isVector = VECTORS.includes(array);
         const error = relativeError(isVector ? pick(output) : gather(output), truth);
         if (!(error <= worst.error)) worst = { error, array };
         if (Number.isNaN(error)) break;
@@ -85,26 +92,29 @@ export function makeReference(cell, data, mostElements = MOST_ELEMENTS) {
   };
 }
 
-/** @param {ReturnType<typeof extents>} extents @param {number} mostElements */
-function chooseChannels({ channels, size }, mostElements) {
-  const number = Math.min(channels, Math.max(2, Math.floor(mostElements / (size / channels))));
+/** One value a channel. */
+const VECTORS = ["mean", "variance", "dweight", "dbias"];
+
+/** @param {Extents} extents @param {number} mostElements */
+function chooseChannels({ outer, channels, inner }, mostElements) {
+  const number = Math.min(channels, Math.max(2, Math.floor(mostElements / (outer * inner))));
   const step = number === 1 ? 0 : (channels - 1) / (number - 1);
   return Int32Array.from({ length: number }, (_, k) => Math.round(k * step));
 }
 
 /**
- * The values of some channels, channel by channel.
+ * The values of some channels, all others left out.
  *
- * @param {Pick<Cell, "shape" | "axis">} cell
- * @param {Int32Array} chosen @param {Float32Array} values
+ * @param {Extents} extents @param {Int32Array} chosen @param {Float32Array} values
  */
-function gatherChannels(cell, chosen, values) {
-  const { outer, channels, inner, size } = extents(cell);
+function gatherChannels({ outer, channels, inner }, chosen, values) {
+  const size = outer * channels * inner;
   if (values.length !== size) throw new Error(`got ${values.length} elements instead of ${size}`);
-  const gathered = new Float32Array(chosen.length * outer * inner);
+  if (chosen.length === channels) return values;
+  const gathered = new Float32Array(outer * chosen.length * inner);
   let to = 0;
-  for (const c of chosen) {
-    for (let o = 0; o < outer; o++) {
+  for (let o = 0; o < outer; o++) {
+    for (const c of chosen) {
       const start = (o * channels + c) * inner;
       for (let i = start; i < start + inner; i++) gathered[to++] = at(values, i);
     }
@@ -113,73 +123,89 @@ function gatherChannels(cell, chosen, values) {
 }
 
 /**
+ * Every stretch of one channel's elements, in the order of the tensor.
+ *
+ * @param {Extents} extents @param {(c: number, start: number, end: number) => void} visit
+ */
+function eachRun({ outer, channels, inner }, visit) {
+  let start = 0;
+  for (let o = 0; o < outer; o++) {
+    for (let c = 0; c < channels; c++) {
+      visit(c, start, start + inner);
+      start += inner;
+    }
+  }
+}
+
+/**
  * Mean and biased variance of each channel, in two passes.
  *
- * @param {Float32Array} x channel by channel @param {number} channels
- * @returns {Statistics}
+ * @param {Float32Array} x @param {Extents} extents @returns {Statistics}
  */
-export function statistics(x, channels) {
-  const count = x.length / channels;
-  const [mean, variance] = [new Float64Array(channels), new Float64Array(channels)];
-  for (let c = 0; c < channels; c++) {
-    const [start, end] = [c * count, (c + 1) * count];
-    let sum = 0;
+function statistics(x, extents) {
+  const count = extents.outer * extents.inner;
+  const sums = new Float64Array(extents.channels);
+  eachRun(extents, (c, start, end) => {
+    let sum = at(sums, c);
     for (let i = start; i < end; i++) sum += at(x, i);
-    const center = sum / count;
-    let squares = 0;
-    for (let i = start; i < end; i++) squares += (at(x, i) - center) ** 2;
-    mean[c] = center;
-    variance[c] = squares / count;
-  }
-  return { mean, variance };
+    sums[c] = sum;
+  });
+  const mean = sums.map((sum) => sum / count);
+  const squares = new Float64Array(extents.channels);
+  eachRun(extents, (c, start, end) => {
+    const center = at(mean, c);
+    let sum = at(squares, c);
+    for (let i = start; i < end; i++) sum += (at(x, i) - center) ** 2;
+    squares[c] = sum;
+  });
+  return { mean, variance: squares.map((sum) => sum / count) };
 }
 
 /**
  * y = γ·(x − μ)/√(σ² + ε) + β.
  *
- * @param {Float32Array} x channel by channel @param {Statistics} statistics
+ * @param {Float32Array} x @param {Extents} extents @param {Statistics} statistics
  * @param {Float64Array} weight @param {Float64Array} bias @param {number} eps
  */
-export function forward(x, { mean, variance }, weight, bias, eps) {
-  const count = x.length / mean.length;
+function forward(x, extents, { mean, variance }, weight, bias, eps) {
+  const scales = variance.map((value, c) => at(weight, c) / Math.sqrt(value + eps));
   const y = new Float64Array(x.length);
-  for (let c = 0; c < mean.length; c++) {
-    const center = at(mean, c);
-    const scale = at(weight, c) / Math.sqrt(at(variance, c) + eps);
-    const shift = at(bias, c);
-    for (let i = c * count; i < (c + 1) * count; i++) y[i] = (at(x, i) - center) * scale + shift;
-  }
+  eachRun(extents, (c, start, end) => {
+    const [center, scale, shift] = [at(mean, c), at(scales, c), at(bias, c)];
+    for (let i = start; i < end; i++) y[i] = (at(x, i) - center) * scale + shift;
+  });
   return y;
 }
 
 /**
  * dβ = Σdy, dγ = Σdy·x̂, dx = γ/√(σ² + ε)·(dy − dβ/n − x̂·dγ/n).
  *
- * @param {Float32Array} x channel by channel @param {Float32Array} dy
+ * @param {Float32Array} x @param {Float32Array} dy @param {Extents} extents
  * @param {Statistics} statistics @param {Float64Array} weight @param {number} eps
  */
-export function backward(x, dy, { mean, variance }, weight, eps) {
-  const channels = mean.length;
-  const count = x.length / channels;
-  const dx = new Float64Array(x.length);
-  const [dweight, dbias] = [new Float64Array(channels), new Float64Array(channels)];
-  for (let c = 0; c < channels; c++) {
-    const [start, end] = [c * count, (c + 1) * count];
-    const center = at(mean, c);
-    const inverseStd = 1 / Math.sqrt(at(variance, c) + eps);
-    let [sum, products] = [0, 0];
+function backward(x, dy, extents, { mean, variance }, weight, eps) {
+  const count = extents.outer * extents.inner;
+  const inverseStd = variance.map((value) => 1 / Math.sqrt(value + eps));
+  const dbias = new Float64Array(extents.channels);
+  const dweight = new Float64Array(extents.channels);
+  eachRun(extents, (c, start, end) => {
+    const [center, scale] = [at(mean, c), at(inverseStd, c)];
+    let [sum, products] = [at(dbias, c), at(dweight, c)];
     for (let i = start; i < end; i++) {
       sum += at(dy, i);
-      products += at(dy, i) * (at(x, i) - center) * inverseStd;
+      products += at(dy, i) * (at(x, i) - center) * scale;
     }
-    for (let i = start; i < end; i++) {
-      const normalized = (at(x, i) - center) * inverseStd;
-      const rest = (sum + normalized * products) / count;
-      dx[i] = at(weight, c) * inverseStd * (at(dy, i) - rest);
-    }
-    dweight[c] = products;
     dbias[c] = sum;
-  }
+    dweight[c] = products;
+  });
+  const dx = new Float64Array(x.length);
+  eachRun(extents, (c, start, end) => {
+    const [center, scale, gamma] = [at(mean, c), at(inverseStd, c), at(weight, c)];
+    const [sum, products] = [at(dbias, c) / count, at(dweight, c) / count];
+    for (let i = start; i < end; i++) {
+      dx[i] = gamma * scale * (at(dy, i) - sum - (at(x, i) - center) * scale * products);
+    }
+  });
   return { dx, dweight, dbias };
 }
 
