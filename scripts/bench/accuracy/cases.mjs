@@ -1,0 +1,137 @@
+/** Distributions × sizes × layouts, and their data. */
+import { extents } from "../data.mjs";
+import { DISTRIBUTIONS, OFFSET, Random, STANDARD } from "./distributions.mjs";
+
+/**
+ * @typedef {import("./distributions.mjs").Distribution} Distribution
+ * @typedef {import("./distributions.mjs").Values} Values
+ * @typedef {import("../contestant.d.ts").Layout} Layout
+ * @typedef {readonly [n: number, channels: number, h: number, w: number]} Image
+ * @typedef {object} Sample
+ * @property {Distribution} distribution
+ * @property {Image} image
+ * @property {readonly Layout[]} layouts
+ * @property {number} seed
+ * @typedef {{ layout: Layout, shape: readonly number[], axis: number }} Shaped
+ */
+
+/** Odd inner extents: tails of vectors in each row. @type {Image} */
+const IMAGE = [8, 16, 27, 27];
+
+/** As many elements of features. @type {Image} */
+const FEATURES = [1458, 64, 1, 1];
+
+/** @type {readonly Layout[]} */
+const ALL_LAYOUTS = ["channels-first", "channels-last", "NC"];
+
+/** Few, 10⁶ and 10⁷ values a channel. @type {readonly Image[]} */
+const SMALL = [
+  [1, 16, 1, 2],
+  [3, 16, 1, 1],
+  [2, 16, 4, 4],
+];
+/** @type {readonly Image[]} */
+const LARGE = [
+  [16, 4, 250, 250],
+  [40, 2, 500, 500],
+];
+
+/**
+ * @param {boolean} quick without 10⁶ and more values a channel
+ * @returns {Sample[]}
+ */
+export function samples(quick) {
+  const counts = quick ? SMALL : [...SMALL, ...LARGE];
+  return [
+    ...DISTRIBUTIONS.flatMap((distribution) => [
+      { distribution, image: IMAGE, layouts: ALL_LAYOUTS.slice(0, 2) },
+      { distribution, image: FEATURES, layouts: ALL_LAYOUTS.slice(2) },
+    ]),
+    ...counts.flatMap((image) =>
+      [STANDARD, OFFSET].map((distribution) => ({ distribution, image, layouts: ALL_LAYOUTS })),
+    ),
+  ].map((sample, index) => ({ ...sample, seed: index + 1 }));
+}
+
+/** @param {Pick<Sample, "image" | "layouts">} sample @returns {Shaped[]} */
+export function layoutsOf({ image, layouts }) {
+  const [n, channels, h, w] = image;
+  const shapes = {
+    "channels-first": { shape: image, axis: 1 },
+    "channels-last": { shape: [n, h, w, channels], axis: 3 },
+    NC: { shape: [n * h * w, channels], axis: 1 },
+  };
+  return layouts.map((layout) => ({ layout, ...shapes[layout] }));
+}
+
+/**
+ * Channel by channel: the same values for all layouts.
+ *
+ * @param {Sample} sample
+ */
+export function makeValues({ distribution, image, seed }) {
+  const [n, channels, h, w] = image;
+  const count = n * h * w;
+  const { x, dy = STANDARD.x, eps = 1e-5 } = distribution;
+  const random = new Random(seed);
+  const fill = (/** @type {() => Values} */ make) => {
+    const all = new Float32Array(channels * count);
+    for (let c = 0; c < channels; c++) {
+      const value = make();
+      for (let i = 0; i < count; i++) all[c * count + i] = value(i, count, random);
+    }
+    return all;
+  };
+  const vector = (/** @type {number} */ from, /** @type {number} */ to) =>
+    Float32Array.from({ length: channels }, () => from + (to - from) * random.uniform());
+  return {
+    channels,
+    count,
+    x: fill(x),
+    dy: fill(dy),
+    weight: vector(0.5, 1.5),
+    bias: vector(0.5, 1.5),
+    eps,
+  };
+}
+
+/**
+ * Puts values that lie channel by channel to where a layout has them.
+ *
+ * @param {Pick<Shaped, "shape" | "axis">} shaped @param {Float32Array} values
+ */
+export function scatter(shaped, values) {
+  const { outer, channels, inner, size } = extents(shaped);
+  const placed = new Float32Array(size);
+  let from = 0;
+  for (let c = 0; c < channels; c++) {
+    for (let o = 0; o < outer; o++) {
+      const start = (o * channels + c) * inner;
+      for (let i = start; i < start + inner; i++) {
+        placed[i] = /** @type {number} */ (values[from++]);
+      }
+    }
+  }
+  return placed;
+}
+
+/**
+ * The way back of {@link scatter}.
+ *
+ * @param {Pick<Shaped, "shape" | "axis">} shaped @param {ArrayLike<number>} placed
+ */
+export function gather(shaped, placed) {
+  const { outer, channels, inner, size } = extents(shaped);
+  if (placed.length !== size) throw new Error(`${placed.length} elements instead of ${size}`);
+  const values = new Float32Array(size);
+  let to = 0;
+  for (let c = 0; c < channels; c++) {
+    for (let o = 0; o < outer; o++) {
+      const start = (o * channels + c) * inner;
+      for (let i = start; i < start + inner; i++) {
+        values[to++] = /** @type {number} */ (placed[i]);
+      }
+    }
+  }
+  return values;
+}

@@ -1,0 +1,136 @@
+/** One sample by every contestant, in every layout. */
+import { gather, layoutsOf, makeValues, scatter } from "./cases.mjs";
+import { inference, training } from "./truth.mjs";
+import { errorsOf, median } from "./ulp.mjs";
+
+/**
+ * @typedef {import("./judge.mjs").Record} Record
+ * @typedef {import("../contestant.d.ts").Started} Started
+ * @typedef {import("../contestant.d.ts").Data} Data
+ * @typedef {{ name: string, started: Started }} Running
+ * @typedef {{ contestant: string, op: string, reason: string }} Gap
+ */
+
+/** Operations, and what is looked at of each; the variance is biased or unbiased, as it is given. */
+const ARRAYS = {
+  inference: ["y"],
+  training: ["y", "mean", "variance", "unbiasedVariance"],
+  "forward-backward": ["dx", "dweight", "dbias"],
+};
+
+/** Arrays with one value a channel. */
+const VECTORS = ["mean", "variance", "unbiasedVariance", "dweight", "dbias"];
+
+/**
+ * @param {import("./cases.mjs").Sample} sample
+ * @param {readonly Running[]} contestants
+ */
+export async function* runSample(sample, contestants) {
+  const values = makeValues(sample);
+  const truth = makeTruth(values);
+  for (const one of layoutsOf(sample)) {
+    const { layout, shape, axis } = one;
+    const { weight, bias, eps } = values;
+    /** @type {Data} */
+    const data = {
+      x: scatter(one, values.x),
+      dy: scatter(one, values.dy),
+      ...{ weight, bias, eps },
+      mean: truth.running.mean,
+      variance: truth.running.variance,
+    };
+    /** @type {Record[]} */
+    const records = [];
+    /** @type {Gap[]} */
+    const gaps = [];
+    for (const { name: contestant, started } of contestants) {
+      for (const [name, arrays] of Object.entries(ARRAYS)) {
+        const op = /** @type {Cell["op"]} */ (name);
+        const cell = { op, layout, shape, axis, name: sample.distribution.name };
+        const got = started.refuses(cell) ?? (await outputsOf(started, cell, data));
+        if (typeof got === "string") {
+          gaps.push({ contestant, op, reason: got });
+          continue;
+        }
+        const truths = op === "inference" ? truth.inference : truth.training;
+        for (const array of arrays) {
+          const [output, expected] = [got[array], truths[array]];
+          if (!output || !expected) continue;
+          records.push({
+            distribution: sample.distribution.name,
+            layout,
+            shape,
+            op,
+            array: array === "unbiasedVariance" ? "variance" : array,
+            mean_over_std: truth.meanOverStd,
+            contestant,
+            errors: errorsOf(VECTORS.includes(array) ? output : gather(one, output), expected),
+          });
+        }
+      }
+    }
+    yield { ...one, records, gaps };
+  }
+}
+
+/**
+ * @typedef {import("../contestant.d.ts").Cell} Cell
+ * @param {Started} started @param {Cell} cell @param {Data} data
+ * @returns {Promise<{ [array: string]: ArrayLike<number> | undefined } | string>} or why there are none
+ */
+async function outputsOf(started, cell, data) {
+  try {
+    const prepared = await started.prepare(cell, data);
+    try {
+      await prepared.run(1);
+      return { ...(await prepared.outputs()) };
+    } finally {
+      await prepared.dispose();
+    }
+  } catch (error) {
+    // Shown with the contestant: what one can't do is a result.
+    return `failed: ${error instanceof Error ? error.message : error}`;
+  }
+}
+
+/** Truths channel by channel, as the values. @param {ReturnType<typeof makeValues>} values */
+function makeTruth({ channels, count, x, dy, weight, bias, eps }) {
+  const tensor = () => new Float64Array(channels * count);
+  const vector = () => new Float64Array(channels);
+  const byBatch = {
+    y: tensor(),
+    dx: tensor(),
+    mean: vector(),
+    variance: vector(),
+    unbiasedVariance: vector(),
+    dweight: vector(),
+    dbias: vector(),
+  };
+  const given = { y: tensor() };
+  const running = { mean: new Float32Array(channels), variance: new Float32Array(channels) };
+  const ratios = vector();
+  for (let c = 0; c < channels; c++) {
+    const start = c * count;
+    const parameters = { weight: Number(weight[c]), bias: Number(bias[c]), eps };
+    const channel = x.subarray(start, start + count);
+    const { y, dx, ...vectors } = training(channel, dy.subarray(start, start + count), parameters);
+    byBatch.y.set(y, start);
+    byBatch.dx.set(dx, start);
+    for (const [name, value] of Object.entries(vectors)) {
+      byBatch[/** @type {keyof typeof vectors} */ (name)][c] = value;
+    }
+    // For inference the batch's own, in float32: what is given is exact then.
+    running.mean[c] = vectors.mean;
+    running.variance[c] = vectors.variance;
+    const [mean, variance] = [Number(running.mean[c]), Number(running.variance[c])];
+    given.y.set(inference(channel, { ...parameters, mean, variance }), start);
+    ratios[c] = vectors.mean === 0 ? 0 : Math.abs(vectors.mean) / Math.sqrt(vectors.variance);
+  }
+  /** @type {{ [array: string]: Float64Array }} */
+  const ofTraining = byBatch;
+  /** @type {{ [array: string]: Float64Array }} */
+  const ofInference = given;
+  // Two digits: a sample of std 1 isn't to the last of it.
+  const meanOverStd = Number(median(ratios).toPrecision(2));
+  return { training: ofTraining, inference: ofInference, running, meanOverStd };
+}

@@ -1,0 +1,91 @@
+/** The JavaScript contestants in headless Chromium: `npm run bench:browser -- --help`. */
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import { ensureInstalled } from "../install.mjs";
+import { readKernel } from "../machine.mjs";
+import { readOptions } from "../options.mjs";
+import { makeSession } from "../session.mjs";
+
+const options = readOptions();
+if (options.native) throw new Error("--native is for Node: a page can start no process");
+ensureInstalled();
+const { serve } = await import("./serve.mjs");
+const { default: puppeteer } = await import("puppeteer-core");
+
+const { kernel, version } = readKernel();
+const server = await serve(kernel);
+const browser = await puppeteer.launch({
+  executablePath: findBrowser(),
+  // A full run takes long, and is one call.
+  protocolTimeout: 0,
+  args: [
+    "--js-flags=--expose-gc",
+    // Chromium's sandbox refuses to run as root, as in most containers.
+    ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
+  ],
+});
+try {
+  const page = await browser.newPage();
+  page.on("pageerror", (error) => console.error(error));
+  page.on("console", (message) => console.error(message.text()));
+  await page.goto(server.url);
+
+  /** @type {readonly import("../contestant.d.ts").Cell[]} */
+  let cells = [];
+  /** @type {ReturnType<typeof makeSession> | undefined} */
+  let session;
+  const browserVersion = await browser.version();
+  await page.exposeFunction("benchStarts", (/** @type {typeof cells} */ planned) => {
+    cells = planned;
+    session = makeSession(cells, {
+      command: ["npm run bench:browser --", ...process.argv.slice(2)].join(" "),
+      versions: { browser: browserVersion, "batchnorm-wasm": version },
+      json: options.json,
+    });
+  });
+  await page.exposeFunction("benchRuns", (/** @type {number} */ index) => {
+    const cell = cells[index];
+    if (cell) session?.running(cell, index, browserVersion);
+  });
+  await page.exposeFunction(
+    "benchFinished",
+    (/** @type {number} */ index, /** @type {import("../contestant.d.ts").Record[]} */ records) =>
+      session?.finished(index, records),
+  );
+  const { set, filter } = options;
+  await page.waitForFunction("globalThis.runBenchmark");
+  await page.evaluate((given) => /** @type {any} */ (globalThis).runBenchmark(given), {
+    set,
+    filter,
+    version,
+  });
+  session?.end();
+} finally {
+  await browser.close();
+  server.close();
+}
+
+/** Chromium or Chrome on the PATH, or where CHROME_PATH says. */
+function findBrowser() {
+  if (process.env.CHROME_PATH) return process.env.CHROME_PATH;
+  const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  const found = names
+    .flatMap((name) => folders.map((folder) => join(folder, name)))
+    .find(isRunnable);
+  if (found) return found;
+  throw new Error(
+    "no Chromium or Chrome on the PATH: install one (Debian: apt-get install chromium), " +
+      "or set CHROME_PATH to its program",
+  );
+}
+
+/** @param {string} path */
+function isRunnable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

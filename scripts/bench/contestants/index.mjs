@@ -1,0 +1,13 @@
+/** Contestants that run wherever JavaScript does, in the order in which they are shown. */
+
+/** @type {readonly (() => Promise<{ default: import("../contestant.d.ts").Contestant }>)[]} */
+export const CONTESTANTS = [
+  () => import("./memory-copy.mjs"),
+  () => import("./ours.mjs"),
+  () => import("./ours-plain.mjs"),
+  () => import("./naive-loop.mjs"),
+  () => import("./flat-loop.mjs"),
+  () => import("./tfjs-cpu.mjs"),
+  () => import("./tfjs-wasm.mjs"),
+  () => import("./onnxruntime-web.mjs"),
+];

@@ -1,0 +1,3 @@
+import { nativeContestant } from "../native/contestant.mjs";
+
+export default nativeContestant("JAX", "jax_xla");

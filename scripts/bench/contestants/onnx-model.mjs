@@ -1,0 +1,110 @@
+/**
+ * An ONNX model of one BatchNormalization, encoded by protobufjs. The messages are the
+ * part of onnx.proto (version 1.14) that such a model needs, with its field numbers.
+ */
+import protobuf from "protobufjs";
+
+const { root } = protobuf.parse(
+  `
+  syntax = "proto2";
+  message ModelProto {
+    optional int64 ir_version = 1;
+    optional GraphProto graph = 7;
+    repeated OperatorSetIdProto opset_import = 8;
+  }
+  message OperatorSetIdProto { optional string domain = 1; optional int64 version = 2; }
+  message GraphProto {
+    repeated NodeProto node = 1;
+    optional string name = 2;
+    repeated TensorProto initializer = 5;
+    repeated ValueInfoProto input = 11;
+    repeated ValueInfoProto output = 12;
+  }
+  message NodeProto {
+    repeated string input = 1;
+    repeated string output = 2;
+    optional string op_type = 4;
+    repeated AttributeProto attribute = 5;
+  }
+  message AttributeProto {
+    optional string name = 1;
+    optional float f = 2;
+    optional int64 i = 3;
+    optional int32 type = 20;
+  }
+  message TensorProto {
+    repeated int64 dims = 1;
+    optional int32 data_type = 2;
+    optional string name = 8;
+    optional bytes raw_data = 9;
+  }
+  message ValueInfoProto { optional string name = 1; optional TypeProto type = 2; }
+  message TypeProto { optional Tensor tensor_type = 1;
+    message Tensor { optional int32 elem_type = 1; optional TensorShapeProto shape = 2; } }
+  message TensorShapeProto { repeated Dimension dim = 1;
+    message Dimension { optional int64 dim_value = 1; } }
+  `,
+  { keepCase: true },
+);
+const Model = root.lookupType("ModelProto");
+
+const FLOAT = 1;
+const ATTRIBUTE = { f: 1, i: 2 };
+
+/**
+ * Input `x`, output `y`, and in training `running_mean` and `running_var`; parameters
+ * are constants of the model. Momentum 0 of the old value: these are the batch's.
+ *
+ * @param {import("../contestant.d.ts").Cell} cell
+ * @param {import("../contestant.d.ts").Data} data
+ * @returns {Uint8Array}
+ */
+export function batchNormModel({ op, shape }, { weight, bias, mean, variance, eps }) {
+  const training = op === "training";
+  const constants = { weight, bias, mean, variance };
+  const channels = [weight.length];
+  const outputs = training
+    ? { y: shape, running_mean: channels, running_var: channels }
+    : { y: shape };
+  const model = {
+    ir_version: 8,
+    opset_import: [{ domain: "", version: 15 }],
+    graph: {
+      name: "batch_norm",
+      node: [
+        {
+          op_type: "BatchNormalization",
+          input: ["x", ...Object.keys(constants)],
+          output: Object.keys(outputs),
+          attribute: [
+            attribute("epsilon", "f", eps),
+            attribute("momentum", "f", 0),
+            attribute("training_mode", "i", training ? 1 : 0),
+          ],
+        },
+      ],
+      initializer: Object.entries(constants).map(([name, values]) => ({
+        name,
+        dims: channels,
+        data_type: FLOAT,
+        raw_data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+      })),
+      input: [valueInfo("x", shape)],
+      output: Object.entries(outputs).map(([name, sizes]) => valueInfo(name, sizes)),
+    },
+  };
+  const problem = Model.verify(model);
+  if (problem) throw new Error(`ONNX model: ${problem}`);
+  return Model.encode(Model.create(model)).finish();
+}
+
+/** @param {string} name @param {"f" | "i"} field @param {number} value */
+function attribute(name, field, value) {
+  return { name, type: ATTRIBUTE[field], [field]: value };
+}
+
+/** @param {string} name @param {readonly number[]} shape */
+function valueInfo(name, shape) {
+  const dim = shape.map((size) => ({ dim_value: size }));
+  return { name, type: { tensor_type: { elem_type: FLOAT, shape: { dim } } } };
+}

@@ -1,0 +1,57 @@
+/** What a result was measured on, and with. */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { cpus, release, totalmem } from "node:os";
+
+const root = new URL("../../", import.meta.url);
+const require = createRequire(import.meta.url);
+
+export function describeMachine() {
+  const processors = cpus();
+  return {
+    processor: processors[0]?.model ?? "unknown",
+    cores: processors.length,
+    memory_gb: Math.round(totalmem() / 2 ** 30),
+    system: `${process.platform} ${release()} ${process.arch}`,
+  };
+}
+
+/** The kernel under measurement: the committed one, or `KERNEL_WASM=path`. */
+export function readKernel() {
+  const { KERNEL_WASM } = process.env;
+  const bytes = readFileSync(KERNEL_WASM ?? new URL("dist/generated/kernel.wasm", root));
+  const { version } = JSON.parse(readFileSync(new URL("package.json", root), "utf8"));
+  const digest = createHash("sha256").update(bytes).digest("hex").slice(0, 8);
+  return { kernel: new Uint8Array(bytes), version: `${version}, kernel ${digest}` };
+}
+
+/** The commit that was measured, if it is known. */
+export function commit() {
+  const git = (/** @type {string[]} */ ...args) =>
+    execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  try {
+    const changed = git("status", "--porcelain").trim() !== "";
+    return `${git("rev-parse", "--short", "HEAD").trim()}${changed ? ", with changes" : ""}`;
+  } catch {
+    // A tarball has no history.
+    return "unknown";
+  }
+}
+
+/** @returns {import("./contestant.d.ts").Host} */
+export function nodeHost() {
+  const collectGarbage = globalThis.gc;
+  if (!collectGarbage) throw new Error("run node with --expose-gc");
+  return {
+    runtime: "node",
+    ...readKernel(),
+    // ONNX Runtime finds its files itself.
+    assets: (name) =>
+      name === "@tensorflow/tfjs-backend-wasm"
+        ? require.resolve(`${name}/dist/tf-backend-wasm.node.js`).replace(/dist.*$/, "wasm-out/")
+        : undefined,
+    collectGarbage,
+  };
+}

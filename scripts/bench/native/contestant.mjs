@@ -1,0 +1,125 @@
+/** A framework in a Python child process, as a contestant. */
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Child } from "./child.mjs";
+import { PYTHON } from "./environment.mjs";
+
+/** ms for an answer. Compilation is part of a cell's first run. */
+const LIMIT = { start: 120_000, answer: 300_000 };
+
+/** Processor time over time passed: less than 1 but for what clocks differ, more on two threads. */
+const ONE_CORE = 1.2;
+
+const SERVER = fileURLToPath(new URL("serve.py", import.meta.url));
+
+const ENVIRONMENT = {
+  OMP_NUM_THREADS: "1",
+  MKL_NUM_THREADS: "1",
+  // glibc returns large blocks to the system when they are freed, and each output would
+  // be made of new pages: 92 ms instead of 14 for PyTorch's inference of 205 MB.
+  MALLOC_MMAP_MAX_: "0",
+  MALLOC_TRIM_THRESHOLD_: "1000000000000",
+  PYTHONDONTWRITEBYTECODE: "1",
+};
+
+/** What operations need beside x and the vectors. @type {Record<string, boolean>} */
+const NEEDS_DY = { backward: true, "forward-backward": true };
+
+/**
+ * @param {string} name as shown
+ * @param {string} framework a module beside `serve.py`
+ * @param {NodeJS.ProcessEnv} [environment] options of the module
+ * @returns {import("../contestant.d.ts").Contestant}
+ */
+export function nativeContestant(name, framework, environment = {}) {
+  const spawn = async () => {
+    const env = { ...process.env, ...ENVIRONMENT, ...environment };
+    const child = new Child(PYTHON, [SERVER, framework], env);
+    const { version } = await child.answer(LIMIT.start);
+    return { child, version };
+  };
+  return {
+    name,
+    kind: "native",
+    async start() {
+      if (!existsSync(PYTHON)) throw new Error("no environment: npm run bench:native-setup");
+      let { child, version } = await spawn();
+      const folder = await mkdtemp(join(tmpdir(), "batchnorm-bench-"));
+      let cells = 0;
+      return {
+        version,
+        refuses: () => undefined,
+        async prepare(cell, data) {
+          // One that ended (out of memory, too slow) failed in its cell, not in the next.
+          if (child.ended) ({ child } = await spawn());
+          const id = `${cells++}`;
+          const files = await writeData(join(folder, id), cell, data);
+          const { op, layout, shape, axis } = cell;
+          const request = { op, layout, shape, axis, eps: data.eps, files };
+          try {
+            await child.request({ do: "prepare", id, cell: request }, LIMIT.answer);
+          } finally {
+            await Promise.all(Object.values(files).map((path) => rm(path)));
+          }
+          return preparedCell(child, id, folder);
+        },
+        async close() {
+          await child.close();
+          await rm(folder, { recursive: true });
+        },
+      };
+    },
+  };
+}
+
+/**
+ * @param {Child} child @param {string} id @param {string} folder
+ * @returns {import("../contestant.d.ts").Prepared}
+ */
+function preparedCell(child, id, folder) {
+  let runs = 0;
+  return {
+    async run(calls) {
+      const { ms, cpu_ms } = await child.request({ do: "run", id, calls }, LIMIT.answer);
+      // Compilers, in the first run, may do as they like.
+      if (runs++ > 0 && cpu_ms > ms * ONE_CORE + 10) {
+        throw new Error(`not on one thread: ${cpu_ms} ms of processor time in ${ms} ms`);
+      }
+      return ms;
+    },
+    async outputs() {
+      const { names } = await child.request({ do: "outputs", id, folder }, LIMIT.answer);
+      /** @type {Record<string, Float32Array>} */
+      const outputs = {};
+      for (const name of names) {
+        const path = join(folder, name);
+        const { buffer, byteOffset, byteLength } = await readFile(path);
+        await rm(path);
+        outputs[name] = new Float32Array(buffer, byteOffset, byteLength / 4);
+      }
+      return outputs;
+    },
+    async dispose() {
+      if (!child.ended) await child.request({ do: "dispose", id }, LIMIT.answer);
+    },
+  };
+}
+
+/**
+ * @param {string} prefix @param {import("../contestant.d.ts").Cell} cell
+ * @param {import("../contestant.d.ts").Data} data
+ */
+async function writeData(prefix, { op }, data) {
+  const { x, weight, bias, mean, variance } = data;
+  const arrays = { x, weight, bias, mean, variance, ...(NEEDS_DY[op] && { dy: data.dy }) };
+  /** @type {Record<string, string>} */
+  const files = {};
+  for (const [name, array] of Object.entries(arrays)) {
+    files[name] = `${prefix}-${name}`;
+    await writeFile(files[name], new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+  }
+  return files;
+}

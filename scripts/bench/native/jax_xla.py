@@ -1,0 +1,118 @@
+"""Batch norm in JAX: the formulas, compiled by XLA for the CPU, one thread.
+
+The backward pass is written out: XLA makes twice as fast a program of it as of jax.vjp,
+which keeps whole tensors between the passes. The variance is E[x²] − E[x]², Flax's
+default (use_fast_variance), which is the faster one as well; JAX_VARIANCE=two-pass takes
+the mean of squared deviations instead, for the accuracy report.
+"""
+
+import functools
+import os
+
+# XLA's flag for one thread doesn't reach its loops over elements (cpu time is up to twice
+# the time that passes): it is the processors seen at start that limit its pool.
+processors = os.sched_getaffinity(0)
+os.sched_setaffinity(0, {max(processors)})
+os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy  # noqa: E402
+
+from prepared import Prepared  # noqa: E402
+
+jax.config.update("jax_platforms", "cpu")
+# Programs run where they are called instead of on a thread of their own.
+jax.config.update("jax_cpu_enable_async_dispatch", False)
+jax.devices()
+os.sched_setaffinity(0, processors)
+
+VERSION = jax.__version__
+TWO_PASS = os.environ.get("JAX_VARIANCE") == "two-pass"
+
+
+@functools.lru_cache(maxsize=16)
+def operations(shape, axis, eps):
+    """The harness's operations as compiled functions of arrays alone."""
+    axes = tuple(i for i in range(len(shape)) if i != axis)
+    count = numpy.prod([shape[i] for i in axes])
+    spread = lambda vector: jnp.expand_dims(vector, axes)
+
+    def inference(x, weight, bias, mean, variance):
+        scale = weight * jax.lax.rsqrt(variance + eps)
+        return (x - spread(mean)) * spread(scale) + spread(bias)
+
+    def training(x, weight, bias):
+        mean = jnp.mean(x, axes)
+        if TWO_PASS:
+            variance = jnp.mean(jnp.square(x - spread(mean)), axes)
+        else:
+            variance = jnp.maximum(jnp.mean(jnp.square(x), axes) - jnp.square(mean), 0)
+        return inference(x, weight, bias, mean, variance), mean, variance
+
+    def backward(dy, x, weight, mean, variance):
+        inverse_std = jax.lax.rsqrt(variance + eps)
+        normalized = (x - spread(mean)) * spread(inverse_std)
+        dbias = jnp.sum(dy, axes)
+        dweight = jnp.sum(dy * normalized, axes)
+        rest = spread(dbias / count) + normalized * spread(dweight / count)
+        return spread(weight * inverse_std) * (dy - rest), dweight, dbias
+
+    def forward_backward(dy, x, weight, bias):
+        y, mean, variance = training(x, weight, bias)
+        return (y, mean, variance, *backward(dy, x, weight, mean, variance))
+
+    return {
+        "inference": jax.jit(inference),
+        # The argument's memory is given away, and XLA writes y to it.
+        "inference-in-place": jax.jit(inference, donate_argnums=0),
+        "training": jax.jit(training),
+        "backward": jax.jit(backward),
+        "forward-backward": jax.jit(forward_backward),
+    }
+
+
+OUTPUTS = {
+    "inference": ["y"],
+    "inference-in-place": ["y"],
+    "training": ["y", "mean", "variance"],
+    "backward": ["dx", "dweight", "dbias"],
+    "forward-backward": ["y", "mean", "variance", "dx", "dweight", "dbias"],
+}
+
+
+def prepare(cell, arrays):
+    op = cell["op"]
+    functions = operations(tuple(cell["shape"]), cell["axis"], cell["eps"])
+    function = functions[op]
+    value = {name: jnp.array(array) for name, array in arrays.items()}
+    x, weight, bias, mean, variance = (
+        value.pop(name) for name in ("x", "weight", "bias", "mean", "variance")
+    )
+    if op == "inference-in-place":
+        place = [x]
+        del x  # or its memory had another owner
+
+        def step():
+            y = function(place.pop(), weight, bias, mean, variance)
+            place.append(y.block_until_ready())
+            return place
+    else:
+        if op == "inference":
+            arguments = (x, weight, bias, mean, variance)
+        elif op == "training":
+            arguments = (x, weight, bias)
+        elif op == "backward":
+            _, *batch = functions["training"](x, weight, bias)
+            arguments = (value["dy"], x, weight, *batch)
+        else:
+            arguments = (value["dy"], x, weight, bias)
+
+        def step():
+            return jax.block_until_ready(function(*arguments))
+
+    def outputs(result):
+        result = result if isinstance(result, (tuple, list)) else [result]
+        return {name: numpy.asarray(v) for name, v in zip(OUTPUTS[op], result, strict=True)}
+
+    return Prepared(step, outputs)

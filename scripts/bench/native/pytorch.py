@@ -1,0 +1,130 @@
+"""PyTorch's batch norm, eager, one thread.
+
+The operators under torch.nn.functional.batch_norm are called directly: the same kernels
+without the checks in Python, and a backward pass on saved statistics without autograd's
+bookkeeping. Outputs are allocated at each call, as PyTorch's users get them.
+"""
+
+import torch
+
+from prepared import Prepared
+
+torch.set_num_threads(1)
+torch.set_num_interop_threads(1)
+# For good: nothing here needs autograd, whose part of a call counts on small tensors.
+no_autograd = torch.inference_mode()
+no_autograd.__enter__()
+
+VERSION = torch.__version__
+
+aten = torch.ops.aten
+ALL = [True, True, True]  # dx, dweight, dbias
+
+
+def operations(eps):
+    """The harness's operations as functions of tensors alone."""
+
+    def inference(x, weight, bias, mean, variance):
+        return torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, eps, False)
+
+    def inference_in_place(x, weight, bias, mean, variance):
+        return x.copy_(inference(x, weight, bias, mean, variance))
+
+    def training(x, weight, bias, mean, variance):
+        # Momentum 1: the running statistics become the batch's, which can be checked then.
+        return torch.batch_norm(x, weight, bias, mean, variance, True, 1.0, eps, False)
+
+    def forward(x, weight, bias, mean, variance):
+        return aten.native_batch_norm(x, weight, bias, mean, variance, True, 1.0, eps)
+
+    def backward(dy, x, weight, mean, variance, save_mean, save_invstd):
+        return aten.native_batch_norm_backward(
+            dy, x, weight, mean, variance, save_mean, save_invstd, True, eps, ALL
+        )
+
+    def forward_backward(dy, x, weight, bias, mean, variance):
+        y, *saved = forward(x, weight, bias, mean, variance)
+        return (y, *backward(dy, x, weight, mean, variance, *saved))
+
+    return inference, inference_in_place, training, forward, backward, forward_backward
+
+
+def eager_in_place(eps, layout):
+    """PyTorch has no batch norm in place. What serves best depends on the layout: the
+    operator with its input as its output, or where the channels are innermost (twice as
+    fast there, four times slower elsewhere) a multiplication and addition."""
+
+    def operator(x, weight, bias, mean, variance):
+        unused = x.new_empty(0)
+        aten.native_batch_norm.out(
+            x, weight, bias, mean, variance, False, 0.0, eps,
+            out=x, save_mean=unused, save_invstd=unused,
+        )  # fmt: skip
+        return x
+
+    def composed(x, weight, bias, mean, variance):
+        scale = weight * torch.rsqrt(variance + eps)
+        shift = bias - mean * scale
+        along = [-1 if i == 1 else 1 for i in range(x.dim())]
+        return torch.addcmul(shift.view(along), x, scale.view(along), out=x)
+
+    return operator if layout == "channels-first" else composed
+
+
+def channels_second(array, layout):
+    """The tensor of PyTorch's order; channels-last stays so in memory."""
+    tensor = torch.from_numpy(array)
+    if layout != "channels-last":
+        return tensor
+    while tensor.dim() < 4:  # [N, L, C]: PyTorch has channels-last from four dimensions on
+        tensor = tensor.unsqueeze(1)
+    return tensor.movedim(-1, 1)
+
+
+def prepare(cell, arrays, compiled=None):
+    """`compiled` makes a faster function of one."""
+    op, layout, eps = cell["op"], cell["layout"], cell["eps"]
+    inference, in_place, training, forward, backward, forward_backward = operations(eps)
+    x = channels_second(arrays["x"], layout)
+    dy = channels_second(arrays["dy"], layout) if "dy" in arrays else None
+    weight, bias, mean, variance = (
+        torch.from_numpy(arrays[name]) for name in ("weight", "bias", "mean", "variance")
+    )
+
+    def in_order(tensor):
+        return (tensor.movedim(1, -1) if layout == "channels-last" else tensor).numpy()
+
+    def gradients(dx, dweight, dbias):
+        return {"dx": in_order(dx), "dweight": dweight.numpy(), "dbias": dbias.numpy()}
+
+    def statistics():
+        return {"mean": mean.numpy(), "unbiasedVariance": variance.numpy()}
+
+    def prepared(function, *arguments, outputs):
+        function = compiled(function) if compiled else function
+        return Prepared(lambda: function(*arguments), outputs)
+
+    everything = (x, weight, bias, mean, variance)
+    if op == "inference":
+        return prepared(inference, *everything, outputs=lambda y: {"y": in_order(y)})
+    if op == "inference-in-place":
+        function = in_place if compiled else eager_in_place(eps, layout)
+        return prepared(function, *everything, outputs=lambda y: {"y": in_order(y)})
+    if op == "training":
+        return prepared(
+            training, *everything, outputs=lambda y: {"y": in_order(y), **statistics()}
+        )
+    if op == "backward":
+        _, *saved = forward(*everything)
+        return prepared(
+            backward, dy, x, weight, mean, variance, *saved,
+            outputs=lambda result: gradients(*result),
+        )  # fmt: skip
+    if op == "forward-backward":
+        return prepared(
+            forward_backward, dy, *everything,
+            outputs=lambda result: {
+                "y": in_order(result[0]), **gradients(*result[1:]), **statistics(),
+            },
+        )  # fmt: skip
+    raise ValueError(f"no operation {op}")

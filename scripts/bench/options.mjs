@@ -1,0 +1,32 @@
+/** The commands' options. */
+import { parseArgs } from "node:util";
+
+const HELP = `options:
+  --quick          the headline shapes, in under a minute
+  --full           all shapes, 64 bytes to 1 GB
+  --native         with PyTorch, torch.compile and JAX (npm run bench:native-setup)
+  --filter REGEX   only what matches in "operation layout shape name contestant"
+  --json FILE      every figure, written as it comes
+KERNEL_WASM=path measures another build of the kernel.`;
+
+export function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: "boolean", default: false },
+      full: { type: "boolean", default: false },
+      native: { type: "boolean", default: false },
+      filter: { type: "string", default: "" },
+      json: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    console.log(HELP);
+    process.exit();
+  }
+  if (values.quick && values.full) throw new Error("--quick or --full, not both");
+  if (values.quick && values.native) throw new Error("--quick goes without --native");
+  /** @type {import("./cells.mjs").SetName} */
+  const set = values.quick ? "quick" : values.full ? "full" : "default";
+  return { ...values, set };
+}

@@ -1,0 +1,64 @@
+/** Records arranged for people: who took how long, and why there is no time where there is none. */
+import { bytesOf, LAYOUTS, label, OPS } from "./cells.mjs";
+import { duration, size } from "./format.mjs";
+
+/**
+ * @typedef {import("./contestant.d.ts").Record} Record
+ * @typedef {{ cell: Record, times: Map<string, Record> }} Row a cell and its records by contestant
+ */
+
+/** Contestants in their order. @param {readonly Record[]} records */
+export function contestantsOf(records) {
+  return [...new Set(records.map(({ contestant }) => contestant))];
+}
+
+/** @param {readonly Record[]} records @returns {Row[]} a row for each cell */
+export function rowsOf(records) {
+  /** @type {Map<string, Row>} */
+  const rows = new Map();
+  for (const record of records) {
+    const key = label(record);
+    const row = rows.get(key) ?? { cell: record, times: new Map() };
+    row.times.set(record.contestant, record);
+    rows.set(key, row);
+  }
+  return [...rows.values()];
+}
+
+/** An operation and layout at a time. @param {readonly Record[]} records */
+export function sectionsOf(records) {
+  const rows = rowsOf(records);
+  return OPS.flatMap((op) =>
+    LAYOUTS.map((layout) => ({
+      op,
+      layout,
+      rows: rows.filter(({ cell }) => cell.op === op && cell.layout === layout),
+    })),
+  ).filter(({ rows }) => rows.length > 0);
+}
+
+/** @param {Pick<Record, "shape">} cell */
+export const shapeOf = ({ shape }) => shape.join("×");
+
+/** @param {Pick<Record, "shape" | "name">} cell */
+export const describe = (cell) => `${shapeOf(cell)} ${cell.name}, ${size(bytesOf(cell))}`;
+
+/** @param {Record | undefined} record */
+export function timeOf(record) {
+  if (!record) return "";
+  if (record.status === "ok") return duration(record.median_ms ?? Number.NaN);
+  return record.status === "refused" || record.status === "absent" ? "–" : record.status;
+}
+
+/** @param {readonly Record[]} records */
+export function reasonsOf(records) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const { contestant, status, reason } of records) {
+    if (status === "ok") continue;
+    // One line for all that would take too long, whatever the time.
+    const line = `${contestant} ${status}: ${reason?.replace(/[\d.]+ s a call/, "too long")}`;
+    counts.set(line, (counts.get(line) ?? 0) + 1);
+  }
+  return [...counts].map(([line, count]) => `${line} (${count} ${count === 1 ? "cell" : "cells"})`);
+}

@@ -1,0 +1,27 @@
+/** What to measure and how long: from the options that the terminal and the page share. */
+import { cellsOf, label } from "./cells.mjs";
+
+/** @type {{ [set in import("./cells.mjs").SetName]: import("./rounds.mjs").Effort }} */
+const EFFORTS = {
+  quick: { slice: 2, warmup: 40, budget: 80, fewest: 2, most: 20, longest: 1000 },
+  default: { slice: 3, warmup: 80, budget: 150, fewest: 3, most: 30, longest: 2000 },
+  full: { slice: 3, warmup: 80, budget: 150, fewest: 3, most: 30, longest: 2000 },
+};
+
+/**
+ * @param {object} options
+ * @param {import("./cells.mjs").SetName} options.set
+ * @param {string} options.filter of cells and contestants; the limit is always there
+ * @param {readonly import("./contestant.d.ts").Contestant[]} contestants
+ */
+export function makePlan({ set, filter }, contestants) {
+  const pattern = new RegExp(filter, "i");
+  /** @param {import("./contestant.d.ts").Cell} cell @param {import("./contestant.d.ts").Contestant} contestant */
+  const wanted = (cell, { kind, name }) =>
+    kind === "limit" || pattern.test(`${label(cell)} ${name}`);
+  const cells = cellsOf(set).filter((cell) =>
+    contestants.some((contestant) => contestant.kind !== "limit" && wanted(cell, contestant)),
+  );
+  if (cells.length === 0) throw new Error(`nothing in the ${set} set matches ${pattern}`);
+  return { cells, effort: EFFORTS[set], wanted };
+}

@@ -1,0 +1,50 @@
+/** A run as it is seen and kept: progress, the JSON file, tables at the end. */
+import { commit, describeMachine } from "./machine.mjs";
+import { reasonsOf } from "./overview.mjs";
+import { writeResults } from "./results.mjs";
+import { makeProgress, targetsTable, timesTable } from "./terminal.mjs";
+
+/**
+ * @param {readonly import("./contestant.d.ts").Cell[]} cells
+ * @param {object} about
+ * @param {string} about.command as it was called
+ * @param {{ [name: string]: string }} about.versions
+ * @param {string | undefined} about.json where to write
+ */
+export function makeSession(cells, { command, versions, json }) {
+  const progress = makeProgress(cells, process.stderr);
+  /** @type {import("./contestant.d.ts").Results} */
+  const results = {
+    date: new Date().toISOString(),
+    command,
+    machine: describeMachine(),
+    versions: { commit: commit(), ...versions },
+    records: [],
+  };
+  // A path that can't be written to is to be known now, not after the first cell.
+  if (json) writeResults(json, results);
+  return {
+    running: progress.running,
+    /** @param {number} index @param {import("./contestant.d.ts").Record[]} records */
+    finished(index, records) {
+      results.records.push(...records);
+      if (json) writeResults(json, results);
+      const cell = cells[index];
+      if (cell) progress.finished(cell, index, records);
+    },
+    /** Ours alone must be right everywhere: then the command fails. */
+    end() {
+      const { records, machine } = results;
+      const { processor, cores, memory_gb, system } = machine;
+      console.log(`\n${timesTable(records)}\n\n${reasonsOf(records).join("\n")}\n`);
+      console.log(`${targetsTable(records)}\n`);
+      console.log(`${processor}, ${cores} cores, ${memory_gb} GB, ${system}, one thread`);
+      console.log(Object.entries(results.versions).flat().join(" "));
+      const ours = records.filter(({ kind, status }) => kind === "ours" && isBad(status));
+      if (ours.length > 0) process.exitCode = 1;
+    },
+  };
+}
+
+/** @param {string} status */
+const isBad = (status) => status === "wrong" || status === "failed";

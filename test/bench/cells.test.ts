@@ -1,0 +1,84 @@
+import { describe, expect, test } from "vitest";
+import { bytesOf, cellsOf, label, OPS, SETS } from "../../scripts/bench/cells.mjs";
+import { extents, makeData } from "../../scripts/bench/data.mjs";
+import { makePlan } from "../../scripts/bench/plan.mjs";
+
+describe("cells", () => {
+  test.each(SETS)("of the %s set have labels of their own", (set) => {
+    const labels = cellsOf(set).map(label);
+    expect(new Set(labels).size).toBe(labels.length);
+  });
+
+  test("of a set are all in the next one", () => {
+    const [quick, normal, full] = SETS.map((set) => cellsOf(set).map(label));
+    expect(normal).toEqual(expect.arrayContaining(quick as string[]));
+    expect(full).toEqual(expect.arrayContaining(normal as string[]));
+  });
+
+  test("go from 16 elements to 1 GB, all operations on a tensor in a row", () => {
+    const cells = cellsOf("full");
+    const bytes = cells.map(bytesOf);
+    expect([bytes[0], bytes.at(-1)]).toEqual([64, 2 ** 30]);
+    expect(bytes).toEqual([...bytes].sort((a, b) => a - b));
+    for (let i = 0; i < cells.length; i += OPS.length) {
+      const some = cells.slice(i, i + OPS.length);
+      expect(some.map(({ op }) => op)).toEqual(OPS);
+      expect(new Set(some.map(({ shape, layout }) => `${layout} ${shape}`)).size).toBe(1);
+    }
+  });
+});
+
+describe("a plan", () => {
+  const contestant = (name: string, kind: "ours" | "limit" | "javascript") => ({
+    name,
+    kind,
+    start: () => Promise.reject(new Error("not in this test")),
+  });
+  const contestants = [
+    contestant("memory.copy", "limit"),
+    contestant("batchnorm-wasm", "ours"),
+    contestant("tfjs cpu", "javascript"),
+  ];
+
+  test("is filtered by cell and contestant, and keeps the limit", () => {
+    const { cells, wanted } = makePlan(
+      { set: "quick", filter: "^training NC .*TFJS" },
+      contestants,
+    );
+    expect(cells.map(label)).toEqual(["training NC 4096×256 headline"]);
+    const names = contestants.filter((one) => wanted(cells[0] as never, one as never));
+    expect(names.map(({ name }) => name)).toEqual(["memory.copy", "tfjs cpu"]);
+  });
+
+  test("of nothing is an error", () => {
+    expect(() => makePlan({ set: "quick", filter: "layer norm" }, contestants)).toThrow(/nothing/);
+  });
+});
+
+describe("data", () => {
+  const cell = { shape: [3, 5, 7], axis: 1 };
+
+  test("are the same in every run, x and dy are not alike", () => {
+    const [a, b] = [makeData(cell), makeData(cell)];
+    expect(a.x).toEqual(b.x);
+    expect(a.dy).toEqual(b.dy);
+    expect(a.x).not.toEqual(a.dy);
+  });
+
+  test("can be normalized in place 10,000 times and stay of the size of 1", () => {
+    const { x, weight, bias, mean, variance, eps } = makeData(cell);
+    const { channels, inner } = extents(cell);
+    for (let i = 0; i < x.length; i++) {
+      const c = Math.floor(i / inner) % channels;
+      const at = (vector: Float32Array) => vector[c] as number;
+      let value = x[i] as number;
+      for (let call = 0; call < 10_000; call++) {
+        value = Math.fround(
+          ((value - at(mean)) / Math.sqrt(at(variance) + eps)) * at(weight) + at(bias),
+        );
+      }
+      expect(Math.abs(value)).toBeLessThan(100);
+      expect(Math.abs(value)).toBeGreaterThan(1e-6);
+    }
+  });
+});

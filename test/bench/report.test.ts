@@ -1,0 +1,175 @@
+import { describe, expect, test } from "vitest";
+import type { Cell, Record, Results } from "../../scripts/bench/contestant.js";
+import { digits, duration, size, table } from "../../scripts/bench/format.mjs";
+import { reasonsOf } from "../../scripts/bench/overview.mjs";
+import { betweenMarkers, page, readmeTable } from "../../scripts/bench/report/markdown.mjs";
+import { serialize } from "../../scripts/bench/results.mjs";
+import { judge } from "../../scripts/bench/targets.mjs";
+
+const CELL = {
+  op: "inference",
+  layout: "NC",
+  shape: [4096, 256],
+  name: "headline",
+} as const;
+
+function ok(
+  contestant: string,
+  kind: Record["kind"],
+  median_ms: number,
+  cell: Partial<Cell> = {},
+): Record {
+  const ratios = { ratio_to_copy: median_ms / 0.5, ratio_to_ours: median_ms / 0.6 };
+  const about = { ...CELL, ...cell, contestant, kind, version: "1.0" };
+  return { ...about, status: "ok", median_ms, first_ms: 9, warmup_ms: 20, rounds: 5, ...ratios };
+}
+
+const records = [
+  ok("memory.copy", "limit", 0.5),
+  ok("batchnorm-wasm", "ours", 0.6),
+  ok("flat loop", "javascript", 2.4),
+  ok("onnxruntime-web", "javascript", 1.2),
+  ok("JAX", "native", 0.54321987),
+  {
+    ...ok("tfjs wasm", "javascript", 9),
+    status: "wrong" as const,
+    reason: "y is off by 1e-1",
+    median_ms: undefined as never,
+  },
+  {
+    ...ok("PyTorch", "native", 9),
+    status: "refused" as const,
+    reason: "would take 12 s a call",
+    median_ms: undefined as never,
+  },
+];
+const results: Results = {
+  date: "2026-01-02T03:04:05.678Z",
+  command: "npm run bench -- --full",
+  machine: { processor: "a processor", cores: 2, memory_gb: 24, system: "linux" },
+  versions: { node: "20.19.0", commit: "abc" },
+  records,
+};
+
+describe("the README's table", () => {
+  const lines = readmeTable(results).split("\n");
+
+  test("has a row for each headline, the fastest in bold, the limit never", () => {
+    expect(lines[0]).toBe(
+      "| ms | memory.copy | batchnorm-wasm | flat loop | onnxruntime-web | JAX | tfjs wasm | PyTorch |",
+    );
+    expect(lines[2]).toBe(
+      "| inference, NC 4096×256 | 0.500 | 0.600 | 2.40 | 1.20 | **0.543** | wrong | – |",
+    );
+    expect(lines[3]).toBe("");
+    expect(lines[4]).toContain("a processor, linux, Node 20.19.0, 2026-01-02");
+  });
+
+  test("replaces what is between the markers, and needs them", () => {
+    const text = "a\n<!-- bench:begin -->\nold $&\n<!-- bench:end -->\nb\n";
+    const once = betweenMarkers(text, "new $& $1");
+    expect(once).toBe("a\n<!-- bench:begin -->\n\nnew $& $1\n\n<!-- bench:end -->\nb\n");
+    expect(betweenMarkers(once, "new $& $1")).toBe(once);
+    expect(() => betweenMarkers("a\nb\n", "new")).toThrow("markers");
+  });
+});
+
+test("the page has targets, charts, times, versions and the reasons", () => {
+  const text = page([results], [{ file: "cost.svg", title: "Cost" }]);
+  for (const part of [
+    "![Cost](bench/cost.svg)",
+    "| 4096×256 headline, 4 MB | 500 µs | 600 µs | 2.40 ms |",
+    "`npm run bench -- --full`: processor a processor; cores 2",
+    "- tfjs wasm wrong: y is off by 1e-1 (1 cell)",
+    "| inference: fastest native ÷ ours | ≥ 1, geomean ≥ 1.5 | 0.905 | 0.905 | 1 | missed by inference NC 4096×256 headline |",
+    "| batchnorm-wasm | 9.00 ms | 20.0 ms |",
+  ]) {
+    expect(text).toContain(part);
+  }
+});
+
+describe("targets", () => {
+  const verdict = (some: readonly Record[], target: string) =>
+    judge(some).find((one) => one.target === target);
+
+  test("take the fastest rival of a kind, and only what was timed", () => {
+    expect(verdict(records, "inference: fastest native ÷ ours")).toMatchObject({
+      cells: 1,
+      worst: 0.54321987 / 0.6,
+      met: false,
+    });
+    expect(verdict(records, "inference: fastest JavaScript ÷ ours, from 64 KB")).toMatchObject({
+      worst: 2,
+      met: false,
+    });
+    expect(verdict(records, "inference NC: ours ÷ copy, from 3 MB")).toMatchObject({
+      worst: 1.2,
+      met: true,
+    });
+    expect(verdict(records, "training NC: ours ÷ copy, from 3 MB")).toBeUndefined();
+  });
+
+  test("of many cells are met by the worst and the geometric mean", () => {
+    const small = { shape: [64, 1024], name: "features" };
+    const both = [...records, ok("batchnorm-wasm", "ours", 0.6, small)];
+    const fast = (ms: number) => [...both, ok("onnxruntime-node", "native", ms, small)];
+    const target = "inference: fastest native ÷ ours";
+    expect(verdict(fast(6), target)?.geomean).toBeCloseTo(Math.sqrt((0.54321987 / 0.6) * 10), 6);
+    expect(verdict(fast(6), target)).toMatchObject({
+      cells: 2,
+      cell: "inference NC 4096×256 headline",
+      met: false,
+    });
+  });
+
+  test("compare an element at 7×7 with one at 14×14, and tiny calls with the clock", () => {
+    const cell = (name: string, shape: number[]) => ({
+      layout: "channels-first" as const,
+      name,
+      shape,
+    });
+    const some = [
+      ok("batchnorm-wasm", "ours", 4, cell("ResNet-50 layer3", [32, 1024, 14, 14])),
+      ok("batchnorm-wasm", "ours", 3, cell("ResNet-50 layer4", [32, 2048, 7, 7])),
+      ok("batchnorm-wasm", "ours", 0.0004, cell("16 elements", [2, 2, 2, 2])),
+    ];
+    const elements = "inference: cost of an element at 7×7 ÷ at 14×14";
+    expect(verdict(some, elements)).toMatchObject({ worst: 1.5, met: false });
+    const tiny = verdict(some, "inference: µs a call on 16 elements");
+    expect(tiny?.worst).toBeCloseTo(0.4);
+    expect(tiny?.met).toBe(true);
+  });
+});
+
+describe("results on disk", () => {
+  test("have a record a line and come back with five digits", () => {
+    const text = serialize(results);
+    const back: Results = JSON.parse(text);
+    expect(text.split("\n").filter((line) => line.startsWith('{"op"'))).toHaveLength(7);
+    expect(back.records[4]?.median_ms).toBe(0.54322);
+    expect({ ...back, records: [] }).toEqual({ ...results, records: [] });
+  });
+
+  test("of nothing are JSON, too", () => {
+    expect(JSON.parse(serialize({ ...results, records: [] })).records).toEqual([]);
+  });
+});
+
+test("reasons that differ in seconds alone are counted together", () => {
+  const slow = (reason: string) => ({ ...records[0], status: "refused", reason }) as Record;
+  expect(reasonsOf([slow("would take 12 s a call"), slow("would take 0.5 s a call")])).toEqual([
+    "memory.copy refused: would take too long (2 cells)",
+  ]);
+});
+
+test("numbers have three digits and a unit", () => {
+  expect([0.012345, 1.5, 123.4, 12345].map(digits)).toEqual(["0.0123", "1.50", "123", "12345"]);
+  expect([1.5e-5, 0.25, 2, 1700].map(duration)).toEqual(["15.0 ns", "250 µs", "2.00 ms", "1.70 s"]);
+  expect([64, 2 ** 10, 25690112, 2 ** 30].map(size)).toEqual(["64 B", "1 KB", "24.5 MB", "1 GB"]);
+});
+
+test("a table breaks headings and aligns columns", () => {
+  expect(table(["cell", "tfjs cpu", "ms"], [["a×b", "1.5", "12"]])).toBe(
+    ["      tfjs", "cell   cpu  ms", "a×b    1.5  12"].join("\n"),
+  );
+});

@@ -1,0 +1,135 @@
+import { expect, test, vi } from "vitest";
+import type { Cell, Contestant, Host, Outputs, Record } from "../../scripts/bench/contestant.js";
+import { measure, startAll } from "../../scripts/bench/runner.mjs";
+
+// Contestants have clocks of their own, so that these tell any time.
+
+const cell: Cell = { op: "inference", layout: "NC", shape: [2, 2], axis: 1, name: "test" };
+const effort = { slice: 2, warmup: 10, budget: 40, fewest: 3, most: 20, longest: 1000 };
+const host: Host = {
+  runtime: "node",
+  kernel: new Uint8Array(),
+  version: "",
+  assets: () => undefined,
+  collectGarbage: () => {},
+};
+
+interface Made {
+  kind?: Contestant["kind"];
+  /** ms a call, by how many slices there were. */
+  time?: (slice: number) => number;
+  off?: number;
+  refuses?: string;
+  absent?: string;
+  fails?: string;
+}
+
+function make(name: string, { kind = "javascript", time = () => 1, off = 0, ...how }: Made) {
+  const disposed = vi.fn();
+  const contestant: Contestant = {
+    name,
+    kind,
+    async start() {
+      if (how.absent) throw new Error(how.absent);
+      return {
+        version: "1",
+        refuses: () => how.refuses,
+        async prepare(_, { x, mean, variance, weight, bias, eps }) {
+          if (how.fails) throw new Error(how.fails);
+          const y = x.map((value, i) => {
+            const of = (vector: Float32Array) => vector[i % mean.length] as number;
+            return ((value - of(mean)) / Math.sqrt(of(variance) + eps)) * of(weight) + of(bias);
+          });
+          y[1] = (y[1] as number) + off;
+          let slices = 0;
+          return {
+            run: (calls) => calls * time(slices++),
+            outputs: async (): Promise<Outputs> => ({ y }),
+            dispose: disposed,
+          };
+        },
+      };
+    },
+  };
+  return { contestant, disposed };
+}
+
+async function run(made: { contestant: Contestant }[], cells = [cell]): Promise<Record[]> {
+  const entrants = await startAll(
+    made.map(({ contestant }) => contestant),
+    host,
+  );
+  const records: Record[] = [];
+  for await (const some of measure(cells, entrants, { host, effort })) records.push(...some);
+  return records;
+}
+
+const copy = () => make("copy", { kind: "limit", time: () => 0.5 });
+
+test("a contestant's figures are over the copy's and over ours", async () => {
+  const records = await run([
+    copy(),
+    make("ours", { kind: "ours", time: () => 1 }),
+    make("rival", { time: () => 4 }),
+  ]);
+  expect(records.map((record) => record.ratio_to_copy)).toEqual([1, 2, 8]);
+  expect(records.map((record) => record.ratio_to_ours)).toEqual([0.5, 1, 4]);
+});
+
+test("a wrong one is shown as wrong with its error, and not timed", async () => {
+  const rival = make("rival", { off: 0.5 });
+  const [, record] = await run([copy(), rival]);
+  expect(record).toMatchObject({ contestant: "rival", status: "wrong" });
+  expect(record?.max_error).toBeGreaterThan(0.01);
+  expect(record?.reason).toContain("y is off by");
+  expect(record).not.toHaveProperty("median_ms");
+  expect(rival.disposed).toHaveBeenCalledOnce();
+});
+
+test("one that is NaN is wrong", async () => {
+  const [, record] = await run([copy(), make("rival", { off: Number.NaN })]);
+  expect(record?.status).toBe("wrong");
+});
+
+test("who is absent, refuses or fails is shown with the reason, and others go on", async () => {
+  const records = await run([
+    copy(),
+    make("absent", { absent: "no compiler" }),
+    make("refusing", { refuses: "no gradients" }),
+    make("failing", { fails: "no kernel\nand a long trace" }),
+    make("ours", { kind: "ours" }),
+  ]);
+  expect(records.map(({ status, reason }) => [status, reason])).toEqual([
+    ["ok", undefined],
+    ["absent", "no compiler"],
+    ["refused", "no gradients"],
+    ["failed", "no kernel"],
+    ["ok", undefined],
+  ]);
+});
+
+test("what would take too long is refused, by what a smaller tensor took", async () => {
+  const sized = (rows: number): Cell => ({ ...cell, shape: [rows, 1024] });
+  const rival = make("rival", { time: () => 600 });
+  const records = await run([copy(), rival], [sized(64), sized(128), sized(256)]);
+  const statuses = records.filter(({ contestant }) => contestant === "rival");
+  expect(statuses.map(({ status, reason }) => reason ?? status)).toEqual([
+    "ok",
+    "would take 1.20 s a call",
+    "would take 2.40 s a call",
+  ]);
+});
+
+test("slow ones run in fewer rounds, always beside the copy; all are disposed", async () => {
+  const made = [copy(), make("slow", { time: () => 100 }), make("fast", { time: () => 1 })];
+  const records = await run(made);
+  expect(records.map(({ rounds }) => rounds)).toEqual([20, 3, 20]);
+  for (const { disposed } of made) expect(disposed).toHaveBeenCalledOnce();
+});
+
+test("warm-up is what ran before the times of the rounds", async () => {
+  // 5 ms, then 4 calls of 5 ms, then for good 1 ms a call.
+  const rival = make("rival", { time: (slice) => (slice < 3 ? 5 : 1) });
+  const [, record] = await run([copy(), rival]);
+  expect(record).toMatchObject({ first_ms: 5, warmup_ms: 15, median_ms: 1 });
+});
