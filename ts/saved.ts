@@ -1,6 +1,6 @@
 import { fail, show } from "./errors.js";
 import type { Kernel, Tracked } from "./kernel.js";
-import { holds } from "./scope.js";
+import type { Holding } from "./scope.js";
 import { Storage } from "./storage.js";
 import type { Tensor } from "./tensor.js";
 
@@ -9,7 +9,7 @@ import type { Tensor } from "./tensor.js";
  * normalized x. It copies no tensor but counts their versions, so that a backward
  * pass through an overwritten one is an error and not a wrong number.
  */
-export class BatchNormSaved implements Tracked {
+export class BatchNormSaved implements Tracked, Holding {
   /** Whether the batch's own statistics normalized x, or constant ones. */
   statistics: "batch" | "running" = "batch";
   /** The channel axis, counted from 0. */
@@ -167,7 +167,7 @@ export class BatchNormSaved implements Tracked {
   }
 
   /** A scope that returns the record keeps the tensors that `backward` needs. */
-  get [holds](): (Tensor | null)[] {
+  get "batchnorm-wasm.holds"(): (Tensor | null)[] {
     return [this.#x, this.#weight, this.#mean, this.#variance];
   }
 

@@ -8,7 +8,7 @@
  * round, and the table shows their medians (and quartiles).
  */
 import { medianSorted, quantileSorted } from "simple-statistics";
-import { BatchNorm, defaultKernel, memoryUsage, reserve, Tensor } from "../../dist/entry/node.js";
+import { BatchNorm, defaultKernel, memoryUsage, reserve, Tensor } from "../../dist/entry/inline.js";
 
 const ROUNDS = Number(process.env.ROUNDS ?? 40);
 const CELLS = [
