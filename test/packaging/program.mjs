@@ -5,7 +5,7 @@
  */
 
 /** @import * as Library from "batchnorm-wasm" */
-/** @typedef {{ name: string, passed: boolean, detail?: string }} Check */
+/** @typedef {{ name: string, status: "passed" | "failed", reason?: string }} Check */
 
 /**
  * Float32 spacings at an array's largest magnitude that a value may be off. The bounds
@@ -30,13 +30,9 @@ export function run(library, golden) {
   function check(name, body) {
     try {
       scope(body);
-      checks.push({ name, passed: true });
+      checks.push({ name, status: "passed" });
     } catch (error) {
-      checks.push({
-        name,
-        passed: false,
-        detail: String(/** @type {any} */ (error)?.stack ?? error),
-      });
+      checks.push({ name, status: "failed", reason: `${error}` });
     }
   }
 
