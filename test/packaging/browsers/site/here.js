@@ -1,0 +1,21 @@
+/** What the program finds in this context, and whether the policy is in force. */
+import golden from "./golden.mjs";
+import * as library from "./package.js";
+import { run } from "./program.mjs";
+
+export function here() {
+  try {
+    return { ...run(library, golden), evalRefused: refusesEval() };
+  } catch (error) {
+    return { error: `${error}\n${error?.stack}` };
+  }
+}
+
+function refusesEval() {
+  try {
+    new Function("");
+    return false;
+  } catch {
+    return true;
+  }
+}
