@@ -58,7 +58,11 @@ export class Kernel {
     try {
       ({ exports } = new WebAssembly.Instance(module));
     } catch (cause) {
-      fail("kernel", "createKernel: the module is not this package's kernel", { cause });
+      fail(
+        "kernel",
+        `createKernel: the module is not this package's kernel, or is refused: ${cause}`,
+        { cause },
+      );
     }
     if (!("batch_norm_inference" in exports)) {
       fail("kernel", "createKernel: the module is not this package's kernel");
@@ -196,7 +200,11 @@ export function createKernel(module: WebAssembly.Module | BufferSource): Kernel 
   try {
     compiled = new WebAssembly.Module(module as BufferSource);
   } catch (cause) {
-    fail("kernel", "createKernel: the bytes are not a WebAssembly module", { cause });
+    fail(
+      "kernel",
+      `createKernel: the bytes are not a WebAssembly module, or are refused: ${cause}`,
+      { cause },
+    );
   }
   return new Kernel(compiled);
 }
