@@ -4,7 +4,7 @@ import { copyFileSync, mkdtempSync, realpathSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { goldenModule } from "./golden.mjs";
+import { golden } from "./golden.mjs";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -25,7 +25,7 @@ export function pack(into = temporaryFolder()) {
 
 /**
  * A folder with the package in `node_modules`, and `main.mjs`, whose `main()` runs the
- * program. More packages can be installed beside it.
+ * program.
  *
  * @param {string} tarball
  */
@@ -34,8 +34,14 @@ export function install(tarball, folder = temporaryFolder()) {
   writeFileSync(join(folder, "package.json"), JSON.stringify(manifest));
   npm(folder, "install", "--no-audit", "--no-fund", "--prefer-offline", tarball);
   copyFileSync(new URL("program.mjs", import.meta.url), join(folder, "program.mjs"));
-  writeFileSync(join(folder, "golden.mjs"), goldenModule());
   writeFileSync(join(folder, "main.mjs"), MAIN);
+
+  const write = (/** @type {object} */ values) =>
+    writeFileSync(join(folder, "golden.mjs"), `export default ${JSON.stringify(values)};\n`);
+  write(golden(undefined));
+  const print = `import { main } from "./main.mjs"; console.log(main().fingerprint);`;
+  const node = ["--input-type=module", "--eval", print];
+  write(golden(execFileSync(process.execPath, node, { cwd: folder, encoding: "utf8" }).trim()));
   return folder;
 }
 

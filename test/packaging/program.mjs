@@ -16,8 +16,8 @@ const SPACINGS = 8;
 /**
  * @param {typeof Library} library
  * @param {any} golden what `golden.mjs` picks of `test/fixtures`
- * @returns {{ checks: Check[], fingerprint: string }} and the bits of all results as a
- *   number, since they are to be the same everywhere
+ * @returns {{ checks: Check[], fingerprint: string }} and a hash of the bits of all
+ *   results, which are to be the same everywhere
  */
 export function run(library, golden) {
   const { BatchNorm, BatchNormError, memoryUsage, scope, Tensor } = library;
@@ -140,5 +140,11 @@ export function run(library, golden) {
     expect(liveBytes === 0 && liveStorages === 0, `${liveBytes} bytes in ${liveStorages} live`);
   });
 
-  return { checks, fingerprint: hash.toString(16) };
+  const fingerprint = hash.toString(16);
+  if (golden.fingerprint !== undefined) {
+    check("the same bits as in Node", () => {
+      expect(fingerprint === golden.fingerprint, `${fingerprint}, not ${golden.fingerprint}`);
+    });
+  }
+  return { checks, fingerprint };
 }

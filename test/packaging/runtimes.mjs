@@ -1,0 +1,18 @@
+/** `npm run test:runtimes`: the packed package in real runtimes. */
+import { rmSync } from "node:fs";
+import { dirname } from "node:path";
+import { install, pack } from "./pack.mjs";
+import { report } from "./results.mjs";
+import { testCommands } from "./runtimes/commands.mjs";
+
+const tarball = pack();
+const consumer = install(tarball);
+try {
+  await report("runtimes", all());
+} finally {
+  for (const folder of [dirname(tarball), consumer]) rmSync(folder, { recursive: true });
+}
+
+async function* all() {
+  yield* testCommands(consumer);
+}
