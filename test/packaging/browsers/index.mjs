@@ -6,11 +6,9 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { comparison } from "../found.mjs";
 import { temporaryFolder } from "../pack.mjs";
 import { cell } from "../results.mjs";
-import { within } from "../within.mjs";
-import { browsers, find } from "./launch.mjs";
+import { browsers, find, reusable } from "./launch.mjs";
 import { collect, serve } from "./servers.mjs";
 
 const policy = { "Content-Security-Policy": "script-src 'self' 'wasm-unsafe-eval'" };
@@ -20,6 +18,8 @@ const isolation = {
 };
 const contexts = ["page", "module worker", "service worker"];
 
+/** @typedef {import("./launch.mjs").Browser} Browser */
+
 /**
  * Gives each result as it comes.
  *
@@ -27,58 +27,68 @@ const contexts = ["page", "module worker", "service worker"];
  * @returns {AsyncGenerator<import("../results.mjs").Result>}
  */
 export async function* testBrowsers(consumer) {
-  const compare = await comparison(consumer);
   const site = makeSite(consumer);
   const collector = await collect();
-  const open = await serve(site, policy);
+  const plain = await serve(site, policy);
   const isolated = await serve(site, { ...policy, ...isolation });
-  // Without the word that allows WebAssembly: were it let through, no policy was in force.
   const closed = await serve(site, { "Content-Security-Policy": "script-src 'self'" });
 
-  /** @param {any} found @param {boolean} isolated */
-  function verdict(found, isolated) {
-    compare(found);
-    if (!found.evalRefused) throw new Error("eval was allowed: no policy is in force");
-    if (found.isolated !== isolated) throw new Error(`crossOriginIsolated: ${found.isolated}`);
-    return found;
-  }
-
-  /** @type {Cell[]} */
   const cells = [
     ...contexts.map((context) => ({
       check: `${context}, CSP`,
-      address: `${open.origin}/?context=${context}`,
-      verdict: (/** @type {any} */ found) => verdict(found, false),
+      run: (/** @type {Browser} */ browser) => ask(browser, plain.origin, context, false),
     })),
     ...contexts.map((context) => ({
       check: `${context}, CSP, isolated`,
-      address: `${isolated.origin}/?context=${context}`,
-      verdict: (/** @type {any} */ found) => verdict(found, true),
+      run: (/** @type {Browser} */ browser) => ask(browser, isolated.origin, context, true),
     })),
-    { check: "page, CSP without wasm: refusal", address: `${closed.origin}/`, verdict: refusal },
+    { check: "page, CSP that refuses wasm", run: refused },
   ];
+
+  /** @param {Browser} browser @param {string} origin @param {string} context @param {boolean} isolated */
+  async function ask(browser, origin, context, isolated) {
+    const found = await collector.ask(browser, `${origin}/?context=${context}`);
+    if (!found.evalRefused) throw new Error("eval was allowed: no policy is in force");
+    if (found.isolated !== isolated) throw new Error(`crossOriginIsolated is ${found.isolated}`);
+    return found;
+  }
+
+  /**
+   * Without the word for WebAssembly nothing can run, and the error is to say why. It
+   * also shows that the policy of the other cells is in force.
+   *
+   * @param {Browser} browser
+   */
+  async function refused(browser) {
+    /** @type {unknown} */
+    const error = await collector.ask(browser, closed.origin).then(
+      () => "it ran all the same",
+      (error) => error,
+    );
+    const says = /BatchNormError.*(wasm-unsafe-eval|Content Security Policy|CSP)/.test(`${error}`);
+    return {
+      checks: [{ name: "refusal", status: says ? "passed" : "failed", reason: `${error}` }],
+    };
+  }
+
   try {
-    for (const [name, { needs, launch }] of Object.entries(browsers)) {
-      yield* testBrowser({ name, needs, launch, cells, collector });
-    }
+    yield* testBrowser("Chromium", cells);
+    yield* testBrowser("Firefox", cells);
+    yield* testBrowser("WebKit", cells);
   } finally {
-    for (const server of [open, isolated, closed, collector]) server.close();
+    for (const server of [plain, isolated, closed, collector]) server.close();
     rmSync(site, { recursive: true });
   }
 }
 
 /**
- * @typedef {{ check: string, address: string, verdict(found: any): import("../found.mjs").Found }} Cell
- *
- * @param {{
- *   name: string, needs: string[], launch: () => Promise<import("./launch.mjs").Browser>,
- *   cells: Cell[], collector: Awaited<ReturnType<typeof collect>>,
- * }} _
+ * @param {keyof typeof browsers} name
+ * @param {{ check: string, run(browser: Browser): Promise<any> }[]} cells
  * @returns {AsyncGenerator<import("../results.mjs").Result>}
  */
-async function* testBrowser({ name, needs, launch, cells, collector }) {
+async function* testBrowser(name, cells) {
   const suite = "runtimes";
-  const missing = needs.filter((command) => !find(command));
+  const missing = browsers[name].needs.filter((command) => !find(command));
   if (missing.length) {
     const reason = `no ${missing.join(", ")}: scripts/packaging-setup.sh installs it`;
     for (const { check } of cells) {
@@ -86,28 +96,12 @@ async function* testBrowser({ name, needs, launch, cells, collector }) {
     }
     return;
   }
-  /** @type {import("./launch.mjs").Browser | undefined} */
-  let browser;
-  for (const { check, address, verdict } of cells) {
-    const result = await cell({ suite, name, version: "", check }, async () => {
-      browser ??= await within(90, `starting ${name}`, launch());
-      return verdict(await collector.ask(browser, address));
-    });
-    yield { ...result, version: browser?.version ?? "" };
+  const browser = reusable(name);
+  for (const { check, run } of cells) {
+    const result = await cell({ suite, name, version: "", check }, () => browser.use(run));
+    yield { ...result, version: browser.version };
   }
-  await browser?.close();
-}
-
-/**
- * Where the policy refuses WebAssembly, the error is to say so.
- *
- * @param {any} found @returns {import("../found.mjs").Found}
- */
-function refusal({ error, fingerprint }) {
-  if (!error) throw new Error("it ran all the same");
-  if (!/BatchNormError.*(wasm-unsafe-eval|Content Security Policy|CSP)/.test(error))
-    throw new Error(error);
-  return { checks: [{ name: "refusal", status: "passed" }], fingerprint };
+  await browser.close();
 }
 
 /** A folder to be served: the page and its workers, the program and the package. @param {string} consumer */

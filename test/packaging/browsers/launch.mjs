@@ -20,6 +20,36 @@ export const browsers = {
   WebKit: { needs: ["WebKitWebDriver", "Xvfb"], launch: launchWebKit },
 };
 
+/**
+ * A browser that is started when it is first used, and anew after a failure: what
+ * hangs or has crashed is not to fail the next.
+ *
+ * @param {keyof typeof browsers} name
+ */
+export function reusable(name) {
+  /** @type {Browser | undefined} */
+  let browser;
+  const it = {
+    version: "",
+    /** @template T @param {(browser: Browser) => Promise<T>} body */
+    async use(body) {
+      browser ??= await within(90, `starting ${name}`, browsers[name].launch());
+      it.version = browser.version;
+      try {
+        return await body(browser);
+      } catch (error) {
+        await it.close();
+        throw error;
+      }
+    },
+    async close() {
+      await browser?.close();
+      browser = undefined;
+    },
+  };
+  return it;
+}
+
 /** Where a command is, or undefined. @param {string} command */
 export function find(command) {
   return process.env.PATH?.split(delimiter)
@@ -72,10 +102,8 @@ async function throughPuppeteer(options) {
     },
     async close() {
       const started = browser.process();
-      await within(20, "closing the browser", browser.close()).catch((error) => {
-        started?.kill("SIGKILL");
-        throw error;
-      });
+      // It has answered all that it was asked: where it hangs now, it is ended.
+      await within(20, "closing", browser.close()).catch(() => started?.kill("SIGKILL"));
     },
   };
 }
@@ -132,13 +160,7 @@ async function launchWebKit() {
           close: () => request("POST", `/session/${sessionId}/url`, { url: "about:blank" }),
         };
       },
-      async close() {
-        try {
-          await request("DELETE", `/session/${sessionId}`);
-        } finally {
-          end();
-        }
-      },
+      close: async () => end(),
     };
   } catch (error) {
     end();

@@ -25,7 +25,7 @@ export async function serve(folder, headers = {}) {
  * Content-Security-Policy may close and a reload would lose.
  */
 export async function collect() {
-  /** @type {Map<string | undefined, (report: unknown) => void>} */
+  /** @type {Map<string | undefined, (report: any) => void>} */
   const awaited = new Map();
   const server = await listen(async (request, response) => {
     const report = JSON.parse(await text(request));
@@ -37,24 +37,27 @@ export async function collect() {
   return {
     ...server,
     /**
-     * Opens a page and waits for what it sends.
+     * Opens a page and waits for what it found.
      *
-     * @param {{ open(address: string): Promise<import("./launch.mjs").Page> }} browser
+     * @param {import("./launch.mjs").Browser} browser
      * @param {string} address @param {number} [seconds]
-     * @returns {Promise<any>}
+     * @returns {Promise<any>} as `report.js` sends it
+     * @throws Error where the page couldn't run the program, or sends nothing
      */
     async ask(browser, address, seconds = 60) {
       const path = `/${count++}`;
+      /** @type {Promise<any>} */
       const report = new Promise((resolve) => awaited.set(path, resolve));
       const url = new URL(address);
       url.searchParams.set("report", server.origin + path);
       const page = await within(seconds, `opening ${address}`, browser.open(url.href));
       try {
-        return await within(seconds, "waiting for the page's report", report);
+        const found = await within(seconds, "waiting for the page's report", report);
+        await within(20, "closing the page", page.close());
+        if (found.error) throw new Error(found.error);
+        return found;
       } catch (error) {
         throw new Error([error, ...page.log].join("\n"), { cause: error });
-      } finally {
-        await within(seconds, "closing the page", page.close());
       }
     },
   };
