@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { install, pack } from "./pack.mjs";
 import { report } from "./results.mjs";
 import { testCommands } from "./runtimes/commands.mjs";
+import { testWorkerd } from "./runtimes/workerd.mjs";
 
 const tarball = pack();
 const consumer = install(tarball);
@@ -15,4 +16,5 @@ try {
 
 async function* all() {
   yield* testCommands(consumer);
+  yield* testWorkerd(consumer);
 }

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { cell } from "../results.mjs";
+import { cell, skipped } from "../results.mjs";
 import { run, runForJson } from "./child.mjs";
 
 const modules = fileURLToPath(new URL("../node_modules", import.meta.url));
@@ -71,14 +71,13 @@ export async function* testCommands(consumer) {
   for (const { file, code } of Object.values(programs)) {
     writeFileSync(join(consumer, file), typeof code === "string" ? code : code(url));
   }
-  const suite = "runtimes";
+  const suite = /** @type {const} */ ("runtimes");
   for (const { name, command, toRead } of runtimes) {
     const [file = ""] = command;
     const version = existsSync(file) ? await versionOf(file) : "";
     for (const [check, { file: program, reads }] of Object.entries(programs)) {
       if (!version) {
-        const reason = `${file} is not there: npm ci in test/packaging (Node's are for Linux on x64)`;
-        yield { suite, name, version, check, status: "skipped", reason, ms: 0 };
+        yield skipped({ suite, name, version, check }, file);
         continue;
       }
       const allowed = reads && toRead ? [toRead] : [];
