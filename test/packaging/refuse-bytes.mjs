@@ -2,24 +2,25 @@
  * Makes a local edge runtime as strict as the platform: only modules that were compiled
  * before are taken, no bytes. Imported for its effect, before the package.
  */
-const { instantiate, Module } = WebAssembly;
+const wasm = /** @type {any} */ (WebAssembly);
+const { instantiate, Module } = wasm;
 
 function refuse() {
   throw new WebAssembly.CompileError("refuse-bytes: the edge compiles no bytes at run time");
 }
 
 // The prototype stays, so that compiled modules are still what they are.
-WebAssembly.Module = Object.assign(
+wasm.Module = Object.assign(
   () => {
     refuse();
   },
   { prototype: Module.prototype },
 );
 for (const name of ["compile", "compileStreaming", "instantiateStreaming"]) {
-  WebAssembly[name] = async () => refuse();
+  wasm[name] = async () => refuse();
 }
-WebAssembly.instantiate = async (module, imports) =>
-  module instanceof WebAssembly.Module ? instantiate(module, imports) : refuse();
+wasm.instantiate = async (/** @type {unknown} */ module, /** @type {unknown} */ imports) =>
+  module instanceof wasm.Module ? instantiate(module, imports) : refuse();
 
 /** The smallest module there is: whether its bytes are refused here, or else nothing is shown. */
 export function refusesBytes() {

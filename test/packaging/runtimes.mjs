@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { install, pack } from "./pack.mjs";
 import { report } from "./results.mjs";
 import { testCommands } from "./runtimes/commands.mjs";
+import { testEdgeRuntime } from "./runtimes/edge-runtime.mjs";
 import { testWorkerd } from "./runtimes/workerd.mjs";
 
 const tarball = pack();
@@ -17,4 +18,5 @@ try {
 async function* all() {
   yield* testCommands(consumer);
   yield* testWorkerd(consumer);
+  yield* testEdgeRuntime(consumer);
 }

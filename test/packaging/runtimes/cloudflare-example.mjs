@@ -8,7 +8,7 @@ const BYTES_LIMIT = 16 << 20;
 const rows = [0.25, -3, 10, 1.25, 1, 9.5];
 const shape = [2, 3];
 const normalized = rows.map((value, i) => {
-  const { weight, bias, running_mean, running_var } = state;
+  const { weight, bias, running_mean, running_var } = /** @type {Record<string, any>} */ (state);
   const c = i % 3;
   return ((value - running_mean[c]) / Math.sqrt(running_var[c] + 1e-5)) * weight[c] + bias[c];
 });
