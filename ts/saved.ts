@@ -1,4 +1,4 @@
-import { fail, show } from "./errors.js";
+import { fail } from "./errors.js";
 import type { Kernel, Tracked } from "./kernel.js";
 import type { Holding } from "./scope.js";
 import { Storage } from "./storage.js";
@@ -126,13 +126,10 @@ export class BatchNormSaved implements Tracked, Holding {
     this.#own.push(tensor);
   }
 
-  /** @throws BatchNormError unless a record of this kernel can be overwritten */
-  static checkWritable(saved: unknown, kernel: Kernel, owner: string): void {
-    if (!(saved instanceof BatchNormSaved)) {
-      fail("invalid-option", `${owner}: saved must be a BatchNormSaved, got ${show(saved)}`);
-    }
-    saved.#checkLive();
-    if (saved.#kernel !== kernel) {
+  /** @internal See `checkRecord`. */
+  checkWritable(kernel: Kernel, owner: string): void {
+    this.#checkLive();
+    if (this.#kernel !== kernel) {
       fail("foreign-kernel", `${owner}: saved belongs to another kernel than the tensors`);
     }
   }

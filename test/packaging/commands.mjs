@@ -11,7 +11,6 @@ import { within } from "./within.mjs";
  *
  * @param {string} folder @param {string} command
  * @param {{ seconds?: number }} [options]
- * @returns {Promise<string>} what it printed
  * @throws Error with what it printed last, where it fails or takes too long
  */
 export async function run(folder, command, { seconds = 240 } = {}) {
@@ -19,7 +18,6 @@ export async function run(folder, command, { seconds = 240 } = {}) {
   try {
     const [code] = await within(seconds, command, started.ended);
     if (code !== 0) throw new Error(`${command}: exit code ${code}`);
-    return started.output();
   } catch (error) {
     throw new Error(`${error}\n${tail(started.output())}`, { cause: error });
   } finally {

@@ -42,6 +42,21 @@ export async function report(suite, results) {
 }
 
 /**
+ * A cell that can't be tried here, for something is not there.
+ *
+ * @param {Omit<Result, "status" | "reason" | "ms">} cell @param {string} missing
+ * @returns {Result}
+ */
+export function skipped(cell, missing) {
+  return {
+    ...cell,
+    status: "skipped",
+    reason: `${missing} not found (CONTRIBUTING.md: set-up)`,
+    ms: 0,
+  };
+}
+
+/**
  * A cell: `body` runs the program somewhere and gives what it returned; whatever it
  * throws is the reason of the failure.
  *

@@ -7,7 +7,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { temporaryFolder } from "../pack.mjs";
-import { cell } from "../results.mjs";
+import { cell, skipped } from "../results.mjs";
 import { browsers, find, reusable } from "./launch.mjs";
 import { collect, serve } from "./servers.mjs";
 
@@ -88,12 +88,9 @@ export async function* testBrowsers(consumer) {
  */
 async function* testBrowser(name, cells) {
   const suite = "runtimes";
-  const missing = browsers[name].needs.filter((command) => !find(command));
-  if (missing.length) {
-    const reason = `no ${missing.join(", ")}: scripts/packaging-setup.sh installs it`;
-    for (const { check } of cells) {
-      yield { suite, name, version: "", check, status: "skipped", reason, ms: 0 };
-    }
+  const missing = browsers[name].needs.filter((command) => !find(command)).join(", ");
+  if (missing) {
+    for (const { check } of cells) yield skipped({ suite, name, version: "", check }, missing);
     return;
   }
   const browser = reusable(name);

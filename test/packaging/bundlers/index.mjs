@@ -6,7 +6,8 @@ import { find, reusable } from "../browsers/launch.mjs";
 import { collect, serve } from "../browsers/servers.mjs";
 import { run, start } from "../commands.mjs";
 import { install, pack } from "../pack.mjs";
-import { cell, report } from "../results.mjs";
+import { cell, report, skipped } from "../results.mjs";
+import { runForJson } from "../runtimes/child.mjs";
 import { bundlers } from "./bundlers.mjs";
 
 const suite = "bundlers";
@@ -16,16 +17,11 @@ await report(suite, testBundlers());
 
 /** @returns {AsyncGenerator<import("../results.mjs").Result>} */
 async function* testBundlers() {
-  const missing = [
-    !existsSync(here("node_modules")) && "packages of test/packaging/bundlers",
-    !find("chromium") && "chromium",
-  ].filter(Boolean);
-  if (missing.length) {
-    const reason = `no ${missing.join(", no ")}: scripts/packaging-setup.sh installs it`;
+  const modules = here("node_modules");
+  const missing = !existsSync(modules) ? modules : find("chromium") ? "" : "chromium";
+  if (missing) {
     for (const { name, checks } of bundlers) {
-      for (const { check } of checks) {
-        yield { suite, name, version: "", check, status: "skipped", reason, ms: 0 };
-      }
+      for (const { check } of checks) yield skipped({ suite, name, version: "", check }, missing);
     }
     return;
   }
@@ -55,6 +51,7 @@ function makeProject(tarball) {
   const project = install(tarball);
   cpSync(here("project"), project, { recursive: true });
   cpSync(here("../browsers/site/report.js"), join(project, "report.js"));
+  cpSync(here("../refuse-bytes.mjs"), join(project, "refuse-bytes.mjs"));
   const options = { recursive: true, verbatimSymlinks: true };
   cpSync(here("node_modules"), join(project, "node_modules"), options);
   return project;
@@ -85,7 +82,7 @@ async function* testBundler(bundler, { project, chromium, collector }) {
     yield await cell({ suite, name, version, check }, async () => {
       await built;
       if (site) return openSite(join(project, site));
-      if (program) return JSON.parse(await run(project, `node ${program}`));
+      if (program) return runForJson([process.execPath, program], { cwd: project });
       const origin = server?.origin;
       if (page) return open(`${origin}${page}`);
       return fetchJson(`${origin}${answer}`);

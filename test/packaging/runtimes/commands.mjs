@@ -1,15 +1,17 @@
 /** Node, Deno and Bun: what runs a file by a command. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { cell } from "../results.mjs";
+import { cell, skipped } from "../results.mjs";
 import { run, runForJson } from "./child.mjs";
 
+const example = fileURLToPath(new URL("../../../examples/node", import.meta.url));
 const modules = fileURLToPath(new URL("../node_modules", import.meta.url));
 
 /** A Node that runs what the Node of this run may be too old for. */
 export const newerNode = `${modules}/node24/bin/node`;
 
+/** @type {{ name: string, command: string[], toRead?: string }[]} */
 const runtimes = [
   ...[20, 22, 24, 26].map((major) => ({
     name: `Node ${major}`,
@@ -29,7 +31,8 @@ const print = "console.log(JSON.stringify(found));";
 const runSlim = `import golden from "./golden.mjs"; import { run } from "./program.mjs";
   const found = run(library, golden); ${print}`;
 
-/** By check; `reads` where a file is opened, as Deno's `require` does. */
+// By check; `reads` where a file is opened, as Deno's `require` does.
+/** @type {Record<string, { file: string, code: string | ((url: string) => string), reads?: boolean }>} */
 const programs = {
   import: {
     file: "import.mjs",
@@ -71,14 +74,13 @@ export async function* testCommands(consumer) {
   for (const { file, code } of Object.values(programs)) {
     writeFileSync(join(consumer, file), typeof code === "string" ? code : code(url));
   }
-  const suite = "runtimes";
+  const suite = /** @type {const} */ ("runtimes");
   for (const { name, command, toRead } of runtimes) {
     const [file = ""] = command;
     const version = existsSync(file) ? await versionOf(file) : "";
     for (const [check, { file: program, reads }] of Object.entries(programs)) {
       if (!version) {
-        const reason = `${file} is not there: npm ci in test/packaging (Node's are for Linux on x64)`;
-        yield { suite, name, version, check, status: "skipped", reason, ms: 0 };
+        yield skipped({ suite, name, version, check }, file);
         continue;
       }
       const allowed = reads && toRead ? [toRead] : [];
@@ -86,7 +88,21 @@ export async function* testCommands(consumer) {
         runForJson([...command, ...allowed, program], { cwd: consumer }),
       );
     }
+    if (version && name.startsWith("Node")) {
+      yield cell({ suite, name, version, check: "examples/node" }, () =>
+        runExample(command, consumer),
+      );
+    }
   }
+}
+
+/** @param {string[]} command @param {string} consumer @returns {ReturnType<Parameters<typeof cell>[1]>} */
+async function runExample(command, consumer) {
+  cpSync(example, join(consumer, "node-example"), { recursive: true });
+  const { stdout } = await run([...command, "index.js"], { cwd: join(consumer, "node-example") });
+  const same = stdout.includes("the copy infers the same values");
+  const [name, reason] = ["a saved layer", stdout];
+  return { checks: [same ? { name, status: "passed" } : { name, status: "failed", reason }] };
 }
 
 /** @param {string} command */
