@@ -41,9 +41,9 @@ const { metafile } = await build({
   metafile: true,
   plugins: [kernel],
 });
-// The types, too: tsc takes declaration files for input only.
-for (const name of ["kernel.wasm", "kernel.d.ts"]) {
-  cpSync(`ts/generated/${name}`, `dist/generated/${name}`);
+// Declarations, too: tsc takes them for input only.
+for (const path of ["generated/kernel.wasm", "generated/kernel.d.ts", "entry/module.d.ts"]) {
+  cpSync(`ts/${path}`, `dist/${path}`);
 }
 const outputs = Object.keys(metafile.outputs).filter((path) => path.endsWith(".js"));
 console.log(`dist: ${outputs.join(", ")} and the kernel`);

@@ -94,7 +94,8 @@ describe("the packed tarball", () => {
     const scripts = ["inline", "workerd", "edge-light", "slim"].map((name) => `entry/${name}`);
     const expected = [
       ...["package.json", "README.md", "LICENSE", "CHANGELOG.md"],
-      ...["dist/generated/kernel.wasm", "dist/generated/kernel.d.ts"],
+      ...["kernel.wasm", "kernel.d.ts"].map((name) => `dist/generated/${name}`),
+      "dist/entry/module.d.ts",
       ...[...scripts, "shared"].flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]),
       ...modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.d.ts.map`]),
       ...sources.map((path) => `ts/${path}`),
@@ -292,13 +293,23 @@ describe("in a bundle", () => {
     return outputFiles[0]?.text ?? "";
   }
 
-  test("a program that only infers carries no layer and no state dict", async () => {
+  test("a program that only infers carries nothing of training, layers and state dicts", async () => {
     const code = `import { batchNormInference } from "batchnorm-wasm"; batchNormInference({}, {});`;
     const text = await bundle(code);
     expect(text).toContain("batch_norm_inference");
-    for (const absent of ["BatchNormalization", "loadStateDict", "moving_variance"]) {
+    const whole = await bundle(`export * from "batchnorm-wasm";`);
+    for (const absent of [
+      ...["batch_norm_training", "batch_norm_backward", "batch_norm_statistics"],
+      ...["BatchNormalization", "reserveBatch", "loadStateDict", "moving_variance", "zeroGrad"],
+    ]) {
+      expect(whole, "else its absence says nothing").toContain(absent);
       expect(text.includes(absent), `${absent} is in the bundle`).toBe(false);
     }
+  });
+
+  test("a program that uses nothing of slim is empty", async () => {
+    const text = await bundle(`import { BatchNorm } from "batchnorm-wasm/slim";`);
+    expect(text.replace(/^\/\/.*$/gm, "").trim()).toBe("");
   });
 
   test("a program that uses the layer keeps the entry that finds the kernel", async () => {

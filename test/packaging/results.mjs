@@ -6,7 +6,7 @@ import { root } from "./pack.mjs";
  * One cell of the table in README.
  *
  * @typedef {{
- *   suite: "runtimes" | "bundlers", name: string, version: string, check: string,
+ *   suite: "runtimes" | "bundlers" | "health", name: string, version: string, check: string,
  *   status: "passed" | "failed" | "skipped", reason?: string, ms: number,
  * }} Result
  */
@@ -14,7 +14,7 @@ import { root } from "./pack.mjs";
 /**
  * Where CI is set, a skip is a failure: it has everything installed.
  *
- * @param {"runtimes" | "bundlers"} suite @param {AsyncIterable<Result>} results
+ * @param {"runtimes" | "bundlers" | "health"} suite @param {AsyncIterable<Result>} results
  */
 export async function report(suite, results) {
   /** @type {Result[]} */
