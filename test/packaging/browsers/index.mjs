@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { temporaryFolder } from "../pack.mjs";
 import { cell, skipped } from "../results.mjs";
+import { checkExample, makeExample } from "./example.mjs";
 import { browsers, find, reusable } from "./launch.mjs";
 import { collect, serve } from "./servers.mjs";
 
@@ -18,7 +19,10 @@ const isolation = {
 };
 const contexts = ["page", "module worker", "service worker"];
 
-/** @typedef {import("./launch.mjs").Browser} Browser */
+/**
+ * @typedef {import("./launch.mjs").Browser} Browser
+ * @typedef {{ check: string, run(browser: Browser): Promise<{ checks: import("../program.mjs").Check[] }> }} Cell
+ */
 
 /**
  * Gives each result as it comes.
@@ -28,62 +32,75 @@ const contexts = ["page", "module worker", "service worker"];
  */
 export async function* testBrowsers(consumer) {
   const site = makeSite(consumer);
-  const collector = await collect();
-  const plain = await serve(site, policy);
-  const isolated = await serve(site, { ...policy, ...isolation });
-  const closed = await serve(site, { "Content-Security-Policy": "script-src 'self'" });
-
-  const cells = [
-    ...contexts.map((context) => ({
-      check: `${context}, CSP`,
-      run: (/** @type {Browser} */ browser) => ask(browser, plain.origin, context, false),
-    })),
-    ...contexts.map((context) => ({
-      check: `${context}, CSP, isolated`,
-      run: (/** @type {Browser} */ browser) => ask(browser, isolated.origin, context, true),
-    })),
-    { check: "page, CSP that refuses wasm", run: refused },
-  ];
-
-  /** @param {Browser} browser @param {string} origin @param {string} context @param {boolean} isolated */
-  async function ask(browser, origin, context, isolated) {
-    const found = await collector.ask(browser, `${origin}/?context=${context}`);
-    if (!found.evalRefused) throw new Error("eval was allowed: no policy is in force");
-    if (found.isolated !== isolated) throw new Error(`crossOriginIsolated is ${found.isolated}`);
-    return found;
-  }
-
-  /**
-   * Without the word for WebAssembly nothing can run, and the error is to say why. It
-   * also shows that the policy of the other cells is in force.
-   *
-   * @param {Browser} browser
-   */
-  async function refused(browser) {
-    /** @type {unknown} */
-    const error = await collector.ask(browser, closed.origin).then(
-      () => "it ran all the same",
-      (error) => error,
-    );
-    const says = /BatchNormError.*(wasm-unsafe-eval|Content Security Policy|CSP)/.test(`${error}`);
-    return {
-      checks: [{ name: "refusal", status: says ? "passed" : "failed", reason: `${error}` }],
-    };
-  }
-
+  const example = makeExample(consumer);
+  const servers = {
+    plain: await serve(site, policy),
+    isolated: await serve(site, { ...policy, ...isolation }),
+    closed: await serve(site, { "Content-Security-Policy": "script-src 'self'" }),
+    example: await serve(example),
+    collector: await collect(),
+  };
   try {
+    const cells = cellsOf(servers);
     yield* testBrowser("Chromium", cells);
     yield* testBrowser("Firefox", cells);
     yield* testBrowser("WebKit", cells);
   } finally {
-    for (const server of [plain, isolated, closed, collector]) server.close();
-    rmSync(site, { recursive: true });
+    for (const server of Object.values(servers)) server.close();
+    for (const folder of [site, example]) rmSync(folder, { recursive: true });
+  }
+}
+
+/**
+ * @param {Record<"plain" | "isolated" | "closed" | "example", { origin: string }> & {
+ *   collector: Awaited<ReturnType<typeof collect>>,
+ * }} servers
+ * @returns {Cell[]}
+ */
+function cellsOf({ plain, isolated, closed, example, collector }) {
+  return [
+    ...contexts.map((context) => underPolicy(context, plain.origin, false)),
+    ...contexts.map((context) => underPolicy(context, isolated.origin, true)),
+    underPolicy("slim page", plain.origin, false),
+    {
+      // Nothing can run, and the error is to say why: so the policy was in force above, too.
+      check: "page, CSP that refuses wasm",
+      async run(browser) {
+        const error = await collector.ask(browser, closed.origin).then(
+          () => "it ran all the same",
+          (error) => `${error}`,
+        );
+        const name = "says that the policy refuses";
+        return /BatchNormError.*(wasm-unsafe-eval|Content Security Policy|CSP)/.test(error)
+          ? { checks: [{ name, status: "passed" }] }
+          : { checks: [{ name, status: "failed", reason: error }] };
+      },
+    },
+    {
+      check: "examples/browser",
+      run: async (browser) => checkExample(await collector.ask(browser, example.origin)),
+    },
+  ];
+
+  /** @param {string} context @param {string} origin @param {boolean} isolated @returns {Cell} */
+  function underPolicy(context, origin, isolated) {
+    return {
+      check: `${context}, CSP${isolated ? ", isolated" : ""}`,
+      async run(browser) {
+        const found = await collector.ask(browser, `${origin}/?context=${context}`);
+        if (!found.evalRefused) throw new Error("eval was allowed: no policy is in force");
+        if (found.isolated !== isolated) {
+          throw new Error(`crossOriginIsolated is ${found.isolated}`);
+        }
+        return found;
+      },
+    };
   }
 }
 
 /**
  * @param {keyof typeof browsers} name
- * @param {{ check: string, run(browser: Browser): Promise<any> }[]} cells
+ * @param {Cell[]} cells
  * @returns {AsyncGenerator<import("../results.mjs").Result>}
  */
 async function* testBrowser(name, cells) {
@@ -108,10 +125,16 @@ function makeSite(consumer) {
   cpSync(fileURLToPath(new URL("site", import.meta.url)), site, { recursive: true });
   cpSync(packed, join(site, "package"), { recursive: true });
   for (const name of ["program.mjs", "golden.mjs"]) cpSync(join(consumer, name), join(site, name));
-  // By its address: a policy refuses import maps in the page, and workers have none.
+  // By their addresses: a policy refuses import maps in the page, and workers have none.
   const { exports } = JSON.parse(readFileSync(join(packed, "package.json"), "utf8"));
-  const entry = pick(exports["."], ["browser", "import"]);
-  writeFileSync(join(site, "package.js"), `export * from "./package/${entry}";\n`);
+  const address = (/** @type {string} */ entry) =>
+    `"./package/${pick(exports[entry], ["browser", "import"])}"`;
+  writeFileSync(join(site, "package.js"), `export * from ${address(".")};\n`);
+  writeFileSync(
+    join(site, "slim.js"),
+    `export * from ${address("./slim")};
+export const kernel = new URL(${address("./kernel.wasm")}, import.meta.url);\n`,
+  );
   return site;
 }
 

@@ -117,7 +117,7 @@ async function launchWebKit() {
   const screen = spawn("Xvfb", ["-displayfd", "1", "-nolisten", "tcp"], {
     stdio: ["ignore", "pipe", "ignore"],
   });
-  const [display] = await within(20, "starting Xvfb", once(screen.stdout, "data"));
+  const [display] = await within(60, "starting Xvfb", once(screen.stdout, "data"));
   const port = await freePort();
   const driver = spawn("WebKitWebDriver", [`--port=${port}`], {
     stdio: "ignore",
@@ -148,7 +148,7 @@ async function launchWebKit() {
   }
 
   try {
-    await within(20, "starting WebKitWebDriver", answers(`http://127.0.0.1:${port}`));
+    await within(60, "starting WebKitWebDriver", answers(`http://127.0.0.1:${port}`));
     const { sessionId, capabilities } = await request("POST", "/session", { capabilities: {} });
     return {
       version: capabilities.browserVersion,
