@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-debian_packages=(chromium firefox-esr webkit2gtk-driver xvfb xauth)
+debian_packages=(chromium firefox-esr webkit2gtk-driver xvfb)
 
 say() { printf 'packaging-setup: %s\n' "$*" >&2; }
 

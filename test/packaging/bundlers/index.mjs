@@ -1,5 +1,5 @@
 /** `npm run test:bundlers`: the packed package through real bundlers, what they make run in Chromium. */
-import { cpSync, existsSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { find, reusable } from "../browsers/launch.mjs";
@@ -78,10 +78,15 @@ async function* testBundler(bundler, { project, chromium, collector }) {
     if (command) server = await start(project, command);
   })();
 
-  for (const { check, site, program, page, answer } of checks) {
+  for (const { check, site, hasLayer, program, page, answer } of checks) {
     yield await cell({ suite, name, version, check }, async () => {
       await built;
-      if (site) return openSite(join(project, site));
+      if (site) {
+        const has = holdsLayer(join(project, site));
+        if (has !== hasLayer)
+          throw new Error(`the layer is ${has ? "in" : "missing from"} ${site}`);
+        return openSite(join(project, site));
+      }
       if (program) return runForJson([process.execPath, program], { cwd: project });
       const origin = server?.origin;
       if (page) return open(`${origin}${page}`);
@@ -99,7 +104,7 @@ async function* testBundler(bundler, { project, chromium, collector }) {
   async function openSite(folder) {
     // What makes scripts only gets the page of the others, which names one.
     if (!existsSync(join(folder, "index.html"))) {
-      cpSync(here("project/index.html"), join(folder, "index.html"));
+      cpSync(here("project/everything/index.html"), join(folder, "index.html"));
     }
     const site = await serve(folder);
     try {
@@ -108,6 +113,13 @@ async function* testBundler(bundler, { project, chromium, collector }) {
       site.close();
     }
   }
+}
+
+/** Whether built scripts have a name that only the layer knows. @param {string} folder */
+function holdsLayer(folder) {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".js"))
+    .some((path) => readFileSync(join(folder, path), "utf8").includes("updateRunningStats"));
 }
 
 /** @param {string} address */

@@ -1,4 +1,0 @@
-import { main } from "./main.mjs";
-import { report } from "./report.js";
-
-report(async () => main());
