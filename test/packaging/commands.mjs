@@ -36,17 +36,18 @@ export async function start(folder, command, { seconds = 60 } = {}) {
   const port = await freePort();
   const started = spawnGroup(folder, command.replace("PORT", `${port}`));
   const origin = `http://127.0.0.1:${port}`;
-  const died = started.ended.then(([code]) => {
-    throw new Error(`exit code ${code}`);
-  });
+  const died = new AbortController();
+  started.ended.then(
+    ([code]) => died.abort(`exit code ${code}`),
+    (error) => died.abort(error),
+  );
   try {
-    await within(seconds, command, Promise.race([answers(origin), died]));
+    await answers(origin, AbortSignal.any([died.signal, AbortSignal.timeout(seconds * 1e3)]));
   } catch (error) {
     started.kill();
     throw new Error(`${command}: ${error}\n${tail(started.output())}`, { cause: error });
   }
-  died.catch(() => {}); // That it ends later is for those who ask it something.
-  return { origin, output: started.output, close: started.kill };
+  return { origin, lastWords: () => tail(started.output()), close: started.kill };
 }
 
 /** @param {string} folder @param {string} command */
@@ -89,13 +90,14 @@ export async function freePort() {
   return port;
 }
 
-/** Waits for a server. @param {string} origin */
-export async function answers(origin) {
+/** Waits until a server answers, or throws the signal's reason. @param {string} origin @param {AbortSignal} signal */
+export async function answers(origin, signal) {
   for (;;) {
     try {
-      await fetch(origin);
+      await fetch(origin, { signal });
       return;
     } catch {
+      signal.throwIfAborted();
       await sleep(100);
     }
   }

@@ -148,7 +148,7 @@ async function launchWebKit() {
   }
 
   try {
-    await within(60, "starting WebKitWebDriver", answers(`http://127.0.0.1:${port}`));
+    await answers(`http://127.0.0.1:${port}`, AbortSignal.timeout(60_000));
     const { sessionId, capabilities } = await request("POST", "/session", { capabilities: {} });
     return {
       version: capabilities.browserVersion,

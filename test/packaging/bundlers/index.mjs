@@ -88,9 +88,12 @@ async function* testBundler(bundler, { project, chromium, collector }) {
         return openSite(join(project, site));
       }
       if (program) return runForJson([process.execPath, program], { cwd: project });
-      const origin = server?.origin;
-      if (page) return open(`${origin}${page}`);
-      return fetchJson(`${origin}${answer}`);
+      try {
+        if (page) return await open(`${server?.origin}${page}`);
+        return await fetchJson(`${server?.origin}${answer}`);
+      } catch (error) {
+        throw new Error(`${error}\n${server?.lastWords()}`, { cause: error });
+      }
     });
   }
   server?.close();
