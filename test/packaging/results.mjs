@@ -30,11 +30,11 @@ export async function report(suite, results) {
 
   const count = (/** @type {Result["status"]} */ status) =>
     all.filter((result) => result.status === status).length;
-  const [passed, skipped] = [count("passed"), count("skipped")];
-  let failed = count("failed");
+  const passed = count("passed");
+  let [failed, skipped] = [count("failed"), count("skipped")];
   if (process.env.CI && skipped > 0) {
     console.log(`in CI nothing may be skipped: ${skipped} skips are failures`);
-    failed += skipped;
+    [failed, skipped] = [failed + skipped, 0];
   }
   // A suite that ran nothing has shown nothing.
   process.exitCode = failed || passed === 0 ? 1 : 0;

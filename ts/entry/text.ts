@@ -12,15 +12,13 @@ const DIGITS = 86;
 export function decode(text: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(text.length);
   let length = 0;
-  let page = 0;
   for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i) - FIRST;
-    if (code < DIGITS) {
-      bytes[length++] = page + code;
-      page = 0;
-    } else {
-      page = (code - DIGITS + 1) * DIGITS;
+    let code = text.charCodeAt(i) - FIRST;
+    if (code >= DIGITS) {
+      const page = code - DIGITS + 1;
+      code = page * DIGITS + text.charCodeAt(++i) - FIRST;
     }
+    bytes[length++] = code;
   }
   return bytes.subarray(0, length);
 }
