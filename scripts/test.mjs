@@ -16,6 +16,9 @@ await check("Lint and format", npm("lint"));
 await vitest("Tests");
 await vitest("Tests, with memory that grows at every allocation", { GROW_ON_ALLOCATE: "1" });
 
+await check("Size within budget", ["node", "scripts/size.mjs"]);
+if (installed("test/packaging")) await counted("Package health", npm("test:health"));
+
 if (available("cargo", "--version")) {
   if (available("cargo", "fmt", "--version")) {
     await check("Rust format", ["cargo", "fmt", "--check"]);
@@ -61,6 +64,18 @@ function available(command, ...args) {
 }
 
 /**
+ * Whether a folder's own dependencies are there, which a newcomer's `npm ci` leaves out.
+ *
+ * @param {string} folder
+ */
+function installed(folder) {
+  if (existsSync(`${folder}/node_modules`)) return true;
+  remarks.push(`skipped what needs the dependencies of ${folder}: npm ci --prefix ${folder}`);
+  total.skipped++;
+  return false;
+}
+
+/**
  * A check that counts as one.
  *
  * @param {string} title @param {string[][]} commands
@@ -96,6 +111,22 @@ async function vitest(title, env) {
   }
   // A file that can't be loaded fails without a test of its own.
   count(title, ok ? counts : { ...counts, failed: Math.max(counts.failed, 1) });
+}
+
+/**
+ * A suite whose last line is its sum.
+ *
+ * @param {string} title @param {string[]} command
+ */
+async function counted(title, command) {
+  headline(title);
+  const { ok, output } = await run(command, { keep: true });
+  const sum = /(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$/.exec(output);
+  const [passed = 0, failed = 0, skipped = 0] = (sum ?? [])
+    .slice(1)
+    .map((digits) => Number(digits ?? 0));
+  // What broke off fails without a sum.
+  count(title, { passed, failed: ok ? failed : Math.max(failed, 1), skipped });
 }
 
 /** @param {string} title */

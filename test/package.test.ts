@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
+import { join, posix, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -83,24 +83,34 @@ const step = `
 const stepped = ["-1,-1,1,1 1"];
 
 describe("the packed tarball", () => {
-  test("has dist, README, LICENSE, CHANGELOG and package.json, and nothing else", () => {
-    const known = /^(dist\/.*|README(\.md)?|LICENSE(\.md|\.txt)?|CHANGELOG\.md|package\.json)$/;
-    expect(packed.filter((path) => !known.test(path))).toEqual([]);
-    for (const path of ["package.json", "dist/entry/node.js", "dist/entry/node.d.ts"]) {
-      expect(packed).toContain(path);
-    }
-    expect(packed).toContain("dist/generated/kernel.wasm");
-    expect(packed).toContain("dist/generated/kernel.d.ts");
+  test("has the entries, the kernel, types and sources of each module, and nothing else", () => {
+    const sources = readdirSync(join(project, "ts"), { recursive: true, encoding: "utf8" })
+      .map((path) => path.replaceAll("\\", "/"))
+      .filter((path) => path.endsWith(".ts") && path !== "entry/node.ts");
+    const modules = sources
+      .filter((path) => !path.endsWith(".d.ts"))
+      .map((path) => path.slice(0, -3));
+    expect(modules.length).toBeGreaterThan(10);
+    const scripts = ["inline", "workerd", "edge-light", "slim"].map((name) => `entry/${name}`);
+    const expected = [
+      ...["package.json", "README.md", "LICENSE", "CHANGELOG.md"],
+      ...["kernel.wasm", "kernel.d.ts"].map((name) => `dist/generated/${name}`),
+      "dist/entry/module.d.ts",
+      ...[...scripts, "shared"].flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]),
+      ...modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.d.ts.map`]),
+      ...sources.map((path) => `ts/${path}`),
+    ];
+    expect(packed.toSorted()).toEqual(expected.toSorted());
   });
 
-  test("has every module of ts/ and its types", () => {
-    const sources = readdirSync(join(project, "ts"), { recursive: true, encoding: "utf8" });
-    const modules = sources.filter((path) => /(?<!\.d)\.ts$/.test(path));
-    expect(modules.length).toBeGreaterThan(10);
-    for (const path of modules) {
-      const module = path.replaceAll("\\", "/").slice(0, -3);
-      expect(packed).toContain(`dist/${module}.js`);
-      expect(packed).toContain(`dist/${module}.d.ts`);
+  test("has the source that each source map points to", () => {
+    for (const path of packed.filter((path) => path.endsWith(".map"))) {
+      const { sources } = JSON.parse(readFileSync(join(project, path), "utf8"));
+      for (const source of sources) {
+        const target = posix.join(posix.dirname(path), source);
+        // The text of the kernel has no source to step through.
+        if (!target.endsWith(".wasm")) expect(packed, `of ${path}`).toContain(target);
+      }
     }
   });
 
@@ -218,7 +228,7 @@ describe("in Node", () => {
 
   test("what package.json doesn't export can't be imported", () => {
     const code = `
-      for (const path of ["dist/kernel.js", "dist/entry/node.js", "ts/index.ts"]) {
+      for (const path of ["dist/shared.js", "dist/entry/inline.js", "ts/index.ts"]) {
         await import("batchnorm-wasm/" + path).catch(({ code }) => console.log(code));
       }
       console.log(JSON.parse((await import("node:fs")).readFileSync(
@@ -283,18 +293,29 @@ describe("in a bundle", () => {
     return outputFiles[0]?.text ?? "";
   }
 
-  test("a program that only infers carries no layer and no state dict", async () => {
+  test("a program that only infers carries nothing of training, layers and state dicts", async () => {
     const code = `import { batchNormInference } from "batchnorm-wasm"; batchNormInference({}, {});`;
     const text = await bundle(code);
     expect(text).toContain("batch_norm_inference");
-    for (const absent of ["BatchNormalization", "loadStateDict", "moving_variance"]) {
+    const whole = await bundle(`export * from "batchnorm-wasm";`);
+    for (const absent of [
+      ...["batch_norm_training", "batch_norm_backward", "batch_norm_statistics"],
+      ...["BatchNormalization", "reserveBatch", "loadStateDict", "moving_variance", "zeroGrad"],
+    ]) {
+      expect(whole, "else its absence says nothing").toContain(absent);
       expect(text.includes(absent), `${absent} is in the bundle`).toBe(false);
     }
   });
 
+  test("a program that uses nothing of slim is empty", async () => {
+    const text = await bundle(`import { BatchNorm } from "batchnorm-wasm/slim";`);
+    expect(text.replace(/^\/\/.*$/gm, "").trim()).toBe("");
+  });
+
   test("a program that uses the layer keeps the entry that finds the kernel", async () => {
     const text = await bundle(`import { BatchNorm } from "batchnorm-wasm"; new BatchNorm(3);`);
-    expect(text).toContain("kernel.wasm");
+    // The first eight bytes of a WebAssembly module, as `ts/entry/text.ts` reads them.
+    expect(text).toContain("#y.y@y:$###");
     expect(text).toContain("provideDefaultKernel");
   });
 });

@@ -4,9 +4,9 @@
  * arguments, because a call on a few elements must not cost more than they do.
  */
 import { checkDisjoint, checkOutput, checkTensor, checkVector } from "./arguments.js";
-import { fail, showShape } from "./errors.js";
+import { fail, show, showShape } from "./errors.js";
 import type { Kernel } from "./kernel.js";
-import { BatchNormSaved } from "./saved.js";
+import type { BatchNormSaved } from "./saved.js";
 import { allocate, hasShape, type Tensor } from "./tensor.js";
 
 /** Running statistics and how a batch moves them. */
@@ -33,7 +33,7 @@ export function runTraining(
 ): Tensor {
   const { kernel } = x;
   const channels = x.shape[axis] as number;
-  BatchNormSaved.checkWritable(saved, kernel, owner);
+  checkRecord(saved, kernel, owner);
   checkParameters(owner, kernel, channels, weight, bias);
   if (running) checkRunning(owner, kernel, channels, running);
   if (out) checkOutput(out, x, owner, weight, bias, running?.mean, running?.variance);
@@ -79,7 +79,7 @@ export function runInference(
 ): Tensor {
   const { kernel } = x;
   const channels = x.shape[axis] as number;
-  if (saved !== undefined) BatchNormSaved.checkWritable(saved, kernel, owner);
+  if (saved !== undefined) checkRecord(saved, kernel, owner);
   checkVector(mean, kernel, channels, owner, "mean");
   checkVector(variance, kernel, channels, owner, "variance");
   checkParameters(owner, kernel, channels, weight, bias);
@@ -204,6 +204,17 @@ export function runBackward(
   weightGrad?.storage.wrote(weightGrad);
   biasGrad?.storage.wrote(biasGrad);
   return dx;
+}
+
+/**
+ * Checks that a record can be overwritten. By method, not instanceof: a program that
+ * only infers needs no record, and then its bundle has none.
+ */
+function checkRecord(saved: BatchNormSaved, kernel: Kernel, owner: string): void {
+  if (typeof (saved as Partial<BatchNormSaved> | null)?.checkWritable !== "function") {
+    fail("invalid-option", `${owner}: saved must be a BatchNormSaved, got ${show(saved)}`);
+  }
+  saved.checkWritable(kernel, owner);
 }
 
 function checkParameters(

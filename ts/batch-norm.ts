@@ -108,10 +108,11 @@ export interface BatchNormGradients<T> {
 }
 
 const COMMON = ["weight", "bias", "eps", "axis", "out", "kernel", "saved"];
-const INFERENCE = [...COMMON, "mean", "variance"];
 const RUNNING = ["runningMean", "runningVar", "momentum", "runningVariance"];
-const TRAINING = [...COMMON, ...RUNNING];
-const STATISTICS = ["axis", "kernel", ...RUNNING];
+// Calls marked pure, not spreads: a bundler drops these where nobody uses them.
+const INFERENCE = /* @__PURE__ */ COMMON.concat("mean", "variance");
+const TRAINING = /* @__PURE__ */ COMMON.concat(RUNNING);
+const STATISTICS = /* @__PURE__ */ RUNNING.concat("axis", "kernel");
 const BACKWARD = ["saved", "out", "weightGrad", "biasGrad"];
 
 /**

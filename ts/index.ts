@@ -1,4 +1,6 @@
 /** The public API on one screen. */
+// Whoever uses the types has `Symbol.dispose` then, whatever their `lib` is.
+/// <reference lib="esnext.disposable" preserve="true" />
 export type { PlainResult, PlainTensor, Vector } from "./arguments.js";
 export {
   type BatchNormBackwardOptions,

@@ -4,7 +4,7 @@
  * A kernel is a value. It owns one instance of the module and so one memory; a
  * tensor belongs to the kernel that made it, and two can't meet in one call.
  */
-import { fail } from "./errors.js";
+import { fail, show } from "./errors.js";
 import type * as KernelExports from "./generated/kernel.js";
 import type { Tensor } from "./tensor.js";
 
@@ -58,7 +58,11 @@ export class Kernel {
     try {
       ({ exports } = new WebAssembly.Instance(module));
     } catch (cause) {
-      fail("kernel", "createKernel: the module is not this package's kernel", { cause });
+      fail(
+        "kernel",
+        `createKernel: the module is not this package's kernel, or is refused: ${cause}`,
+        { cause },
+      );
     }
     if (!("batch_norm_inference" in exports)) {
       fail("kernel", "createKernel: the module is not this package's kernel");
@@ -183,7 +187,8 @@ function place(words: Uint32Array, at: number, { address, extent, strides }: Ten
  * const x = Tensor.zeros([8, 3], { kernel });
  */
 export function createKernel(module: WebAssembly.Module | BufferSource): Kernel {
-  if (module instanceof WebAssembly.Module) return new Kernel(module);
+  // By tag, not instanceof: a module of another realm (an iframe, a vm) is as good.
+  if (show(module) === "WebAssembly.Module") return new Kernel(module as WebAssembly.Module);
   if (!WebAssembly.validate(SIMD_PROBE)) {
     fail(
       "no-simd",
@@ -193,22 +198,23 @@ export function createKernel(module: WebAssembly.Module | BufferSource): Kernel 
   }
   let compiled: WebAssembly.Module;
   try {
-    compiled = new WebAssembly.Module(module);
+    compiled = new WebAssembly.Module(module as BufferSource);
   } catch (cause) {
-    fail("kernel", "createKernel: the bytes are not a WebAssembly module", { cause });
+    fail(
+      "kernel",
+      `createKernel: the bytes are not a WebAssembly module, or are refused: ${cause}`,
+      { cause },
+    );
   }
   return new Kernel(compiled);
 }
 
 /** `(module (func (drop (v128.const i64x2 0 0))))`: valid only with SIMD. */
-const SIMD_PROBE = Uint8Array.from(
-  [
-    [0, 97, 115, 109, 1, 0, 0, 0],
-    [1, 4, 1, 96, 0, 0],
-    [3, 2, 1, 0],
-  ]
-    .concat([[10, 23, 1, 21, 0, 253, 12], new Array<number>(16).fill(0), [26, 11]])
-    .flat(),
+const SIMD_PROBE = /* @__PURE__ */ Uint8Array.of(
+  ...[0, 97, 115, 109, 1, 0, 0, 0],
+  ...[1, 4, 1, 96, 0, 0],
+  ...[3, 2, 1, 0],
+  ...[10, 23, 1, 21, 0, 253, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 26, 11],
 );
 
 // The only state of this package outside of kernels: the default one, made once,
@@ -221,10 +227,18 @@ export function provideDefaultKernel(provide: () => Kernel): void {
   provideDefault ??= provide;
 }
 
+/** For entries: whether one has told so already. */
+export function hasDefaultKernel(): boolean {
+  return provideDefault !== undefined;
+}
+
 /** The kernel of every tensor and layer that is not told another one. */
 export function defaultKernel(): Kernel {
   theDefault ??= provideDefault?.();
-  return theDefault ?? fail("kernel", "no default kernel: import the package by its name");
+  return (
+    theDefault ??
+    fail("kernel", "no default kernel: call init() first, or import the package without /slim")
+  );
 }
 
 /**

@@ -1,6 +1,6 @@
-import { fail, show } from "./errors.js";
+import { fail } from "./errors.js";
 import type { Kernel, Tracked } from "./kernel.js";
-import { holds } from "./scope.js";
+import type { Holding } from "./scope.js";
 import { Storage } from "./storage.js";
 import type { Tensor } from "./tensor.js";
 
@@ -9,7 +9,7 @@ import type { Tensor } from "./tensor.js";
  * normalized x. It copies no tensor but counts their versions, so that a backward
  * pass through an overwritten one is an error and not a wrong number.
  */
-export class BatchNormSaved implements Tracked {
+export class BatchNormSaved implements Tracked, Holding {
   /** Whether the batch's own statistics normalized x, or constant ones. */
   statistics: "batch" | "running" = "batch";
   /** The channel axis, counted from 0. */
@@ -126,13 +126,10 @@ export class BatchNormSaved implements Tracked {
     this.#own.push(tensor);
   }
 
-  /** @throws BatchNormError unless a record of this kernel can be overwritten */
-  static checkWritable(saved: unknown, kernel: Kernel, owner: string): void {
-    if (!(saved instanceof BatchNormSaved)) {
-      fail("invalid-option", `${owner}: saved must be a BatchNormSaved, got ${show(saved)}`);
-    }
-    saved.#checkLive();
-    if (saved.#kernel !== kernel) {
+  /** @internal See `checkRecord`. */
+  checkWritable(kernel: Kernel, owner: string): void {
+    this.#checkLive();
+    if (this.#kernel !== kernel) {
       fail("foreign-kernel", `${owner}: saved belongs to another kernel than the tensors`);
     }
   }
@@ -167,7 +164,7 @@ export class BatchNormSaved implements Tracked {
   }
 
   /** A scope that returns the record keeps the tensors that `backward` needs. */
-  get [holds](): (Tensor | null)[] {
+  get "batchnorm-wasm.holds"(): (Tensor | null)[] {
     return [this.#x, this.#weight, this.#mean, this.#variance];
   }
 

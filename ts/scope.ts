@@ -1,8 +1,13 @@
 import { fail } from "./errors.js";
 import { defaultKernel, type KernelOption, type Tracked } from "./kernel.js";
 
-/** What a value keeps alive beyond itself, for {@link scope}. */
-export const holds = Symbol("batchnorm-wasm.holds");
+/**
+ * What a value keeps alive beyond itself, for {@link scope}. A plain name and no
+ * symbol: a method with a computed one keeps its class in every bundle.
+ */
+export interface Holding {
+  readonly "batchnorm-wasm.holds": unknown;
+}
 
 /**
  * Runs `fn` and disposes every tensor that was made inside and not returned, also
@@ -41,7 +46,7 @@ export function scope<T>(fn: () => T, { kernel = defaultKernel() }: KernelOption
 function collect(value: unknown, into: Set<unknown>): void {
   if (value === null || typeof value !== "object" || into.has(value)) return;
   into.add(value);
-  if (holds in value) collect((value as { [holds]: unknown })[holds], into);
+  if ("batchnorm-wasm.holds" in value) collect(value["batchnorm-wasm.holds"], into);
   else if (Array.isArray(value)) for (const one of value) collect(one, into);
   else if (isPlain(value)) for (const one of Object.values(value)) collect(one, into);
 }

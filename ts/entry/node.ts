@@ -1,4 +1,4 @@
-/** The package in Node: the kernel's bytes lie beside this file. */
+/** The package from its sources, for tests and tools: it is not packed. */
 import { readFileSync } from "node:fs";
 import { createKernel, provideDefaultKernel } from "../kernel.js";
 

@@ -1,0 +1,81 @@
+/**
+ * `npm run size`: what the package adds to a user's bundle, minified by esbuild and
+ * gzipped, and how much of it is JavaScript. A budget that is passed fails.
+ *
+ *     npm run size -- --json     the same, for programs
+ */
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+// Of README's ten lines.
+const LAYER = "BatchNorm, Tensor";
+const INFERENCE = "batchNormInference, Tensor";
+
+/** Budgets in bytes, from DESIGN.md; 1 KB is 1000 bytes. */
+const PROGRAMS = [
+  { name: "everything", from: "batchnorm-wasm" },
+  { name: "a layer", from: "batchnorm-wasm", names: LAYER, budget: 20_000 },
+  { name: "inference only", from: "batchnorm-wasm", names: INFERENCE, budget: 20_000 },
+  { name: "slim, everything", from: "batchnorm-wasm/slim" },
+  { name: "slim, a layer", from: "batchnorm-wasm/slim", names: `init, ${LAYER}` },
+  {
+    name: "slim, inference only",
+    from: "batchnorm-wasm/slim",
+    names: `init, ${INFERENCE}`,
+    budget: 6_000,
+  },
+];
+
+const rows = await Promise.all(PROGRAMS.map(measure));
+const gzipOf = (/** @type {string} */ name) => rows.find((row) => row.name === name)?.gzip ?? NaN;
+const smaller = [
+  ["inference only", "a layer"],
+  ["a layer", "everything"],
+  ["slim, inference only", "slim, a layer"],
+  ["slim, a layer", "slim, everything"],
+];
+const faults = [
+  ...rows
+    .filter(({ gzip, budget }) => budget !== undefined && gzip > budget)
+    .map(({ name, gzip, budget }) => `${name} is ${gzip} bytes, over its budget of ${budget}`),
+  ...smaller
+    .filter(([less = "", more = ""]) => !(gzipOf(less) < gzipOf(more)))
+    .map(([less, more]) => `${less} is not smaller than ${more}`),
+];
+
+if (process.argv.includes("--json")) console.log(JSON.stringify(rows));
+else {
+  console.log(
+    `${"".padEnd(22)}${["minified", "gzip", "JavaScript", "budget"].map(right).join("")}`,
+  );
+  for (const { name, minified, gzip, javascript, budget } of rows) {
+    console.log(
+      `${name.padEnd(22)}${[minified, gzip, javascript, budget ?? ""].map(right).join("")}`,
+    );
+  }
+}
+for (const fault of faults) console.error(`OVER: ${fault}`);
+process.exitCode = faults.length > 0 ? 1 : 0;
+
+/** @param {(typeof PROGRAMS)[number]} program */
+async function measure({ name, from, names, budget }) {
+  const contents = names
+    ? `import { ${names} } from "${from}"; console.log(${names});`
+    : `export * from "${from}";`;
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: "." },
+    ...{ bundle: true, minify: true, format: "esm", write: false },
+    // Else this project's own paths lead to the sources.
+    tsconfigRaw: "{}",
+  });
+  const text = outputFiles[0]?.text ?? "";
+  const gzip = (/** @type {string} */ text) => gzipSync(text, { level: 9 }).length;
+  // The kernel is the one string of its length.
+  const javascript = gzip(text.replace(/"(?:[^"\\\n]|\\.){5000,}"/, '""'));
+  return { name, minified: Buffer.byteLength(text), gzip: gzip(text), javascript, budget };
+}
+
+/** @param {string | number} value */
+function right(value) {
+  return `${value}`.padStart(12);
+}

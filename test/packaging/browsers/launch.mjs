@@ -1,0 +1,169 @@
+/** The three engines, as Debian packages them. All that is asked of a browser is to open a page. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import puppeteer from "puppeteer-core";
+import { answers, freePort } from "../commands.mjs";
+import { within } from "../within.mjs";
+
+/**
+ * @typedef {{ log: string[], close(): Promise<void> }} Page
+ *   with what it printed, for the report of a failure
+ * @typedef {{ version: string, open(address: string): Promise<Page>, close(): Promise<void> }} Browser
+ */
+
+/** What starts each browser, and the commands it needs. */
+export const browsers = {
+  Chromium: { needs: ["chromium"], launch: launchChromium },
+  Firefox: { needs: ["firefox-esr"], launch: launchFirefox },
+  WebKit: { needs: ["WebKitWebDriver", "Xvfb"], launch: launchWebKit },
+};
+
+/**
+ * A browser that is started when it is first used, and anew after a failure: what
+ * hangs or has crashed is not to fail the next.
+ *
+ * @param {keyof typeof browsers} name
+ */
+export function reusable(name) {
+  /** @type {Browser | undefined} */
+  let browser;
+  const it = {
+    version: "",
+    /** @template T @param {(browser: Browser) => Promise<T>} body */
+    async use(body) {
+      browser ??= await within(90, `starting ${name}`, browsers[name].launch());
+      it.version = browser.version;
+      try {
+        return await body(browser);
+      } catch (error) {
+        await it.close();
+        throw error;
+      }
+    },
+    async close() {
+      await browser?.close();
+      browser = undefined;
+    },
+  };
+  return it;
+}
+
+/** Where a command is, or undefined. @param {string} command */
+export function find(command) {
+  return process.env.PATH?.split(delimiter)
+    .map((folder) => join(folder, command))
+    .find(isExecutable);
+}
+
+/** @param {string} path */
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** @returns {Promise<Browser>} */
+async function launchChromium() {
+  return throughPuppeteer({
+    browser: "chrome",
+    executablePath: /** @type {string} */ (find("chromium")),
+    // Its sandbox refuses to run as root, which continuous integration does.
+    args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
+  });
+}
+
+/** @returns {Promise<Browser>} */
+async function launchFirefox() {
+  return throughPuppeteer({
+    browser: "firefox",
+    executablePath: /** @type {string} */ (find("firefox-esr")),
+  });
+}
+
+/** @param {import("puppeteer-core").LaunchOptions} options @returns {Promise<Browser>} */
+async function throughPuppeteer(options) {
+  const browser = await puppeteer.launch({ ...options, headless: true, timeout: 60_000 });
+  return {
+    version: (await browser.version()).replace(/^.*\//, ""),
+    async open(address) {
+      const page = await browser.newPage();
+      /** @type {string[]} */
+      const log = [];
+      page.on("console", (message) => log.push(`console: ${message.text()}`));
+      page.on("pageerror", (error) => log.push(`error: ${error}`));
+      page.on("requestfailed", (request) => log.push(`not loaded: ${request.url()}`));
+      await page.goto(address, { waitUntil: "domcontentloaded" });
+      return { log, close: () => page.close() };
+    },
+    async close() {
+      const started = browser.process();
+      // It has answered all that it was asked: where it hangs now, it is ended.
+      await within(20, "closing", browser.close()).catch(() => started?.kill("SIGKILL"));
+    },
+  };
+}
+
+/**
+ * WebKit has no driver in puppeteer: four requests of the WebDriver protocol do.
+ *
+ * @returns {Promise<Browser>}
+ */
+async function launchWebKit() {
+  const screen = spawn("Xvfb", ["-displayfd", "1", "-nolisten", "tcp"], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const [display] = await within(60, "starting Xvfb", once(screen.stdout, "data"));
+  const port = await freePort();
+  const driver = spawn("WebKitWebDriver", [`--port=${port}`], {
+    stdio: "ignore",
+    // A group of its own, to end it together with the browsers it starts.
+    detached: true,
+    env: {
+      ...process.env,
+      DISPLAY: `:${String(display).trim()}`,
+      // As Chromium's: it doesn't run as root, and not in most containers.
+      WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1",
+    },
+  });
+  const end = () => {
+    if (driver.pid) process.kill(-driver.pid);
+    screen.kill();
+  };
+
+  /** @param {string} method @param {string} path @param {object} [body] */
+  async function request(method, path, body) {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+      method,
+      ...(body && { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(60_000),
+    });
+    const { value } = /** @type {any} */ (await response.json());
+    if (!response.ok) throw new Error(`WebKitWebDriver: ${value.error}: ${value.message}`);
+    return value;
+  }
+
+  try {
+    await answers(`http://127.0.0.1:${port}`, AbortSignal.timeout(60_000));
+    const { sessionId, capabilities } = await request("POST", "/session", { capabilities: {} });
+    return {
+      version: capabilities.browserVersion,
+      async open(address) {
+        await request("POST", `/session/${sessionId}/url`, { url: address });
+        return {
+          log: [],
+          // The page ends with what it runs; the session's window serves the next one.
+          close: () => request("POST", `/session/${sessionId}/url`, { url: "about:blank" }),
+        };
+      },
+      close: async () => end(),
+    };
+  } catch (error) {
+    end();
+    throw error;
+  }
+}

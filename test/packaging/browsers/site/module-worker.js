@@ -1,0 +1,3 @@
+import { here } from "./here.js";
+
+postMessage(here());

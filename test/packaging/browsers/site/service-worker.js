@@ -1,0 +1,3 @@
+import { here } from "./here.js";
+
+self.addEventListener("message", ({ source }) => source.postMessage(here()));

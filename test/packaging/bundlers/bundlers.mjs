@@ -1,0 +1,75 @@
+/** How each bundler is run: the commands of its own introduction, without a configuration. */
+
+/**
+ * A check looks at a `site` (a folder, opened in Chromium), a `program` (a file that
+ * Node runs), or, of what `serve` started on a port, a `page` or an `answer`. A site
+ * has the layer in its scripts or hasn't, as its program imports it or doesn't.
+ *
+ * @typedef {{
+ *   check: string, site?: string, hasLayer?: boolean, program?: string, page?: string, answer?: string,
+ * }} Check
+ * @typedef {{ name: string, package: string, build?: string, serve?: string, checks: Check[] }} Bundler
+ */
+
+/** @type {Bundler[]} */
+export const bundlers = [
+  ...sites("esbuild", (entry, out) => `esbuild ${entry}/browser.js --bundle --outdir=${out}`),
+  // Its folder is meant from the entry's.
+  ...sites("Vite", (entry, out) => `vite build ${entry} --outDir ../${out}`),
+  {
+    name: "Vite",
+    package: "vite",
+    serve: "vite everything --host 127.0.0.1 --strictPort --port PORT",
+    checks: [{ check: "dev server", page: "/" }],
+  },
+  {
+    name: "Vite",
+    package: "vite",
+    build: "vite build --ssr ssr.js --outDir out/vite-ssr",
+    checks: [{ check: "SSR build, run by Node", program: "out/vite-ssr/ssr.js" }],
+  },
+  ...sites(
+    "webpack",
+    (entry, out) =>
+      `webpack --mode production --entry ./${entry}/browser.js ` +
+      `--output-path ${out} --output-filename browser.js`,
+  ),
+  // It resolves no package by itself.
+  ...sites(
+    "Rollup",
+    (entry, out) => `rollup ${entry}/browser.js --plugin node-resolve --dir ${out}`,
+  ),
+  ...sites("Rolldown", (entry, out) => `rolldown ${entry}/browser.js --dir ${out}`),
+  ...sites("Parcel", (entry, out) => `parcel build ${entry}/index.html --dist-dir ${out}`),
+  {
+    name: "Next.js (Turbopack)",
+    package: "next",
+    build: "next build",
+    serve: "next start --hostname 127.0.0.1 --port PORT",
+    checks: [
+      { check: "client component", page: "/" },
+      { check: "route in Node", answer: "/node" },
+      { check: "edge route, bytes refused", answer: "/edge" },
+    ],
+  },
+];
+
+/**
+ * The whole program, and one that imports inference alone.
+ *
+ * @param {string} name @param {(entry: string, out: string) => string} build
+ * @returns {Bundler[]}
+ */
+function sites(name, build) {
+  const bundler = name.toLowerCase();
+  /** @param {string} check @param {string} entry @param {boolean} hasLayer @returns {Bundler} */
+  const site = (check, entry, hasLayer) => {
+    const out = `out/${bundler}/${entry}`;
+    const checks = [{ check, site: out, hasLayer }];
+    return { name, package: bundler, build: build(entry, out), checks };
+  };
+  return [
+    site("build", "everything", true),
+    site("inference alone, without the layer", "inference", false),
+  ];
+}

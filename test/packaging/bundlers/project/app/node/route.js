@@ -1,0 +1,6 @@
+import { main } from "../../main.mjs";
+
+// At a request, not at build time.
+export const dynamic = "force-dynamic";
+
+export const GET = () => Response.json(main());

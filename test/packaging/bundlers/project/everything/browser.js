@@ -1,0 +1,4 @@
+import { main } from "../main.mjs";
+import { report } from "../report.js";
+
+report(async () => main());

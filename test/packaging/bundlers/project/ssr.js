@@ -1,0 +1,3 @@
+import { main } from "./main.mjs";
+
+console.log(JSON.stringify(main()));

@@ -1,0 +1,71 @@
+/** The packed package as tools judge it: publint, are-the-types-wrong, old and new TypeScript. */
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { install, pack } from "./pack.mjs";
+import { cell, report } from "./results.mjs";
+import { run } from "./runtimes/child.mjs";
+
+const modules = fileURLToPath(new URL("node_modules", import.meta.url));
+
+/** A strict program; whatever its `lib` is, the package brings the types of `using`. */
+const PROGRAM = `
+import { BatchNorm, BatchNormalization, BatchNormError, scope, Tensor } from "batchnorm-wasm";
+import type { BatchNormErrorCode, PlainResult } from "batchnorm-wasm";
+import kernel from "batchnorm-wasm/kernel.wasm";
+import { BatchNorm as SlimBatchNorm, init, initSync } from "batchnorm-wasm/slim";
+const bn: BatchNorm = new BatchNorm(3, { preset: "keras", momentum: 0.9 });
+using y: Tensor = scope(() => bn.train().forward(Tensor.zeros([4, 3])));
+const data: Float32Array = y.data;
+const plain: PlainResult = bn.forward({ data: [1, 2, 3], shape: [1, 3] });
+const same: typeof BatchNorm = SlimBatchNorm;
+initSync(kernel);
+export const ready: Promise<void> = init(fetch("kernel.wasm"));
+export const code = (error: unknown): BatchNormErrorCode | null =>
+  error instanceof BatchNormError ? error.code : null;
+export default [data, plain.data.length, same, new BatchNormalization().gamma];
+// @ts-expect-error a wrong preset
+new BatchNorm(3, { preset: "pytorch" });
+// @ts-expect-error plain in, plain out
+export const wrong: Tensor = bn.forward({ data: [1, 2, 3], shape: [1, 3] });
+`;
+
+const RESOLUTIONS = { node16: "node16", nodenext: "nodenext", bundler: "esnext" };
+
+const tarball = pack();
+const consumer = install(tarball);
+try {
+  await report("health", all());
+} finally {
+  for (const folder of [dirname(tarball), consumer]) rmSync(folder, { recursive: true });
+}
+
+/** @returns {AsyncGenerator<import("./results.mjs").Result>} */
+async function* all() {
+  yield tool("publint", "strict", ["publint/src/cli.js", tarball, "--strict"]);
+  const attw = ["@arethetypeswrong/cli/dist/index.js", tarball, "--profile", "esm-only"];
+  yield tool("@arethetypeswrong/cli", "esm-only", attw);
+
+  writeFileSync(join(consumer, "program.mts"), PROGRAM);
+  for (const name of ["typescript-oldest", "typescript-newest"]) {
+    for (const [moduleResolution, module] of Object.entries(RESOLUTIONS)) {
+      const compilerOptions = {
+        ...{ strict: true, exactOptionalPropertyTypes: true, noEmit: true, skipLibCheck: false },
+        ...{ target: "es2022", lib: ["es2022", "dom"], types: [], module, moduleResolution },
+      };
+      const config = JSON.stringify({ compilerOptions, include: ["program.mts"] });
+      writeFileSync(join(consumer, "tsconfig.json"), config);
+      yield tool(name, `moduleResolution ${moduleResolution}`, [`${name}/bin/tsc`]);
+    }
+  }
+}
+
+/** @param {string} name @param {string} check @param {string[]} command */
+async function tool(name, check, [script = "", ...args]) {
+  const manifest = `${modules}/${name}/package.json`;
+  const version = existsSync(manifest) ? JSON.parse(readFileSync(manifest, "utf8")).version : "";
+  return cell({ suite: "health", name, version, check }, async () => {
+    await run([process.execPath, `${modules}/${script}`, ...args], { cwd: consumer });
+    return { checks: [{ name: check, status: "passed" }] };
+  });
+}

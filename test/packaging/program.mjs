@@ -1,0 +1,150 @@
+/**
+ * The one program that every runtime and bundler runs: a training step, inference,
+ * backward, a state dict, memory growth and a typed error, against golden values.
+ * It imports nothing, so that a driver has only to bring it the package.
+ */
+
+/** @import * as Library from "batchnorm-wasm" */
+/** @typedef {{ name: string, status: "passed" | "failed", reason?: string }} Check */
+
+/**
+ * Float32 spacings at an array's largest magnitude that a value may be off. The bounds
+ * of each value are `golden.test.ts`'s; here a wrong module, type or byte order shows.
+ */
+const SPACINGS = 8;
+
+/**
+ * @param {typeof Library} library
+ * @param {any} golden what `golden.mjs` picks of `test/fixtures`
+ * @returns {{ checks: Check[], fingerprint: string }} and a hash of the bits of all
+ *   results, which are to be the same everywhere
+ */
+export function run(library, golden) {
+  const { BatchNorm, BatchNormError, memoryUsage, scope, Tensor } = library;
+  const { torch, keras } = golden;
+  /** @type {Check[]} */
+  const checks = [];
+  let hash = 0x811c9dc5;
+
+  /** @param {string} name @param {() => void} body */
+  function check(name, body) {
+    try {
+      scope(body);
+      checks.push({ name, status: "passed" });
+    } catch (error) {
+      checks.push({ name, status: "failed", reason: `${error}` });
+    }
+  }
+
+  /** @param {string} what @param {Float32Array | undefined} got @param {number[]} want */
+  function compare(what, got, want) {
+    if (got?.length !== want.length) throw new Error(`${what}: ${got?.length} values`);
+    const largest = Math.max(...want.map(Math.abs));
+    want.forEach((value, i) => {
+      const error = Math.abs(/** @type {number} */ (got[i]) - value);
+      if (!(error <= SPACINGS * 2 ** -23 * largest)) {
+        throw new Error(`${what}[${i}] is ${got[i]}, not ${value}`);
+      }
+    });
+    // FNV-1a over the bytes.
+    for (const byte of new Uint8Array(got.buffer, got.byteOffset, got.byteLength)) {
+      hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+    }
+  }
+
+  /** @param {boolean} holds @param {string} otherwise */
+  function expect(holds, otherwise) {
+    if (!holds) throw new Error(otherwise);
+  }
+
+  const bn = new BatchNorm(torch.shape[1], { preset: "torch" });
+
+  check("train a step, backward", () => {
+    bn.weight?.data.set(torch.weight);
+    bn.bias?.data.set(torch.bias);
+    for (const step of torch.steps) {
+      const y = bn.train().forward(Tensor.from(step.x, torch.shape));
+      bn.zeroGrad();
+      const dx = bn.backward(Tensor.from(step.dy, torch.shape));
+      compare("y", y.toFloat32Array(), step.y);
+      compare("dx", dx.toFloat32Array(), step.dx);
+      compare("dweight", bn.weight?.grad?.toFloat32Array(), step.dweight);
+      compare("dbias", bn.bias?.grad?.toFloat32Array(), step.dbias);
+      compare("running mean", bn.runningMean?.toFloat32Array(), step.running_mean);
+      compare("running variance", bn.runningVar?.toFloat32Array(), step.running_var);
+      expect(bn.numBatchesTracked === step.num_batches_tracked, "batches tracked");
+    }
+  });
+
+  check("infer", () => {
+    const { x, y, dy, dx } = torch.eval;
+    compare("y", bn.eval().forward(Tensor.from(x, torch.shape)).toFloat32Array(), y);
+    compare("dx", bn.backward(Tensor.from(dy, torch.shape)).toFloat32Array(), dx);
+    const plain = { data: Float32Array.from(x), shape: torch.shape };
+    compare("y of plain data", bn.forward(plain).data, y);
+  });
+
+  check("Keras, channels last", () => {
+    const { shape, gamma, beta, steps } = keras;
+    const layer = new BatchNorm(shape.at(-1), { preset: "keras" });
+    layer.weight?.data.set(gamma);
+    layer.bias?.data.set(beta);
+    for (const step of steps) {
+      const y = layer.forward(Tensor.from(step.x, shape));
+      compare("y", y.toFloat32Array(), step.y);
+      compare("dx", layer.backward(Tensor.from(step.dy, shape)).toFloat32Array(), step.dx);
+      compare("moving variance", layer.runningVar?.toFloat32Array(), step.moving_variance);
+    }
+    const y = layer.eval().forward(Tensor.from(keras.eval.x, shape));
+    compare("y in evaluation", y.toFloat32Array(), keras.eval.y);
+    layer.dispose();
+  });
+
+  check("state dict", () => {
+    const dict = bn.stateDict();
+    const last = torch.steps.at(-1);
+    compare("running_mean", /** @type {Float32Array} */ (dict.running_mean), last.running_mean);
+    expect(dict.num_batches_tracked === torch.steps.length, "num_batches_tracked");
+    const copy = new BatchNorm(torch.shape[1]).eval().loadStateDict(dict);
+    const x = Tensor.from(torch.eval.x, torch.shape);
+    compare("y of the copy", copy.forward(x).toFloat32Array(), torch.eval.y);
+    copy.dispose();
+  });
+
+  check("memory growth", () => {
+    const x = Tensor.from(torch.eval.x, torch.shape);
+    const before = { view: x.data, bytes: memoryUsage().memoryBytes };
+    Tensor.zeros([before.bytes / 4]);
+    expect(memoryUsage().memoryBytes > before.bytes, "the memory has not grown");
+    expect(before.view.length === 0, "the old view is not detached");
+    compare("x", x.data.slice(), torch.eval.x);
+    compare("y", bn.forward(x).toFloat32Array(), torch.eval.y);
+  });
+
+  check("typed error", () => {
+    try {
+      bn.train().forward(Tensor.zeros([2, torch.shape[1] + 1]));
+    } catch (error) {
+      expect(error instanceof BatchNormError, `not a BatchNormError: ${error}`);
+      expect(/** @type {any} */ (error).code === "shape-mismatch", `code of ${error}`);
+      return;
+    } finally {
+      bn.eval();
+    }
+    throw new Error("a wrong shape was taken");
+  });
+
+  check("memory given back", () => {
+    bn.dispose();
+    const { liveBytes, liveStorages } = memoryUsage();
+    expect(liveBytes === 0 && liveStorages === 0, `${liveBytes} bytes in ${liveStorages} live`);
+  });
+
+  const fingerprint = hash.toString(16);
+  if (golden.fingerprint !== undefined) {
+    check("the same bits as in Node", () => {
+      expect(fingerprint === golden.fingerprint, `${fingerprint}, not ${golden.fingerprint}`);
+    });
+  }
+  return { checks, fingerprint };
+}

@@ -1,0 +1,112 @@
+/** Node, Deno and Bun: what runs a file by a command. */
+import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { cell, skipped } from "../results.mjs";
+import { run, runForJson } from "./child.mjs";
+
+const example = fileURLToPath(new URL("../../../examples/node", import.meta.url));
+const modules = fileURLToPath(new URL("../node_modules", import.meta.url));
+
+/** A Node that runs what the Node of this run may be too old for. */
+export const newerNode = `${modules}/node24/bin/node`;
+
+/** @type {{ name: string, command: string[], toRead?: string }[]} */
+const runtimes = [
+  ...[20, 22, 24, 26].map((major) => ({
+    name: `Node ${major}`,
+    command: [`${modules}/node${major}/bin/node`],
+  })),
+  // Nothing is allowed: the package asks for no permission.
+  {
+    name: "Deno",
+    command: [`${modules}/.bin/deno`, "run", "--no-prompt", "--node-modules-dir=manual"],
+    toRead: "--allow-read",
+  },
+  { name: "Bun", command: [`${modules}/.bin/bun`] },
+];
+
+const print = "console.log(JSON.stringify(found));";
+
+const runSlim = `import golden from "./golden.mjs"; import { run } from "./program.mjs";
+  const found = run(library, golden); ${print}`;
+
+// By check; `reads` where a file is opened, as Deno's `require` does.
+/** @type {Record<string, { file: string, code: string | ((url: string) => string), reads?: boolean }>} */
+const programs = {
+  import: {
+    file: "import.mjs",
+    code: `import { main } from "./main.mjs"; const found = main(); ${print}`,
+  },
+  "require()": {
+    file: "require.cjs",
+    code: `const library = require("batchnorm-wasm"); const { run } = require("./program.mjs");
+      const found = run(library, require("./golden.mjs").default); ${print}`,
+    reads: true,
+  },
+  "slim, initSync(bytes)": {
+    file: "slim-bytes.mjs",
+    code: `import { readFileSync } from "node:fs"; import * as library from "batchnorm-wasm/slim";
+      const bytes = readFileSync("node_modules/batchnorm-wasm/dist/generated/kernel.wasm");
+      library.initSync(bytes); library.initSync(bytes); ${runSlim}`,
+    reads: true,
+  },
+  "slim, init(URL)": {
+    file: "slim-url.mjs",
+    code: (/** @type {string} */ url) => `import * as library from "batchnorm-wasm/slim";
+      const wrong = library.init(Promise.resolve(new URL("data:,nothing")));
+      const { code } = await wrong.catch((error) => error);
+      if (code !== "kernel") throw new Error("what is no kernel was taken");
+      const url = new URL(${JSON.stringify(url)});
+      await Promise.all([library.init(url), library.init(fetch(url))]); ${runSlim}`,
+  },
+};
+
+/**
+ * @param {string} consumer
+ * @returns {AsyncGenerator<import("../results.mjs").Result>}
+ */
+export async function* testCommands(consumer) {
+  const kernel = readFileSync(
+    join(consumer, "node_modules/batchnorm-wasm/dist/generated/kernel.wasm"),
+  );
+  const url = `data:application/wasm;base64,${kernel.toString("base64")}`;
+  for (const { file, code } of Object.values(programs)) {
+    writeFileSync(join(consumer, file), typeof code === "string" ? code : code(url));
+  }
+  const suite = /** @type {const} */ ("runtimes");
+  for (const { name, command, toRead } of runtimes) {
+    const [file = ""] = command;
+    const version = existsSync(file) ? await versionOf(file) : "";
+    for (const [check, { file: program, reads }] of Object.entries(programs)) {
+      if (!version) {
+        yield skipped({ suite, name, version, check }, file);
+        continue;
+      }
+      const allowed = reads && toRead ? [toRead] : [];
+      yield cell({ suite, name, version, check }, () =>
+        runForJson([...command, ...allowed, program], { cwd: consumer }),
+      );
+    }
+    if (version && name.startsWith("Node")) {
+      yield cell({ suite, name, version, check: "examples/node" }, () =>
+        runExample(command, consumer),
+      );
+    }
+  }
+}
+
+/** @param {string[]} command @param {string} consumer @returns {ReturnType<Parameters<typeof cell>[1]>} */
+async function runExample(command, consumer) {
+  cpSync(example, join(consumer, "node-example"), { recursive: true });
+  const { stdout } = await run([...command, "index.js"], { cwd: join(consumer, "node-example") });
+  const same = stdout.includes("the copy infers the same values");
+  const [name, reason] = ["a saved layer", stdout];
+  return { checks: [same ? { name, status: "passed" } : { name, status: "failed", reason }] };
+}
+
+/** @param {string} command */
+async function versionOf(command) {
+  const { stdout } = await run([command, "--version"], { cwd: "." });
+  return /\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? "";
+}

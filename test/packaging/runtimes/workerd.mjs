@@ -1,0 +1,79 @@
+/** Cloudflare's runtime: bundled by wrangler with its defaults, run by miniflare. */
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { cell, skipped } from "../results.mjs";
+import { run, runForJson } from "./child.mjs";
+import { exchanges } from "./cloudflare-example.mjs";
+import { newerNode } from "./commands.mjs";
+import { exchange } from "./service.mjs";
+
+const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
+const wrangler = here("../node_modules/wrangler/bin/wrangler.js");
+const askWorker = here("ask-worker.mjs");
+const workerd = here("../node_modules/workerd/package.json");
+const example = here("../../../examples/cloudflare-worker");
+
+const answer = `export default {
+  fetch: () => Response.json({ ...run(library, golden), refuses: refusesBytes() }),
+};`;
+
+/** Workers by check; each answers the program's results. */
+const programs = {
+  "import, bytes refused": `import { refusesBytes } from "../refuse-bytes.mjs";
+    import * as library from "batchnorm-wasm";
+    import golden from "../golden.mjs"; import { run } from "../program.mjs"; ${answer}`,
+  "slim, initSync(module), bytes refused": `import { refusesBytes } from "../refuse-bytes.mjs";
+    import module from "batchnorm-wasm/kernel.wasm";
+    import * as library from "batchnorm-wasm/slim";
+    import golden from "../golden.mjs"; import { run } from "../program.mjs";
+    library.initSync(module); ${answer}`,
+};
+
+/**
+ * @param {string} consumer
+ * @returns {AsyncGenerator<import("../results.mjs").Result>}
+ */
+export async function* testWorkerd(consumer) {
+  const [suite, name] = [/** @type {const} */ ("runtimes"), "workerd"];
+  const missing = [wrangler, workerd, newerNode].find((path) => !existsSync(path));
+  const version = missing ? "" : JSON.parse(readFileSync(workerd, "utf8")).version;
+  const checks = [...Object.keys(programs), "examples/cloudflare-worker"];
+  if (missing) {
+    for (const check of checks) yield skipped({ suite, name, version, check }, missing);
+    return;
+  }
+  for (const [check, code] of Object.entries(programs)) {
+    yield cell({ suite, name, version, check }, async () => {
+      const folder = join(consumer, `workerd-${Object.keys(programs).indexOf(check)}`);
+      mkdirSync(folder);
+      writeFileSync(join(folder, "index.js"), code);
+      const config = `name = "checks"\nmain = "index.js"\ncompatibility_date = "2026-07-01"\n`;
+      writeFileSync(join(folder, "wrangler.toml"), config);
+      const [{ body }] = await ask(await bundle(folder), [{}]);
+      const found = JSON.parse(Buffer.from(body, "base64").toString());
+      if (!found.refuses) throw new Error("bytes were compiled: nothing is shown");
+      return found;
+    });
+  }
+  yield cell({ suite, name, version, check: "examples/cloudflare-worker" }, async () => {
+    const folder = join(consumer, "cloudflare-worker");
+    cpSync(example, folder, { recursive: true });
+    const bundled = await bundle(folder);
+    return exchange((requests) => ask(bundled, requests), exchanges);
+  });
+}
+
+/** What `wrangler deploy` would upload. @param {string} folder */
+async function bundle(folder) {
+  const env = { CI: "1", WRANGLER_SEND_METRICS: "false", XDG_CONFIG_HOME: folder };
+  await run([newerNode, wrangler, "deploy", "--dry-run", "--outdir", "out"], { cwd: folder, env });
+  return join(folder, "out");
+}
+
+/** @param {string} bundled @param {import("./service.mjs").Request[]} requests */
+async function ask(bundled, requests) {
+  const list = join(bundled, "requests.json");
+  writeFileSync(list, JSON.stringify(requests));
+  return runForJson([newerNode, askWorker, bundled, list], { cwd: bundled });
+}

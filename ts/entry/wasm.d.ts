@@ -1,0 +1,15 @@
+/** What the entries import; see `scripts/build-js.mjs` for the text. */
+declare module "*.wasm" {
+  const module: WebAssembly.Module;
+  export default module;
+}
+
+declare module "*.wasm?module" {
+  const module: WebAssembly.Module;
+  export default module;
+}
+
+declare module "*.wasm?text" {
+  const text: string;
+  export default text;
+}
