@@ -115,7 +115,11 @@ export function checkOutput(
   out: Tensor,
   like: Tensor,
   owner: string,
-  ...others: readonly (Tensor | null | undefined)[]
+  // Not an array of them, which would be made anew at each call.
+  first?: Tensor | null,
+  second?: Tensor | null,
+  third?: Tensor | null,
+  fourth?: Tensor | null,
 ): void {
   checkTensor(out, like.kernel, owner, "out");
   if (!hasShape(out, like.shape)) {
@@ -125,7 +129,10 @@ export function checkOutput(
     );
   }
   if (!coincide(out, like)) checkDisjoint(out, like, owner, "out");
-  for (const other of others) if (other) checkDisjoint(out, other, owner, "out");
+  if (first) checkDisjoint(out, first, owner, "out");
+  if (second) checkDisjoint(out, second, owner, "out");
+  if (third) checkDisjoint(out, third, owner, "out");
+  if (fourth) checkDisjoint(out, fourth, owner, "out");
 }
 
 /** @throws BatchNormError `overlap` where two tensors share memory */

@@ -70,7 +70,7 @@ export function checkNames(owner: string, options: object, known: readonly strin
   if (options === null || typeof options !== "object") {
     fail("invalid-option", `${owner}: options must be an object, got ${show(options)}`);
   }
-  for (const name of Object.keys(options)) {
+  for (const name in options) {
     if (!known.includes(name)) fail("unknown-option", unknownName(owner, "option", name, known));
   }
 }

@@ -41,7 +41,7 @@ export class Kernel {
   #liveBytes = 0;
   #liveStorages = 0;
   /** Call record: see `crate/boundary`. */
-  #record: { address: number; length: number; words: Uint32Array } = {
+  readonly #record: { address: number; length: number; words: Uint32Array } = {
     address: 0,
     length: 0,
     words: new Uint32Array(0),
@@ -141,16 +141,18 @@ export class Kernel {
 
   #recordWords(length: number): Uint32Array {
     const record = this.#record;
+    // A detached view has length 0; asking for its buffer would cost more than the rest.
+    if (record.words.length >= length) return record.words;
     if (record.length < length) {
       // Not through `allocate`: it is nobody's tensor.
       const address = this.exports.allocate(length * 4, 0) >>> 0;
       if (address === 0) this.#failForMemory("for the record of the call");
       if (record.address !== 0) this.exports.release(record.address, record.length * 4);
-      this.#record = { address, length, words: this.#words(address, length) };
-    } else if (record.words.buffer !== this.memory.buffer) {
-      record.words = this.#words(record.address, record.length);
+      record.address = address;
+      record.length = length;
     }
-    return this.#record.words;
+    record.words = this.#words(record.address, record.length);
+    return record.words;
   }
 
   #words(address: number, length: number): Uint32Array {

@@ -63,7 +63,8 @@ export class Storage {
       return;
     }
     this.#wholeVersion = version;
-    this.#parts.clear();
+    // Clearing a map allocates, even an empty one.
+    if (this.#parts.size > 0) this.#parts.clear();
   }
 
   /** Whether the library has written to one of these elements since `version`. */

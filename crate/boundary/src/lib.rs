@@ -20,7 +20,7 @@ mod memory;
 use batchnorm_kernel::norm::batch::{
     self, BatchStatistics, ParameterGradients, Parameters, RunningStatistics,
 };
-use memory::{WORKSPACE, per_channel, per_channel_if_any, tensors};
+use memory::{STATE, State, per_channel, per_channel_if_any, tensors};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// How a call ended. Anything but `Ok` means that nothing was written.
@@ -61,14 +61,14 @@ pub fn batch_norm_training(
     variance: usize,
 ) -> Status {
     call(|| {
-        let (tensors, layout) = tensors::<2>(record)?;
+        let State { layout, workspace } = &mut *STATE.borrow_mut();
+        let tensors = tensors::<2>(record, layout)?;
         let n = layout.channels;
         let parameters = parameters(gamma, beta, eps, n)?;
         let batch =
             BatchStatistics { mean: per_channel(mean, n)?, variance: per_channel(variance, n)? };
-        let mut workspace = WORKSPACE.borrow_mut();
-        workspace.reserve(&layout).map_err(|_| Status::OutOfMemory)?;
-        batch::training(&layout, tensors, parameters, batch, &mut workspace);
+        workspace.reserve(layout).map_err(|_| Status::OutOfMemory)?;
+        batch::training(layout, tensors, parameters, batch, workspace);
         Ok(())
     })
 }
@@ -77,13 +77,13 @@ pub fn batch_norm_training(
 #[wasm_bindgen]
 pub fn batch_norm_statistics(record: usize, mean: usize, variance: usize) -> Status {
     call(|| {
-        let ([x], layout) = tensors::<1>(record)?;
+        let State { layout, workspace } = &mut *STATE.borrow_mut();
+        let [x] = tensors(record, layout)?;
         let n = layout.channels;
         let batch =
             BatchStatistics { mean: per_channel(mean, n)?, variance: per_channel(variance, n)? };
-        let mut workspace = WORKSPACE.borrow_mut();
-        workspace.reserve(&layout).map_err(|_| Status::OutOfMemory)?;
-        batch::statistics(&layout, x, batch, &mut workspace);
+        workspace.reserve(layout).map_err(|_| Status::OutOfMemory)?;
+        batch::statistics(layout, x, batch, workspace);
         Ok(())
     })
 }
@@ -99,13 +99,13 @@ pub fn batch_norm_inference(
     variance: usize,
 ) -> Status {
     call(|| {
-        let (tensors, layout) = tensors::<2>(record)?;
+        let State { layout, workspace } = &mut *STATE.borrow_mut();
+        let tensors = tensors::<2>(record, layout)?;
         let n = layout.channels;
         let parameters = parameters(gamma, beta, eps, n)?;
         let running = running(mean, variance, n)?;
-        let mut workspace = WORKSPACE.borrow_mut();
-        workspace.reserve(&layout).map_err(|_| Status::OutOfMemory)?;
-        batch::inference(&layout, tensors, parameters, running, &mut workspace);
+        workspace.reserve(layout).map_err(|_| Status::OutOfMemory)?;
+        batch::inference(layout, tensors, parameters, running, workspace);
         Ok(())
     })
 }
@@ -122,15 +122,15 @@ pub fn batch_norm_backward(
     beta_gradient: usize,
 ) -> Status {
     call(|| {
-        let (tensors, layout) = tensors::<3>(record)?;
+        let State { layout, workspace } = &mut *STATE.borrow_mut();
+        let tensors = tensors::<3>(record, layout)?;
         let n = layout.channels;
         let parameters = parameters(gamma, 0, eps, n)?;
         let batch =
             BatchStatistics { mean: per_channel(mean, n)?, variance: per_channel(variance, n)? };
         let gradients = gradients(gamma_gradient, beta_gradient, n)?;
-        let mut workspace = WORKSPACE.borrow_mut();
-        workspace.reserve(&layout).map_err(|_| Status::OutOfMemory)?;
-        batch::backward(&layout, tensors, parameters, batch, gradients, &mut workspace);
+        workspace.reserve(layout).map_err(|_| Status::OutOfMemory)?;
+        batch::backward(layout, tensors, parameters, batch, gradients, workspace);
         Ok(())
     })
 }
@@ -147,14 +147,14 @@ pub fn batch_norm_backward_frozen(
     beta_gradient: usize,
 ) -> Status {
     call(|| {
-        let (tensors, layout) = tensors::<3>(record)?;
+        let State { layout, workspace } = &mut *STATE.borrow_mut();
+        let tensors = tensors::<3>(record, layout)?;
         let n = layout.channels;
         let parameters = parameters(gamma, 0, eps, n)?;
         let running = running(mean, variance, n)?;
         let gradients = gradients(gamma_gradient, beta_gradient, n)?;
-        let mut workspace = WORKSPACE.borrow_mut();
-        workspace.reserve(&layout).map_err(|_| Status::OutOfMemory)?;
-        batch::backward_frozen(&layout, tensors, parameters, running, gradients, &mut workspace);
+        workspace.reserve(layout).map_err(|_| Status::OutOfMemory)?;
+        batch::backward_frozen(layout, tensors, parameters, running, gradients, workspace);
         Ok(())
     })
 }

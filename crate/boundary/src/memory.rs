@@ -25,8 +25,15 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
 /// A cache line; vectors need 16.
 const ALIGNMENT: usize = 64;
 
-/// The workspace of this instance of the module.
-pub static WORKSPACE: PerInstance<Workspace> = PerInstance(RefCell::new(Workspace::new()));
+/// What an instance of the module keeps from call to call.
+pub static STATE: PerInstance<State> =
+    PerInstance(RefCell::new(State { layout: Layout::NOTHING, workspace: Workspace::new() }));
+
+/// Memory of a call that the next one uses again.
+pub struct State {
+    pub layout: Layout,
+    pub workspace: Workspace,
+}
 
 /// A value of which every instance of the module has one.
 pub struct PerInstance<T>(RefCell<T>);
@@ -74,10 +81,14 @@ pub fn per_channel_if_any<T>(
     if address == 0 { Ok(None) } else { per_channel(address, channels).map(Some) }
 }
 
-/// The tensors of the call record at `address` (see the crate's documentation).
-pub fn tensors<const K: usize>(address: usize) -> Result<([Cells<'static>; K], Layout), Status> {
-    let (cells, layout) = read_record(address, K)?;
-    Ok((core::array::from_fn(|k| cells[k]), layout))
+/// The tensors of the call record at `address` (see the crate's documentation), and
+/// their layout.
+pub fn tensors<const K: usize>(
+    address: usize,
+    layout: &mut Layout,
+) -> Result<[Cells<'static>; K], Status> {
+    let cells = read_record(address, K, layout)?;
+    Ok(core::array::from_fn(|k| cells[k]))
 }
 
 /// Not a copy for each number of tensors.
@@ -85,7 +96,8 @@ pub fn tensors<const K: usize>(address: usize) -> Result<([Cells<'static>; K], L
 fn read_record(
     address: usize,
     number: usize,
-) -> Result<([Cells<'static>; MAX_OPERANDS], Layout), Status> {
+    layout: &mut Layout,
+) -> Result<[Cells<'static>; MAX_OPERANDS], Status> {
     let header: &[Cell<u32>] = slice(address, 2)?;
     let rank = header[0].get() as usize;
     let words = rank.checked_mul(1 + number).and_then(|words| words.checked_add(2 + 2 * number));
@@ -100,8 +112,8 @@ fn read_record(
         extents[k] = Extent { strides: &tensor[2..], len: tensor[1] as usize };
         cells[k] = slice(tensor[0] as usize, extents[k].len)?;
     }
-    let layout = Layout::new(sizes, words[1] as usize, &extents[..number]);
-    Ok((cells, layout.map_err(|_| Status::BadRecord)?))
+    layout.plan(sizes, words[1] as usize, &extents[..number]).map_err(|_| Status::BadRecord)?;
+    Ok(cells)
 }
 
 fn slice<T>(address: usize, len: usize) -> Result<&'static [Cell<T>], Status> {

@@ -92,7 +92,9 @@ pub fn gather(
     for channel in group {
         let [pivot, ..] = constants_of(layout, channel, constants);
         let [mut sum, mut squares] = sums_of(layout, channel, sums);
-        if !in_range(squares, count) {
+        // Beside such a pivot d² of no other float32 than the pivot itself is 0.
+        let constant = squares == 0.0 && pivot.abs() > 1e-15;
+        if !in_range(squares, count) && !constant {
             [sum, squares] = fold_in_f64(layout, channel, [x], |[x]| {
                 let d = x - f64::from(pivot);
                 [d, d * d]

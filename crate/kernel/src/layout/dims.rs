@@ -13,13 +13,10 @@ pub(super) struct Dims {
     pub(super) len: usize,
 }
 
-impl Default for Dims {
-    fn default() -> Self {
-        Self { dims: [(0, [0; MAX_OPERANDS]); MAX_DIMS], len: 0 }
-    }
-}
-
 impl Dims {
+    /// No dimensions.
+    pub(super) const NONE: Self = Self { dims: [(0, [0; MAX_OPERANDS]); MAX_DIMS], len: 0 };
+
     /// Adds an inner dimension, joined with the last one where no operand has a
     /// gap, but not with one of the first `apart`.
     pub(super) fn push(&mut self, size: usize, strides: PerOperand, apart: usize) {

@@ -105,10 +105,40 @@ pub struct Layout {
     fold: usize,
 }
 
+impl Default for Layout {
+    fn default() -> Self {
+        Self::NOTHING
+    }
+}
+
 impl Layout {
+    /// No elements.
+    pub const NOTHING: Self = Self {
+        channels: 0,
+        count: 0,
+        form: Form::Runs,
+        run: 1,
+        channel_strides: [0; MAX_OPERANDS],
+        outer: Dims::NONE,
+        fold: 1,
+    };
+
     /// Plans the walk over `sizes` with channels along `axis`, for up to
     /// [`MAX_OPERANDS`] operands.
     pub fn new(sizes: &[u32], axis: usize, operands: &[Extent]) -> Result<Self, LayoutError> {
+        let mut layout = Self::default();
+        layout.plan(sizes, axis, operands)?;
+        Ok(layout)
+    }
+
+    /// As [`Layout::new`], in place: a call on a few elements must not pay for moving
+    /// this about. Where it fails, what was planned before is lost.
+    pub fn plan(
+        &mut self,
+        sizes: &[u32],
+        axis: usize,
+        operands: &[Extent],
+    ) -> Result<(), LayoutError> {
         let ranks_agree = operands.iter().all(|o| o.strides.len() == sizes.len());
         if axis >= sizes.len() || !ranks_agree || !(1..=MAX_OPERANDS).contains(&operands.len()) {
             return Err(LayoutError::Rank);
@@ -120,18 +150,14 @@ impl Layout {
         if total > isize::MAX as usize / size_of::<f32>() {
             return Err(LayoutError::TooLarge);
         }
-        let channels = sizes[axis] as usize;
-        let mut layout = Self {
-            channels,
-            count: 0,
-            form: Form::Runs,
-            run: 1,
-            channel_strides: [0; MAX_OPERANDS],
-            outer: Dims::default(),
-            fold: 1,
-        };
+        self.channels = sizes[axis] as usize;
+        self.count = 0;
+        self.form = Form::Runs;
+        self.run = 1;
+        self.outer.len = 0;
+        self.fold = 1;
         if total == 0 {
-            return Ok(layout);
+            return Ok(());
         }
         if !operands.iter().all(|operand| operand.holds(sizes)) {
             return Err(LayoutError::OutOfBounds);
@@ -139,10 +165,10 @@ impl Layout {
         // Operands that are not there follow the first, and so never matter.
         let operand = |k: usize| operands.get(k).unwrap_or(&operands[0]);
         let strides = |dim: usize| from_fn(|k| operand(k).strides[dim] as usize);
-        layout.count = total / channels;
-        layout.channel_strides = strides(axis);
-        layout.find_form(sizes, axis, strides);
-        Ok(layout)
+        self.count = total / self.channels;
+        self.channel_strides = strides(axis);
+        self.find_form(sizes, axis, strides);
+        Ok(())
     }
 
     fn find_form(&mut self, sizes: &[u32], axis: usize, strides: impl Fn(usize) -> PerOperand) {
