@@ -5,7 +5,7 @@ import {
   batchNormTraining,
   createKernel,
   Tensor,
-} from "../../../dist/index.js";
+} from "../../../dist/entry/slim.js";
 
 /** @type {import("../contestant.d.ts").Contestant} */
 export default {

@@ -1,5 +1,5 @@
 /** A layer of this package with a cell's parameters, in a kernel of its own. */
-import { BatchNorm, createKernel, Tensor } from "../../../dist/index.js";
+import { BatchNorm, createKernel, Tensor } from "../../../dist/entry/slim.js";
 
 /**
  * A kernel for each cell, so that none depends on what the cells before left in memory.
