@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { cpus, release, totalmem } from "node:os";
+import { cpus, loadavg, release, totalmem } from "node:os";
 
 const root = new URL("../../", import.meta.url);
 const require = createRequire(import.meta.url);
@@ -15,6 +15,8 @@ export function describeMachine() {
     cores: processors.length,
     memory_gb: Math.round(totalmem() / 2 ** 30),
     system: `${process.platform} ${release()} ${process.arch}`,
+    // Of the minute before: what others run at the same time is in every figure.
+    load_before: Number((loadavg()[0] ?? 0).toFixed(2)),
   };
 }
 

@@ -4,6 +4,9 @@ import { reasonsOf } from "./overview.mjs";
 import { writeResults } from "./results.mjs";
 import { makeProgress, targetsTable, timesTable } from "./terminal.mjs";
 
+/** Processes that wait for a core, on average over a minute. */
+const BUSY = 0.5;
+
 /**
  * @param {readonly import("./contestant.d.ts").Cell[]} cells
  * @param {object} about
@@ -21,6 +24,10 @@ export function makeSession(cells, { command, versions, json }) {
     versions: { commit: commit(), ...versions },
     records: [],
   };
+  const { load_before } = results.machine;
+  if (Number(load_before) > BUSY) {
+    console.error(`this machine is busy (load ${load_before}): figures will be off`);
+  }
   // A path that can't be written to is to be known now, not after the first cell.
   if (json) writeResults(json, results);
   return {
