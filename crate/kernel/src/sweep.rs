@@ -19,8 +19,9 @@ pub const MAX_CONSTANTS: usize = 5;
 /// grow with the number of additions in a row.
 const CHUNK: usize = 16;
 
-/// What fits the L2 cache, in elements: there the order of reading doesn't matter.
-const CACHED: usize = 1 << 18;
+/// What lies in a cache after a call before it, in elements of all operands: there the
+/// order of reading does not matter much.
+const CACHED: usize = 1 << 21;
 
 /// Elements of all operands' rows together up to which memory is still prefetched when
 /// sixteen rows of a tile are read before the next tile of the same rows.
