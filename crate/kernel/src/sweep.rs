@@ -2,8 +2,8 @@
 //!
 //! A *fold* adds up two sums for every column, a *map* writes every element. What is
 //! added or written is a closure on vectors; the loops are four: fold and map, over
-//! runs and over columns. Each takes 16 elements at a time, then 4, then what is left.
-//! [`fold`] and [`apply`] drive them over a whole [`Layout`].
+//! runs and over columns. Each takes several vectors at a time, then one, then what is
+//! left of one. [`fold`] and [`apply`] drive them over a whole [`Layout`].
 
 use core::array::from_fn;
 use core::ops::Range;
@@ -23,11 +23,11 @@ const CHUNK: usize = 16;
 /// order of reading does not matter much.
 const CACHED: usize = 1 << 21;
 
-/// Elements of all operands' rows together up to which memory is still prefetched when
-/// sixteen rows of a tile are read before the next tile of the same rows.
+/// Elements of all inputs' rows together up to which memory is still prefetched when a
+/// fold reads sixteen rows of a tile before the next tile of the same rows.
 const NARROW: usize = 64;
 
-/// Elements of all operands that a map may walk tile by tile.
+/// Elements of all operands' rows that a map may walk tile by tile beyond the cache.
 const NEAR: usize = 256;
 
 /// Constants of a map or a fold for each of a tile's columns. In a fold the first ones
@@ -168,7 +168,7 @@ pub fn fold<const V: usize, const I: usize, const P: usize>(
     });
 }
 
-/// Sums up `terms` of every element of one channel, slowly.
+/// Sums up `terms` of every element of one channel, without vectors and so slowly.
 #[cold]
 pub fn fold_in_f64<const I: usize>(
     layout: &Layout,
