@@ -564,7 +564,8 @@ describe("steady state", () => {
 
   test("100 000 small calls leave the JavaScript heap as it was", () => {
     // What is kept per call adds up: one object header of 12 bytes makes 1.2 MB. Compiled
-    // code, inline caches and V8's own bookkeeping move by tens of KB between runs.
+    // code, inline caches and V8's own bookkeeping move by tens of KB between runs, and on
+    // a busy machine by more, but not each time: hence the least of three.
     const tolerance = 256 * 1024;
     const grown = runWithGc(`
       const bn = new BatchNorm(3);
@@ -585,9 +586,13 @@ describe("steady state", () => {
         return process.memoryUsage().heapUsed;
       };
       steps(10_000);
-      const before = await used();
-      steps(33_334);
-      console.log(await used() - before);`);
+      let least = Infinity;
+      for (let i = 0; i < 3; i++) {
+        const before = await used();
+        steps(33_334);
+        least = Math.min(least, await used() - before);
+      }
+      console.log(least);`);
     expect(Number(grown)).toBeLessThan(tolerance);
   });
 });
