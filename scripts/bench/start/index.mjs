@@ -15,7 +15,6 @@ import { quantile } from "simple-statistics";
 import { pack, temporaryFolder } from "../../../test/packaging/pack.mjs";
 import { openChromium } from "./chromium.mjs";
 import { commands } from "./commands.mjs";
-import { batchNormModel } from "./onnx-model.mjs";
 import { CHANNELS, ROWS } from "./programs/shared.mjs";
 import { prepareWorkerd } from "./workerd.mjs";
 
@@ -33,7 +32,7 @@ const titles = {
 
 const folder = temporaryFolder();
 try {
-  prepare();
+  await prepare();
   const chromium = await openChromium(folder);
   try {
     const runtimes = {
@@ -54,17 +53,24 @@ try {
 }
 
 /** The programs, the rivals and the packed package, in a folder of their own. */
-function prepare() {
+async function prepare() {
   for (const name of ["package.json", "package-lock.json", "programs"]) {
     cpSync(join(here, name), join(folder, name), { recursive: true });
   }
-  const model = [...batchNormModel(ROWS, CHANNELS)];
-  const code = `export default Uint8Array.from(${JSON.stringify(model)});\n`;
-  writeFileSync(join(folder, "programs/model.mjs"), code);
   const npm = (/** @type {string[]} */ ...args) =>
     execFileSync("npm", ["--silent", ...args], { cwd: folder });
   npm("ci");
   npm("install", "--no-save", pack(folder));
+  // It takes protobufjs from this folder.
+  cpSync(join(here, "../contestants/onnx-model.mjs"), join(folder, "onnx-model.mjs"));
+  const { batchNormModel } = await import(join(folder, "onnx-model.mjs"));
+  const ones = new Float32Array(CHANNELS).fill(1);
+  const model = batchNormModel(
+    { op: "inference", shape: [ROWS, CHANNELS] },
+    { weight: ones, bias: ones, mean: ones, variance: ones, eps: 1e-5 },
+  );
+  const code = `export default Uint8Array.from(${JSON.stringify([...model])});\n`;
+  writeFileSync(join(folder, "programs/model.mjs"), code);
 }
 
 /**
