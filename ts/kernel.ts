@@ -190,25 +190,28 @@ function place(words: Uint32Array, at: number, { address, extent, strides }: Ten
  */
 export function createKernel(module: WebAssembly.Module | BufferSource): Kernel {
   // By tag, not instanceof: a module of another realm (an iframe, a vm) is as good.
-  if (show(module) === "WebAssembly.Module") return new Kernel(module as WebAssembly.Module);
-  if (!WebAssembly.validate(SIMD_PROBE)) {
-    fail(
-      "no-simd",
-      "this runtime's WebAssembly has no 128-bit SIMD: Node ≥ 16.4, Chrome ≥ 91, Firefox ≥ 89 or " +
-        "Safari ≥ 16.4 on a processor with SSE4.1 or NEON is needed",
-    );
-  }
-  let compiled: WebAssembly.Module;
+  const compiled = show(module) === "WebAssembly.Module";
+  return new Kernel(compiled ? (module as WebAssembly.Module) : compile(module as BufferSource));
+}
+
+/** @throws BatchNormError `no-simd`, `kernel` where the bytes can't be compiled here */
+export function compile(bytes: BufferSource): WebAssembly.Module {
   try {
-    compiled = new WebAssembly.Module(module as BufferSource);
+    return new WebAssembly.Module(bytes);
   } catch (cause) {
+    if (!WebAssembly.validate(SIMD_PROBE)) {
+      fail(
+        "no-simd",
+        "this runtime's WebAssembly has no 128-bit SIMD: Node ≥ 16.4, Chrome ≥ 91, Firefox ≥ 89 or " +
+          "Safari ≥ 16.4 on a processor with SSE4.1 or NEON is needed",
+      );
+    }
     fail(
       "kernel",
       `createKernel: the bytes are not a WebAssembly module, or are refused: ${cause}`,
       { cause },
     );
   }
-  return new Kernel(compiled);
 }
 
 /** `(module (func (drop (v128.const i64x2 0 0))))`: valid only with SIMD. */
