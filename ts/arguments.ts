@@ -46,9 +46,7 @@ export function checkTensor(
  * @throws BatchNormError `shape-mismatch`, `invalid-option`
  */
 export function resolveAxis(axis: number, rank: number, owner: string): number {
-  if (!Number.isInteger(axis)) {
-    fail("invalid-option", `${owner}: axis must be a whole number, got ${show(axis)}`);
-  }
+  checkAxis(axis, owner);
   if (axis < -rank || axis >= rank) {
     fail(
       "shape-mismatch",
@@ -56,6 +54,13 @@ export function resolveAxis(axis: number, rank: number, owner: string): number {
     );
   }
   return axis < 0 ? axis + rank : axis;
+}
+
+/** @throws BatchNormError `invalid-option` unless `axis` is a whole number */
+export function checkAxis(axis: unknown, owner: string): void {
+  if (!Number.isInteger(axis)) {
+    fail("invalid-option", `${owner}: axis must be a whole number, got ${show(axis)}`);
+  }
 }
 
 /** @throws BatchNormError `invalid-option` unless `eps` is finite and not negative */
