@@ -157,6 +157,15 @@ describe("in Node", () => {
     expect(runFile("both.cjs", code)).toEqual(["true"]);
   });
 
+  test("the default entry and slim in one program are one package with one kernel", () => {
+    const code = `
+      import { defaultKernel, Tensor } from "batchnorm-wasm";
+      import * as slim from "batchnorm-wasm/slim";
+      slim.initSync(Uint8Array.of());
+      console.log(slim.Tensor === Tensor, slim.defaultKernel() === defaultKernel());`;
+    expect(runFile("slim.mjs", code)).toEqual(["true true"]);
+  });
+
   test("importing compiles nothing, adds no global and leaves nothing running", () => {
     const code = `
       WebAssembly.Module = class { constructor() { throw Error("compiled"); } };
