@@ -25,7 +25,7 @@ const PROGRAMS = [
     name: "slim, inference only",
     from: "batchnorm-wasm/slim",
     names: `init, ${INFERENCE}`,
-    budget: 5_400,
+    budget: 5_300,
   },
 ];
 

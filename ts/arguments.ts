@@ -104,7 +104,7 @@ export function checkVector(
   if (value.shape.length !== 1 || value.shape[0] !== channels || !value.contiguous) {
     fail(
       "shape-mismatch",
-      `${owner}: ${name} must be a contiguous tensor of ${channels} values, one a channel, ` +
+      `${owner}: ${name} must be a contiguous tensor of ${channels} values, ` +
         `got ${showShape(value.shape)}`,
     );
   }
@@ -145,8 +145,8 @@ export function checkDisjoint(to: Tensor, other: Tensor, owner: string, name: st
   if (to.storage === other.storage && overlaps(to, other)) {
     fail(
       "overlap",
-      `${owner}: ${name} overlaps another tensor of the call: it must share no memory with it` +
-        (name === "out" ? ", or be exactly the same elements (in place)" : ""),
+      `${owner}: ${name} overlaps another tensor of the call` +
+        (name === "out" ? " and is not exactly the same elements (in place)" : ""),
     );
   }
 }

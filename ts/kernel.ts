@@ -197,14 +197,13 @@ export function instantiate(module: WebAssembly.Module | BufferSource): WebAssem
     if (!WebAssembly.validate(SIMD_PROBE)) {
       fail(
         "no-simd",
-        "WebAssembly has no 128-bit SIMD here: it is in Node from 16.4, Chrome 91, Firefox 89 and " +
-          "Safari 16.4 on, with SSE4.1 or NEON",
+        "WebAssembly has no 128-bit SIMD here; needed are Node 16.4, Chrome 91, Firefox 89 or " +
+          "Safari 16.4, and SSE4.1 or NEON",
       );
     }
     fail(
       "kernel",
-      "createKernel: what was given is not a WebAssembly module, not this package's kernel, " +
-        `or is refused: ${cause}`,
+      `createKernel: not a WebAssembly module, not this package's kernel, or refused: ${cause}`,
       { cause },
     );
   }
