@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 
 const FIRST = "#".charCodeAt(0);
 const DIGITS = 86;
+const SHIFT = 4; // Byte 0 is the fifth character.
 
 /**
  * Printable ASCII of bytes; `ts/entry/text.ts` says how and why, and reads it.
@@ -12,8 +13,9 @@ const DIGITS = 86;
 export function encode(bytes) {
   const character = (/** @type {number} */ code) => String.fromCharCode(FIRST + code);
   return Array.from(bytes, (byte) => {
-    const page = Math.floor(byte / DIGITS);
-    return (page ? character(DIGITS + page - 1) : "") + character(byte % DIGITS);
+    const code = (byte + SHIFT) % 256;
+    const page = Math.floor(code / DIGITS);
+    return (page ? character(DIGITS + page - 1) : "") + character(code % DIGITS);
   }).join("");
 }
 

@@ -17,15 +17,15 @@ const INFERENCE = "batchNormInference, Tensor";
  */
 const PROGRAMS = [
   { name: "everything", from: "batchnorm-wasm" },
-  { name: "a layer", from: "batchnorm-wasm", names: LAYER, budget: 24_500 },
-  { name: "inference only", from: "batchnorm-wasm", names: INFERENCE, budget: 20_500 },
+  { name: "a layer", from: "batchnorm-wasm", names: LAYER, budget: 24_300 },
+  { name: "inference only", from: "batchnorm-wasm", names: INFERENCE, budget: 20_200 },
   { name: "slim, everything", from: "batchnorm-wasm/slim" },
   { name: "slim, a layer", from: "batchnorm-wasm/slim", names: `init, ${LAYER}` },
   {
     name: "slim, inference only",
     from: "batchnorm-wasm/slim",
     names: `init, ${INFERENCE}`,
-    budget: 6_000,
+    budget: 5_300,
   },
 ];
 

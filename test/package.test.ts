@@ -15,6 +15,7 @@ import { join, posix, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { kernelText } from "../scripts/kernel-text.mjs";
 
 // What a user gets: a copy of the sources is built and packed, and the tarball installed.
 // A copy, because others may be building in the folder itself at the same time.
@@ -154,6 +155,15 @@ describe("in Node", () => {
         console.log(imported.Tensor === required.Tensor);
       });`;
     expect(runFile("both.cjs", code)).toEqual(["true"]);
+  });
+
+  test("the default entry and slim in one program are one package with one kernel", () => {
+    const code = `
+      import { defaultKernel, Tensor } from "batchnorm-wasm";
+      import * as slim from "batchnorm-wasm/slim";
+      slim.initSync(Uint8Array.of());
+      console.log(slim.Tensor === Tensor, slim.defaultKernel() === defaultKernel());`;
+    expect(runFile("slim.mjs", code)).toEqual(["true true"]);
   });
 
   test("importing compiles nothing, adds no global and leaves nothing running", () => {
@@ -314,8 +324,8 @@ describe("in a bundle", () => {
 
   test("a program that uses the layer keeps the entry that finds the kernel", async () => {
     const text = await bundle(`import { BatchNorm } from "batchnorm-wasm"; new BatchNorm(3);`);
-    // The first eight bytes of a WebAssembly module, as `ts/entry/text.ts` reads them.
-    expect(text).toContain("#y.y@y:$###");
+    const literal = JSON.stringify(kernelText(join(root, "ts/generated/kernel.wasm")));
+    expect(text).toContain(literal.slice(0, 80));
     expect(text).toContain("provideDefaultKernel");
   });
 });

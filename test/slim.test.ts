@@ -103,7 +103,7 @@ describe("a typed error, after which it can be tried again", () => {
 
 test("the kernel's text gives back every byte", () => {
   const all = Uint8Array.from({ length: 256 * 256 }, (_, i) => (i % 2 ? i >> 8 : i));
-  for (const one of [all, bytes, new Uint8Array(0)]) {
+  for (const one of [all, bytes, bytes.subarray(0, 1)]) {
     const text = encode(one);
     expect(text).toMatch(/^[#-z]*$/);
     expect(Buffer.from(decode(text)).equals(one)).toBe(true);

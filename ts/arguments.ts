@@ -46,9 +46,7 @@ export function checkTensor(
  * @throws BatchNormError `shape-mismatch`, `invalid-option`
  */
 export function resolveAxis(axis: number, rank: number, owner: string): number {
-  if (!Number.isInteger(axis)) {
-    fail("invalid-option", `${owner}: axis must be a whole number, got ${show(axis)}`);
-  }
+  checkAxis(axis, owner);
   if (axis < -rank || axis >= rank) {
     fail(
       "shape-mismatch",
@@ -56,6 +54,13 @@ export function resolveAxis(axis: number, rank: number, owner: string): number {
     );
   }
   return axis < 0 ? axis + rank : axis;
+}
+
+/** @throws BatchNormError `invalid-option` unless `axis` is a whole number */
+export function checkAxis(axis: unknown, owner: string): void {
+  if (!Number.isInteger(axis)) {
+    fail("invalid-option", `${owner}: axis must be a whole number, got ${show(axis)}`);
+  }
 }
 
 /** @throws BatchNormError `invalid-option` unless `eps` is finite and not negative */
@@ -99,7 +104,7 @@ export function checkVector(
   if (value.shape.length !== 1 || value.shape[0] !== channels || !value.contiguous) {
     fail(
       "shape-mismatch",
-      `${owner}: ${name} must be a contiguous tensor of ${channels} values, one a channel, ` +
+      `${owner}: ${name} must be a contiguous tensor of ${channels} values, ` +
         `got ${showShape(value.shape)}`,
     );
   }
@@ -140,8 +145,8 @@ export function checkDisjoint(to: Tensor, other: Tensor, owner: string, name: st
   if (to.storage === other.storage && overlaps(to, other)) {
     fail(
       "overlap",
-      `${owner}: ${name} overlaps another tensor of the call: it must share no memory with it` +
-        (name === "out" ? ", or be exactly the same elements (in place)" : ""),
+      `${owner}: ${name} overlaps another tensor of the call` +
+        (name === "out" ? " and is not exactly the same elements (in place)" : ""),
     );
   }
 }

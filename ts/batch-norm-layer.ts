@@ -1,4 +1,5 @@
 import {
+  checkAxis,
   checkEps,
   checkMomentum,
   checkOneOf,
@@ -120,6 +121,9 @@ export class BatchNorm {
       trackRunningStats = true,
       axis = preset.axis,
       runningVariance = preset.runningVariance,
+      statistics = "auto",
+      updateRunningStats = "auto",
+      requiresGrad = true,
       kernel = defaultKernel(),
     } = options;
     checkEps(eps, owner);
@@ -127,9 +131,7 @@ export class BatchNorm {
     else if (preset.momentumWeighs !== "new") {
       fail("invalid-option", `${owner}: momentum null (cumulative) belongs to the torch preset`);
     }
-    if (!Number.isInteger(axis)) {
-      fail("invalid-option", `${owner}: axis must be a whole number, got ${show(axis)}`);
-    }
+    checkAxis(axis, owner);
     for (const [name, value] of Object.entries({ affine, scale, offset, trackRunningStats })) {
       checkOneOf(value, [true, false], owner, name);
     }
@@ -141,12 +143,15 @@ export class BatchNorm {
     this.axis = axis;
     this.runningVariance = runningVariance;
     this.trackRunningStats = trackRunningStats;
-    this.#state = new BatchNormState(kernel, preset.names, scale, offset, trackRunningStats);
-    if (options.statistics !== undefined) this.statistics = options.statistics;
-    if (options.updateRunningStats !== undefined) {
-      this.updateRunningStats = options.updateRunningStats;
-    }
-    if (options.requiresGrad !== undefined) this.requiresGrad = options.requiresGrad;
+    this.#state = new BatchNormState(kernel, preset.names, {
+      weight: scale,
+      bias: offset,
+      runningMean: trackRunningStats,
+      runningVar: trackRunningStats,
+    });
+    this.statistics = statistics;
+    this.updateRunningStats = updateRunningStats;
+    this.requiresGrad = requiresGrad;
     if (numFeatures !== null) this.#state.build(numFeatures, owner);
   }
 

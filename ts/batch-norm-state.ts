@@ -1,5 +1,6 @@
 /** What a batch norm layer owns: parameters, running statistics and their names. */
 import { fail, show } from "./errors.js";
+import { isCount } from "./geometry.js";
 import type { Kernel } from "./kernel.js";
 import type { Preset } from "./presets.js";
 import {
@@ -9,7 +10,12 @@ import {
   type SavedStateDict,
   type StateDict,
 } from "./state-dict.js";
-import { allocateVector, Parameter, Tensor, type VectorKind, write } from "./tensor.js";
+import { allocateVector, Parameter, Tensor, write } from "./tensor.js";
+
+/** What the vectors begin with. */
+const INITIAL = { weight: 1, bias: 0, runningMean: 0, runningVar: 1 };
+
+type VectorName = keyof typeof INITIAL;
 
 /** Vectors of one value a channel, all of them there or none: a layer is built or not. */
 export class BatchNormState {
@@ -22,41 +28,33 @@ export class BatchNormState {
   numBatchesTracked = 0;
 
   readonly #kernel: Kernel;
-  readonly #names: Preset["names"];
-  readonly #hasWeight: boolean;
-  readonly #hasBias: boolean;
-  readonly #tracks: boolean;
+  /** Which vectors there are. */
+  readonly #has: readonly VectorName[];
+  /** What a state dict calls them. */
+  readonly #entries: readonly string[];
+  /** What it calls the count of batches, if it has one. */
+  readonly #counter: string | undefined;
 
-  constructor(
-    kernel: Kernel,
-    names: Preset["names"],
-    hasWeight: boolean,
-    hasBias: boolean,
-    tracks: boolean,
-  ) {
+  constructor(kernel: Kernel, names: Preset["names"], has: Record<VectorName, boolean>) {
     this.#kernel = kernel;
-    this.#names = names;
-    this.#hasWeight = hasWeight;
-    this.#hasBias = hasBias;
-    this.#tracks = tracks;
+    this.#has = (Object.keys(has) as VectorName[]).filter((name) => has[name]);
+    this.#entries = this.#has.map((name) => names[name]);
+    this.#counter = has.runningMean ? names.numBatchesTracked : undefined;
   }
 
   /** @throws BatchNormError `invalid-option`, `out-of-memory` */
   build(numFeatures: number, owner: string): void {
-    if (!(Number.isSafeInteger(numFeatures) && numFeatures >= 0)) {
+    if (!isCount(numFeatures)) {
       fail(
         "invalid-option",
         `${owner}: numFeatures must be a whole number from 0 on, got ${show(numFeatures)}`,
       );
     }
-    const vector = <T extends Tensor>(Kind: VectorKind<T>, value: number): T =>
-      allocateVector(Kind, this.#kernel, numFeatures, value);
     try {
-      if (this.#hasWeight) this.weight = vector(Parameter, 1);
-      if (this.#hasBias) this.bias = vector(Parameter, 0);
-      if (this.#tracks) {
-        this.runningMean = vector(Tensor, 0);
-        this.runningVar = vector(Tensor, 1);
+      for (const name of this.#has) {
+        const Kind = name.startsWith("running") ? Tensor : Parameter;
+        const vector = allocateVector(Kind, this.#kernel, numFeatures, INITIAL[name]);
+        Object.assign(this, { [name]: vector });
       }
     } catch (error) {
       this.dispose();
@@ -67,7 +65,7 @@ export class BatchNormState {
 
   /** Gives all memory back; it can be built again. */
   dispose(): void {
-    for (const tensor of this.#vectors()) tensor.dispose();
+    for (const name of this.#has) this[name]?.dispose();
     this.weight = this.bias = this.runningMean = this.runningVar = null;
     this.numFeatures = null;
   }
@@ -94,16 +92,11 @@ export class BatchNormState {
   }
 
   resetRunningStats(owner: string): void {
-    this.check(owner);
-    if (this.runningMean) fill(this.runningMean, 0);
-    if (this.runningVar) fill(this.runningVar, 1);
-    this.numBatchesTracked = 0;
+    this.#reset(["runningMean", "runningVar"], owner);
   }
 
   resetParameters(owner: string): void {
-    this.resetRunningStats(owner);
-    if (this.weight) fill(this.weight, 1);
-    if (this.bias) fill(this.bias, 0);
+    this.#reset(this.#has, owner);
   }
 
   /** @throws BatchNormError `not-built`, `disposed` */
@@ -113,52 +106,39 @@ export class BatchNormState {
       fail("not-built", `${owner}: the layer has seen no input to learn its feature count from`);
     }
     const dict: SavedStateDict = {};
-    const vectors = this.#vectors();
-    this.#entryNames().forEach((name, i) => {
-      dict[prefix + name] = (vectors[i] as Tensor).toFloat32Array();
+    this.#has.forEach((name, i) => {
+      dict[prefix + this.#entries[i]] = (this[name] as Tensor).toFloat32Array();
     });
-    const counter = this.#counterName();
-    if (counter !== undefined) dict[prefix + counter] = this.numBatchesTracked;
+    if (this.#counter !== undefined) dict[prefix + this.#counter] = this.numBatchesTracked;
     return dict;
   }
 
   /** @throws BatchNormError `state-dict`, `dtype`, `not-built`, `disposed` */
   load(dict: StateDict, options: LoadOptions, owner: string): void {
     this.check(owner);
-    const names = this.#entryNames();
+    const entries = this.#entries;
     const { prefix = "" } = options;
     const length =
       this.numFeatures ??
-      names.map((name) => lengthIn(dict, prefix + name)).find((one) => one !== undefined) ??
+      entries.map((entry) => lengthIn(dict, prefix + entry)).find((one) => one !== undefined) ??
       fail("not-built", `${owner}: no entry tells the feature count`);
     // Read, and so copied, before building: that may detach views of kernel memory.
-    const counter = this.#counterName();
-    const { vectors, count } = readStateDict(dict, names, length, counter, options, owner);
+    const { vectors, count } = readStateDict(dict, entries, length, this.#counter, options, owner);
     if (this.numFeatures === null) this.build(length, owner);
-    this.#vectors().forEach((tensor, i) => {
-      write(tensor, vectors[i] as ArrayLike<number>);
+    this.#has.forEach((name, i) => {
+      write(this[name] as Tensor, vectors[i] as ArrayLike<number>);
     });
     this.numBatchesTracked = count;
   }
 
-  /** Names of a state dict's vectors. */
-  #entryNames(): string[] {
-    const { weight, bias, runningMean, runningVar } = this.#names;
-    return [
-      ...(this.#hasWeight ? [weight] : []),
-      ...(this.#hasBias ? [bias] : []),
-      ...(this.#tracks ? [runningMean, runningVar] : []),
-    ];
-  }
-
-  /** The vectors themselves, in the same order. */
-  #vectors(): Tensor[] {
-    const all = [this.weight, this.bias, this.runningMean, this.runningVar];
-    return all.filter((one) => one !== null);
-  }
-
-  #counterName(): string | undefined {
-    return this.#tracks ? this.#names.numBatchesTracked : undefined;
+  /** Sets vectors to what they began with, and forgets the batches. */
+  #reset(names: readonly VectorName[], owner: string): void {
+    this.check(owner);
+    for (const name of names) {
+      const vector = this[name];
+      if (vector) fill(vector, INITIAL[name]);
+    }
+    this.numBatchesTracked = 0;
   }
 }
 

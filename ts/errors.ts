@@ -82,23 +82,10 @@ export function unknownName(
   name: string,
   known: readonly string[],
 ): string {
-  // A beginning counts for more than letters in common: "eps" is "epsilon", not "axis".
-  const edits = (one: string) => distance(name, one) - (one.startsWith(name) ? one.length : 0);
-  const nearest = [...known].sort((a, b) => edits(a) - edits(b))[0] ?? "";
+  // That has most of its pairs of letters in common.
+  const lower = name.toLowerCase();
+  const likeness = (one: string) =>
+    [...lower].filter((_, i) => one.toLowerCase().includes(lower.slice(i, i + 2))).length;
+  const nearest = [...known].sort((a, b) => likeness(b) - likeness(a))[0] ?? "";
   return `${owner}: unknown ${kind} "${name}"; did you mean "${nearest}"? There are: ${known.join(", ")}`;
-}
-
-/** Edits from one word to the other (Levenshtein), ignoring case. */
-function distance(from: string, to: string): number {
-  const [a, b] = [from.toLowerCase(), to.toLowerCase()];
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
 }

@@ -30,12 +30,11 @@ export function sizeOf(shape: readonly number[], owner: string): number {
     fail("invalid-shape", `${owner}: shape must have at least one axis, got []`);
   }
   for (const size of shape) {
-    if (!(Number.isSafeInteger(size) && size >= 0)) {
+    if (!isCount(size)) {
       fail("invalid-shape", `${owner}: sizes must be whole numbers from 0 on, got ${show(size)}`);
     }
   }
-  // Any zero makes it nothing, whatever the others are; and products stay exact.
-  const size = shape.includes(0) ? 0 : shape.reduce((product, size) => product * size, 1);
+  const size = elementsOf(shape);
   if (size > MAX_ELEMENTS || shape.some((size) => size > MAX_ELEMENTS)) {
     fail(
       "shape-overflow",
@@ -43,6 +42,17 @@ export function sizeOf(shape: readonly number[], owner: string): number {
     );
   }
   return size;
+}
+
+/** Whether something can be a size: a whole number from 0 on. */
+export function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+/** The number of elements of a shape that was checked. */
+export function elementsOf(shape: readonly number[]): number {
+  // Any zero makes it nothing, whatever the others are; and products stay exact.
+  return shape.includes(0) ? 0 : shape.reduce((product, size) => product * size, 1);
 }
 
 /** Strides of a shape whose elements lie end to end, last axis innermost. */
@@ -58,23 +68,15 @@ export function rowMajorStrides(shape: readonly number[]): number[] {
 
 /** Elements from the first to behind the last. */
 export function extentOf(shape: readonly number[], strides: readonly number[]): number {
-  let last = 0;
-  for (let axis = 0; axis < shape.length; axis++) {
-    if (shape[axis] === 0) return 0;
-    last += ((shape[axis] as number) - 1) * (strides[axis] as number);
-  }
-  return last + 1;
+  if (shape.includes(0)) return 0;
+  return shape.reduce((sum, size, axis) => sum + (size - 1) * (strides[axis] as number), 1);
 }
 
 /** Whether the elements lie end to end, last axis innermost. */
 export function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
   if (shape.includes(0)) return true;
-  let stride = 1;
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    if (shape[axis] !== 1 && strides[axis] !== stride) return false;
-    stride *= shape[axis] as number;
-  }
-  return true;
+  const end = rowMajorStrides(shape);
+  return shape.every((size, axis) => size === 1 || strides[axis] === end[axis]);
 }
 
 /** Whether two shapes are the same. */

@@ -6,6 +6,7 @@
  */
 import { fail, show } from "./errors.js";
 import type * as KernelExports from "./generated/kernel.js";
+import { isCount } from "./geometry.js";
 import type { Tensor } from "./tensor.js";
 
 /** `crate/boundary`'s `Status`. */
@@ -51,19 +52,7 @@ export class Kernel {
     ({ address, bytes }) => this.release(address, bytes),
   );
 
-  constructor(module: WebAssembly.Module) {
-    // The module imports nothing, so the glue that wasm-bindgen makes has nothing
-    // to say but "there is one instance": without it there can be many.
-    let exports: WebAssembly.Exports;
-    try {
-      ({ exports } = new WebAssembly.Instance(module));
-    } catch (cause) {
-      fail(
-        "kernel",
-        `createKernel: the module is not this package's kernel, or is refused: ${cause}`,
-        { cause },
-      );
-    }
+  constructor(exports: WebAssembly.Exports) {
     if (!("batch_norm_inference" in exports)) {
       fail("kernel", "createKernel: the module is not this package's kernel");
     }
@@ -164,8 +153,7 @@ export class Kernel {
     fail(
       "out-of-memory",
       `no room ${what}: ${liveBytes} bytes in ${liveStorages} tensors are live in ` +
-        `${memoryBytes} bytes of memory (wasm32 ends at 2 GiB a tensor and 4 GiB in all); ` +
-        "dispose what is not needed, or use scope()",
+        `${memoryBytes} (at most 2 GiB a tensor, 4 GiB in all); dispose some, or use scope()`,
     );
   }
 }
@@ -189,34 +177,42 @@ function place(words: Uint32Array, at: number, { address, extent, strides }: Ten
  * const x = Tensor.zeros([8, 3], { kernel });
  */
 export function createKernel(module: WebAssembly.Module | BufferSource): Kernel {
-  // By tag, not instanceof: a module of another realm (an iframe, a vm) is as good.
-  if (show(module) === "WebAssembly.Module") return new Kernel(module as WebAssembly.Module);
-  if (!WebAssembly.validate(SIMD_PROBE)) {
-    fail(
-      "no-simd",
-      "this runtime's WebAssembly has no 128-bit SIMD: Node ≥ 16.4, Chrome ≥ 91, Firefox ≥ 89 or " +
-        "Safari ≥ 16.4 on a processor with SSE4.1 or NEON is needed",
-    );
-  }
-  let compiled: WebAssembly.Module;
+  return new Kernel(instantiate(module));
+}
+
+/**
+ * The exports of a new instance. Modules here import nothing, so the glue that
+ * wasm-bindgen makes has nothing to say but "there is one instance": without it there
+ * can be many.
+ *
+ * @throws BatchNormError `no-simd`, `kernel`
+ */
+export function instantiate(module: WebAssembly.Module | BufferSource): WebAssembly.Exports {
   try {
-    compiled = new WebAssembly.Module(module as BufferSource);
+    // By tag, not instanceof: a module of another realm (an iframe, a vm) is as good.
+    const isModule = show(module) === "WebAssembly.Module";
+    const compiled = isModule ? module : new WebAssembly.Module(module as BufferSource);
+    return new WebAssembly.Instance(compiled as WebAssembly.Module).exports;
   } catch (cause) {
+    if (!WebAssembly.validate(SIMD_PROBE)) {
+      fail(
+        "no-simd",
+        "WebAssembly has no 128-bit SIMD here; needed are Node 16.4, Chrome 91, Firefox 89 or " +
+          "Safari 16.4, and SSE4.1 or NEON",
+      );
+    }
     fail(
       "kernel",
-      `createKernel: the bytes are not a WebAssembly module, or are refused: ${cause}`,
+      `createKernel: not a WebAssembly module, not this package's kernel, or refused: ${cause}`,
       { cause },
     );
   }
-  return new Kernel(compiled);
 }
 
-/** `(module (func (drop (v128.const i64x2 0 0))))`: valid only with SIMD. */
+/** `(module (type (func (param v128))))`: valid only with SIMD. */
 const SIMD_PROBE = /* @__PURE__ */ Uint8Array.of(
   ...[0, 97, 115, 109, 1, 0, 0, 0],
-  ...[1, 4, 1, 96, 0, 0],
-  ...[3, 2, 1, 0],
-  ...[10, 23, 1, 21, 0, 253, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 26, 11],
+  ...[1, 5, 1, 96, 1, 123, 0],
 );
 
 // The only state of this package outside of kernels: the default one, made once,
@@ -251,8 +247,8 @@ export function defaultKernel(): Kernel {
  * @throws BatchNormError `out-of-memory`, `invalid-option`
  */
 export function reserve(bytes: number, { kernel = defaultKernel() }: KernelOption = {}): void {
-  if (!(Number.isSafeInteger(bytes) && bytes >= 0)) {
-    fail("invalid-option", `reserve: bytes must be a whole number from 0 on, got ${bytes}`);
+  if (!isCount(bytes)) {
+    fail("invalid-option", `reserve: bytes must be a whole number from 0 on, got ${show(bytes)}`);
   }
   kernel.release(kernel.allocate(bytes, false), bytes);
 }

@@ -1,5 +1,6 @@
 import { isPlain, type PlainTensor } from "./arguments.js";
 import { fail, show, showShape } from "./errors.js";
+import { isCount } from "./geometry.js";
 import { checkData, Tensor, type TensorData } from "./tensor.js";
 
 /** What an entry can be loaded from: vectors of any kind, and a count for the batches. */
@@ -67,16 +68,20 @@ export function readStateDict(
 
 /** The length of one of the vectors, if the dict has one. */
 export function lengthIn(dict: StateDict, name: string): number | undefined {
-  const entry: unknown = dict?.[name];
-  if (entry instanceof Tensor) return entry.size;
-  const data: unknown = isPlain(entry) ? entry.data : entry;
+  const data: unknown = dataOf(dict?.[name]);
+  if (data instanceof Tensor) return data.size;
   return Array.isArray(data) || ArrayBuffer.isView(data)
     ? (data as unknown as ArrayLike<unknown>).length
     : undefined;
 }
 
+/** What {@link PlainTensor}s hold; all else as it is. */
+function dataOf(entry: unknown): unknown {
+  return isPlain(entry) ? entry.data : entry;
+}
+
 function readVector(entry: unknown, length: number, owner: string): Float32Array {
-  const values = isPlain(entry) ? entry.data : entry;
+  const values = dataOf(entry);
   if (values instanceof Tensor) {
     if (values.disposed) fail("disposed", `${owner} was disposed`);
     checkShape(values.shape, length, owner);
@@ -98,7 +103,7 @@ function checkShape(shape: readonly number[], length: number, owner: string): vo
 }
 
 function readCount(entry: unknown, owner: string): number {
-  const inner = isPlain(entry) ? entry.data : entry;
+  const inner = dataOf(entry);
   const values: unknown =
     inner instanceof Tensor
       ? inner.toFloat32Array()
@@ -107,7 +112,7 @@ function readCount(entry: unknown, owner: string): number {
         : [inner];
   const [value, ...more] = values as Iterable<unknown>;
   const count = typeof value === "number" || typeof value === "bigint" ? Number(value) : -1;
-  if (more.length > 0 || !(Number.isSafeInteger(count) && count >= 0)) {
+  if (more.length > 0 || !isCount(count)) {
     fail("state-dict", `${owner}: expected one whole number from 0 on, got ${show(entry)}`);
   }
   return count;

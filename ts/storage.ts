@@ -57,9 +57,7 @@ export class Storage {
     this.version += 1;
     const { version } = this;
     if (to.size * 4 !== this.bytes && this.#parts.size < MAX_REMEMBERED_PARTS) {
-      const { shape, strides, offset, size, extent } = to;
-      const part = { shape, strides, offset, size, extent };
-      this.#parts.set(`${offset}:${shape}:${strides}`, { to: part, version });
+      this.#parts.set(`${to.offset}:${to.shape}:${to.strides}`, { to, version });
       return;
     }
     this.#wholeVersion = version;

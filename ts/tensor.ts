@@ -1,5 +1,6 @@
 import { fail, show, showShape } from "./errors.js";
 import {
+  elementsOf,
   extentOf,
   type Geometry,
   isContiguous,
@@ -54,7 +55,7 @@ export class Tensor implements Geometry {
     this.shape = shape;
     this.strides = strides;
     this.offset = offset;
-    this.size = shape.includes(0) ? 0 : shape.reduce((product, size) => product * size, 1);
+    this.size = elementsOf(shape);
     this.extent = extentOf(shape, strides);
     this.contiguous = isContiguous(shape, strides);
     storage.retain();
@@ -137,10 +138,9 @@ export class Tensor implements Geometry {
   reshape(shape: readonly number[]): Tensor {
     this.#check("reshape");
     const free = Array.isArray(shape) ? shape.indexOf(-1) : -1;
-    const known = free < 0 ? shape : shape.with(free, 1);
-    const size = sizeOf(known, "reshape");
-    const full =
-      free < 0 || size === 0 || this.size % size !== 0 ? known : known.with(free, this.size / size);
+    let full = free < 0 ? shape : shape.with(free, 1);
+    const known = sizeOf(full, "reshape");
+    if (free >= 0 && known > 0) full = full.with(free, Math.floor(this.size / known));
     if (sizeOf(full, "reshape") !== this.size) {
       fail(
         "invalid-shape",
@@ -190,18 +190,16 @@ export class Tensor implements Geometry {
     const { memory } = this.kernel;
     const all = new Float32Array(memory.buffer, this.address, this.extent);
     const copy = new Float32Array(this.size);
-    const index = new Array<number>(this.shape.length).fill(0);
-    for (let to = 0, from = 0; to < copy.length; to++) {
-      copy[to] = all[from] as number;
-      for (let axis = index.length - 1; axis >= 0; axis--) {
-        const stride = this.strides[axis] as number;
-        from += stride;
-        index[axis] = (index[axis] as number) + 1;
-        if ((index[axis] as number) < (this.shape[axis] as number)) break;
-        from -= stride * (index[axis] as number);
-        index[axis] = 0;
+    let to = 0;
+    const copyFrom = (place: number, axis: number): void => {
+      const [size, stride] = [this.shape[axis] as number, this.strides[axis] as number];
+      const inner = axis === this.shape.length - 1;
+      for (let i = 0; i < size; i++) {
+        if (inner) copy[to++] = all[place + i * stride] as number;
+        else copyFrom(place + i * stride, axis + 1);
       }
-    }
+    };
+    copyFrom(0, 0);
     return copy;
   }
 
@@ -228,10 +226,8 @@ export class Tensor implements Geometry {
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     if (this.#disposed) return this.toString();
     const rest = this.size > 8 ? ", …" : "";
-    const first = this.contiguous
-      ? elements(this).subarray(0, 8)
-      : this.toFloat32Array().subarray(0, 8);
-    return `${this.toString()} { ${Array.from(first, (value) => Number(value.toPrecision(7))).join(", ")}${rest} }`;
+    const first = (this.contiguous ? elements(this) : this.toFloat32Array()).subarray(0, 8);
+    return `${this} { ${Array.from(first, (value) => Number(value.toPrecision(7))).join(", ")}${rest} }`;
   }
 
   #view(shape: readonly number[], strides: readonly number[], offset: number): Tensor {
@@ -285,15 +281,10 @@ export function copyIn(
     );
   }
   // Data may be a view of this very memory, which allocating can detach.
-  const view = "buffer" in data && data.buffer === kernel.memory.buffer ? data : null;
-  const [place, length] = [view?.byteOffset, data.length];
+  const { byteOffset, constructor: View } = data as Float32Array;
   const tensor = new Tensor(new Storage(kernel, size * 4, false), [...shape]);
-  if (view && view.length !== length) {
-    const Kind = view instanceof Float32Array ? Float32Array : Uint8Array;
-    elements(tensor).set(new Kind(kernel.memory.buffer, place, length));
-  } else {
-    elements(tensor).set(data);
-  }
+  const again = () => new (View as typeof Float32Array)(kernel.memory.buffer, byteOffset, size);
+  elements(tensor).set(data.length === size ? data : again());
   return tensor;
 }
 
@@ -336,32 +327,26 @@ export function checkData(data: unknown, owner: string): asserts data is TensorD
   const known: boolean = Array.isArray(data) || tag === "Float32Array" || tag === "Uint8Array";
   if (!known) {
     const hint = ArrayBuffer.isView(data) ? "; convert with Float32Array.from(data)" : "";
-    fail(
-      "dtype",
-      `${owner}: data must be a Float32Array, Uint8Array or number[], got ${show(data)}${hint}`,
-    );
+    const got = show(data) + hint;
+    fail("dtype", `${owner}: data must be a Float32Array, Uint8Array or number[], got ${got}`);
   }
   if (Array.isArray(data)) {
     const wrong = data.findIndex((value) => typeof value !== "number");
     if (wrong >= 0) {
       fail("dtype", `${owner}: data[${wrong}] must be a number, got ${show(data[wrong])}`);
     }
-  } else if (tag !== "" && isDetached((data as Float32Array).buffer)) {
+    return;
+  }
+  // Views can't be made of what is detached; `ArrayBuffer.prototype.detached` is younger
+  // than Node 20.
+  try {
+    new Uint8Array((data as Float32Array).buffer);
+  } catch (cause) {
     fail(
       "dtype",
       `${owner}: data is detached: its buffer was transferred, or was kernel memory that has grown`,
+      { cause },
     );
-  }
-}
-
-function isDetached(buffer: ArrayBufferLike): boolean {
-  if (buffer.byteLength > 0) return false;
-  // `ArrayBuffer.prototype.detached` is younger than Node 20.
-  try {
-    new Uint8Array(buffer);
-    return false;
-  } catch {
-    return true;
   }
 }
 

@@ -10,7 +10,7 @@ import { build } from "esbuild";
 const packaging = createRequire(new URL("../../../test/packaging/", import.meta.url));
 const puppeteer = packaging("puppeteer-core").default;
 const sirv = packaging("sirv");
-const programs = ["bare", "import", "result", "tfjs", "onnxruntime"];
+const programs = ["bare", "empty", "import", "result", "tfjs", "onnxruntime"];
 
 /** @param {string} folder */
 export async function openChromium(folder) {

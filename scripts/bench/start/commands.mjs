@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 const bin = fileURLToPath(new URL("../../../test/packaging/node_modules/.bin", import.meta.url));
-const programs = ["bare", "import", "result", "tfjs", "onnxruntime"];
+const programs = ["bare", "empty", "import", "result", "tfjs", "onnxruntime"];
 
 /** @param {string} folder */
 export function commands(folder) {

@@ -5,10 +5,11 @@
  *
  * Contestants are interleaved in rounds, each in a new process or browser context;
  * differences to the bare runtime are taken round by round, and the table shows their
- * medians and quartiles in milliseconds. It needs what `test:runtimes` needs.
+ * medians and quartiles in milliseconds. An empty package is the floor: no package is
+ * faster. It needs what `test:runtimes` needs.
  */
 import { execFileSync } from "node:child_process";
-import { cpSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { quantile } from "simple-statistics";
@@ -24,6 +25,7 @@ const TARGET = 5;
 const here = fileURLToPath(new URL(".", import.meta.url));
 const titles = {
   bare: "bare",
+  empty: "empty package",
   import: "import only",
   result: "first result",
   tfjs: "tfjs-wasm",
@@ -61,6 +63,10 @@ async function prepare() {
     execFileSync("npm", ["--silent", ...args], { cwd: folder });
   npm("ci");
   npm("install", "--no-save", pack(folder));
+  const empty = join(folder, "node_modules/empty");
+  mkdirSync(empty);
+  writeFileSync(join(empty, "package.json"), `{ "type": "module", "exports": "./index.js" }\n`);
+  writeFileSync(join(empty, "index.js"), "export {};\n");
   // It takes protobufjs from this folder.
   cpSync(join(here, "../contestants/onnx-model.mjs"), join(folder, "onnx-model.mjs"));
   const { batchNormModel } = await import(join(folder, "onnx-model.mjs"));

@@ -11,7 +11,7 @@ import { build } from "esbuild";
 
 const packaging = createRequire(new URL("../../../test/packaging/", import.meta.url));
 const workerd = packaging("workerd").default;
-const programs = ["bare", "import", "result"];
+const programs = ["bare", "empty", "import", "result"];
 
 /** @param {string} folder */
 export async function prepareWorkerd(folder) {
