@@ -114,7 +114,8 @@ has_tool() { [ -x "$(tool_dir "$1" "$2")/bin/${1%-cli}" ]; }
 
 # No --locked: wasm-bindgen-cli's own lock file names a release that is not to be had.
 # No optimization: to compile these takes minutes, to run them a second.
-# One target folder: most crates are those of both.
+# No default features: wasm-bindgen-cli's are TLS for its test runner, which isn't used.
+# One target folder: a third of its crates are wasm-pack's.
 tools_target=$cache/target
 install_tool() {
   has_tool "$1" "$2" && return
@@ -123,7 +124,8 @@ install_tool() {
   say "compiling $1 $2 (2 minutes)"
   PATH=$root/bin:$PATH RUSTC=$root/bin/rustc \
     CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_TARGET_DIR=$tools_target \
-    "$root/bin/cargo" install --root "$(tool_dir "$1" "$2")" --bin "${1%-cli}" "$1@$2" >&2 ||
+    "$root/bin/cargo" install --no-default-features --root "$(tool_dir "$1" "$2")" \
+    --bin "${1%-cli}" "$1@$2" >&2 ||
     die "missing: $1 $2, cargo could not install it"
 }
 
