@@ -23,7 +23,8 @@ channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 wasm_bindgen=$(sed -n 's/^wasm-bindgen = .*"=\([^"]*\)".*/\1/p' crate/boundary/Cargo.toml)
 wasm_pack=$(node -p 'require("./scripts/kernel/package.json").config["wasm-pack"]')
 binaryen=$(node -p 'require("./scripts/kernel/package.json").dependencies.binaryen')
-debian_packages=(rustc-web cargo-web rust-web-src rust-web-llvm lld-22)
+# The last two are for `npm test`, which checks Rust's format and lints where it can.
+debian_packages=(rustc-web cargo-web rust-web-src rust-web-llvm lld-22 rustfmt-web rust-web-clippy)
 
 say() { printf 'toolchain: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
@@ -113,13 +114,18 @@ has_tool() { [ -x "$(tool_dir "$1" "$2")/bin/${1%-cli}" ]; }
 
 # No --locked: wasm-bindgen-cli's own lock file names a release that is not to be had.
 # No optimization: to compile these takes minutes, to run them a second.
+# No default features: wasm-bindgen-cli's are TLS for its test runner, which isn't used.
+# One target folder: a third of its crates are wasm-pack's.
+tools_target=$cache/target
 install_tool() {
   has_tool "$1" "$2" && return
   command -v cc >/dev/null || apt_install gcc libc6-dev ||
     die "missing: a C compiler (cc), to link $1"
   say "compiling $1 $2 (2 minutes)"
-  PATH=$root/bin:$PATH RUSTC=$root/bin/rustc CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
-    "$root/bin/cargo" install --root "$(tool_dir "$1" "$2")" --bin "${1%-cli}" "$1@$2" >&2 ||
+  PATH=$root/bin:$PATH RUSTC=$root/bin/rustc \
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_TARGET_DIR=$tools_target \
+    "$root/bin/cargo" install --no-default-features --root "$(tool_dir "$1" "$2")" \
+    --bin "${1%-cli}" "$1@$2" >&2 ||
     die "missing: $1 $2, cargo could not install it"
 }
 
@@ -133,6 +139,7 @@ if $install; then
     die "missing: Rust for $target. Either install rustup (https://rustup.rs) with a network that" \
       "reaches it, or use a Debian that has ${debian_packages[*]}, as root; then run this again."
   for tool in "${tools[@]}"; do install_tool $tool; done
+  rm -rf "$tools_target"
   has_binaryen || { say "installing binaryen $binaryen" && npm ci --prefix scripts/kernel >&2; }
 fi
 

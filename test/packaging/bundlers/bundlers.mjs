@@ -1,4 +1,7 @@
-/** How each bundler is run: the commands of its own introduction, without a configuration. */
+/**
+ * How each bundler is run: the commands of its own introduction, without a configuration,
+ * but for the one setting that README asks for.
+ */
 
 /**
  * A check looks at a `site` (a folder, opened in Chromium), a `program` (a file that
@@ -8,7 +11,10 @@
  * @typedef {{
  *   check: string, site?: string, hasLayer?: boolean, program?: string, page?: string, answer?: string,
  * }} Check
- * @typedef {{ name: string, package: string, build?: string, serve?: string, checks: Check[] }} Bundler
+ * @typedef {{
+ *   name: string, package: string, settings?: object, build?: string, serve?: string, checks: Check[],
+ * }} Bundler
+ *   with the settings that its user writes into package.json
  */
 
 /** @type {Bundler[]} */
@@ -41,6 +47,13 @@ export const bundlers = [
   ),
   ...sites("Rolldown", (entry, out) => `rolldown ${entry}/browser.js --dir ${out}`),
   ...sites("Parcel", (entry, out) => `parcel build ${entry}/index.html --dist-dir ${out}`),
+  {
+    name: "Parcel",
+    package: "parcel",
+    settings: { "@parcel/resolver-default": { packageExports: true } },
+    build: "parcel build slim/index.html --dist-dir out/parcel/slim",
+    checks: [{ check: "slim, packageExports", site: "out/parcel/slim", hasLayer: true }],
+  },
   {
     name: "Next.js (Turbopack)",
     package: "next",

@@ -1,5 +1,5 @@
 /** `npm run test:bundlers`: the packed package through real bundlers, what they make run in Chromium. */
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { find, reusable } from "../browsers/launch.mjs";
@@ -28,10 +28,14 @@ async function* testBundlers() {
 
   const tarball = pack();
   const project = makeProject(tarball);
+  const manifest = JSON.parse(readFileSync(join(project, "package.json"), "utf8"));
   const collector = await collect();
   const chromium = reusable("Chromium");
   try {
     for (const bundler of bundlers) {
+      // One bundler's settings must not help another.
+      const own = JSON.stringify({ ...manifest, ...bundler.settings });
+      writeFileSync(join(project, "package.json"), own);
       yield* testBundler(bundler, { project, chromium, collector });
     }
   } finally {

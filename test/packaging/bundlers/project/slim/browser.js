@@ -1,0 +1,11 @@
+// The scheme is Parcel's: the address of the file that it puts beside the script.
+import kernel from "url:batchnorm-wasm/kernel.wasm";
+import * as library from "batchnorm-wasm/slim";
+import golden from "../golden.mjs";
+import { run } from "../program.mjs";
+import { report } from "../report.js";
+
+report(async () => {
+  await library.init(kernel);
+  return run(library, golden);
+});
