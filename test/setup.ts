@@ -14,13 +14,13 @@ if (process.env.GROW_ON_ALLOCATE) {
   }
 
   const prototype: Kernel = defaultKernel().constructor.prototype;
-  const { allocate, check } = prototype;
+  const { allocate, run } = prototype;
   prototype.allocate = function (bytes, zeroed) {
     this.memory.grow(0);
     return allocate.call(this, bytes, zeroed);
   };
-  prototype.check = function (status) {
+  prototype.run = function (operation) {
+    run.call(this, operation);
     this.memory.grow(0);
-    check.call(this, status);
   };
 }

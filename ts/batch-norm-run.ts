@@ -5,7 +5,7 @@
  */
 import { checkDisjoint, checkOutput, checkTensor, checkVector } from "./arguments.js";
 import { fail, show, showShape } from "./errors.js";
-import type { Kernel } from "./kernel.js";
+import { addressOf, BACKWARD, FORWARD, type Kernel, STATISTICS, UPDATE } from "./kernel.js";
 import type { BatchNormSaved } from "./saved.js";
 import { allocate, hasShape, type Tensor } from "./tensor.js";
 
@@ -41,16 +41,9 @@ export function runTraining(
   try {
     const mean = saved.reserveBatch(channels);
     if (x.size > 0) {
-      kernel.check(
-        kernel.exports.batch_norm_training(
-          kernel.describe(axis, x, y),
-          weight === null ? 0 : weight.address,
-          bias === null ? 0 : bias.address,
-          eps,
-          mean,
-          mean + channels * 8,
-        ),
-      );
+      kernel.describe(axis, eps, weight, bias, mean, mean + channels * 8, true, x, y);
+      if (running) describeUpdate(running, x, channels);
+      kernel.run(FORWARD);
     }
   } catch (error) {
     saved.abandon();
@@ -60,7 +53,7 @@ export function runTraining(
   // Before the write is counted: in place, x is no more what was normalized.
   saved.set(x, weight, axis, eps, null, null);
   y.storage.wrote(y);
-  if (running) moveRunning(running, saved);
+  if (running && x.size > 0) wroteRunning(running);
   return y;
 }
 
@@ -87,16 +80,8 @@ export function runInference(
   const y = out ?? allocate(kernel, x.shape, false, owner);
   try {
     if (x.size > 0) {
-      kernel.check(
-        kernel.exports.batch_norm_inference(
-          kernel.describe(axis, x, y),
-          weight === null ? 0 : weight.address,
-          bias === null ? 0 : bias.address,
-          eps,
-          mean.address,
-          variance.address,
-        ),
-      );
+      kernel.describe(axis, eps, weight, bias, mean.address, variance.address, false, x, y);
+      kernel.run(FORWARD);
     }
   } catch (error) {
     if (y !== out) y.dispose();
@@ -121,8 +106,8 @@ export function runStatistics(
   try {
     const mean = saved.reserveBatch(channels);
     if (x.size > 0) {
-      const record = kernel.describe(axis, x);
-      kernel.check(kernel.exports.batch_norm_statistics(record, mean, mean + channels * 8));
+      kernel.describe(axis, 0, null, null, mean, mean + channels * 8, true, x);
+      kernel.run(STATISTICS);
     }
   } catch (error) {
     saved.abandon();
@@ -133,22 +118,23 @@ export function runStatistics(
 
 /** Moves running statistics by those of a batch, unless it was empty. */
 export function moveRunning(running: RunningUpdate, saved: BatchNormSaved): void {
-  const { x, channels } = saved;
+  const { x, axis, channels } = saved;
   if (x.size === 0) return;
+  const { meanAddress, varianceAddress } = saved;
+  x.kernel.describe(axis, 0, null, null, meanAddress, varianceAddress, true, x);
+  describeUpdate(running, x, channels);
+  x.kernel.run(UPDATE);
+  wroteRunning(running);
+}
+
+function describeUpdate(running: RunningUpdate, x: Tensor, channels: number): void {
   const { mean, variance, weight, unbiased } = running;
   const count = x.size / channels;
   const correction = unbiased ? count / Math.max(count - 1, 1) : 1;
-  x.kernel.check(
-    x.kernel.exports.batch_norm_update_running(
-      channels,
-      mean.address,
-      variance.address,
-      saved.meanAddress,
-      saved.varianceAddress,
-      weight,
-      correction,
-    ),
-  );
+  x.kernel.describeUpdate(mean, variance, weight, correction);
+}
+
+function wroteRunning({ mean, variance }: RunningUpdate): void {
   mean.storage.wrote(mean);
   variance.storage.wrote(variance);
 }
@@ -179,22 +165,13 @@ export function runBackward(
   const dx = out ?? allocate(kernel, x.shape, false, owner);
   try {
     if (x.size > 0) {
-      const { exports } = kernel;
-      const run =
-        saved.statistics === "batch"
-          ? exports.batch_norm_backward
-          : exports.batch_norm_backward_frozen;
-      kernel.check(
-        run(
-          kernel.describe(axis, x, dy, dx),
-          weight === null ? 0 : weight.address,
-          eps,
-          saved.meanAddress,
-          saved.varianceAddress,
-          weightGrad === null ? 0 : weightGrad.address,
-          biasGrad === null ? 0 : biasGrad.address,
-        ),
-      );
+      const { meanAddress, varianceAddress } = saved;
+      const own = saved.statistics === "batch";
+      // biome-ignore format: as the other calls
+      const record = kernel.describe(axis, eps, weight, null, meanAddress, varianceAddress, own, x, dy, dx);
+      record[13] = addressOf(weightGrad);
+      record[14] = addressOf(biasGrad);
+      kernel.run(BACKWARD);
     }
   } catch (error) {
     if (dx !== out) dx.dispose();

@@ -12,6 +12,15 @@ import type { Tensor } from "./tensor.js";
 /** `crate/boundary`'s `Status`. */
 const STATUS_OUT_OF_MEMORY = 1;
 
+/** `crate/boundary`'s operations. */
+export const FORWARD = 0;
+export const STATISTICS = 1;
+export const BACKWARD = 2;
+export const UPDATE = 3;
+
+/** Words of a record before its tensors; `crate/boundary` has all places. */
+const HEADER = 16;
+
 /** A tensor's memory never exceeds this: `isize::MAX` of wasm32. */
 const MAX_ALLOCATION = 2 ** 31 - 64;
 
@@ -41,19 +50,18 @@ export class Kernel {
 
   #liveBytes = 0;
   #liveStorages = 0;
-  /** Call record: see `crate/boundary`. */
-  readonly #record: { address: number; length: number; words: Uint32Array } = {
-    address: 0,
-    length: 0,
-    words: new Uint32Array(0),
-  };
+  /** The record of a call: see `crate/boundary`. */
+  #record = 0;
+  #recordLength = 0;
+  #words = new Uint32Array(0);
+  #numbers = new Float64Array(0);
   /** The backstop: frees what was forgotten without `dispose` or `scope`. */
   readonly #forgotten = new FinalizationRegistry<{ address: number; bytes: number }>(
     ({ address, bytes }) => this.release(address, bytes),
   );
 
   constructor(exports: WebAssembly.Exports) {
-    if (!("batch_norm_inference" in exports)) {
+    if (!("batch_norm" in exports)) {
       fail("kernel", "createKernel: the module is not this package's kernel");
     }
     this.exports = exports as unknown as typeof KernelExports;
@@ -98,22 +106,56 @@ export class Kernel {
     this.scopes[this.scopes.length - 1]?.add(made);
   }
 
-  /** Writes the call record for up to three tensors of one shape and returns its address. */
-  describe(axis: number, first: Tensor, second?: Tensor, third?: Tensor): number {
-    const { shape } = first;
+  /**
+   * Writes the record of a call: γ and β, addresses of the statistics, whether these are the
+   * batch's own, and up to three tensors of one shape.
+   *
+   * @returns its words: 13 and 14 are for what {@link Kernel.run} is to add to, or 0
+   */
+  describe(
+    axis: number,
+    eps: number,
+    weight: Tensor | null,
+    bias: Tensor | null,
+    mean: number,
+    variance: number,
+    own: boolean,
+    x: Tensor,
+    second?: Tensor,
+    third?: Tensor,
+  ): Uint32Array {
+    const { shape } = x;
     const rank = shape.length;
-    const words = this.#recordWords(2 + rank + 3 * (2 + rank));
-    words[0] = rank;
-    words[1] = axis;
-    for (let i = 0; i < rank; i++) words[2 + i] = shape[i] as number;
-    place(words, 2 + rank, first);
-    if (second) place(words, 2 + rank + (2 + rank), second);
-    if (third) place(words, 2 + rank + 2 * (2 + rank), third);
-    return this.#record.address;
+    const words = this.#recordWords(HEADER + rank + 3 * (2 + rank));
+    this.#numbers[0] = eps;
+    words[7] = axis;
+    words[8] = rank;
+    words[9] = addressOf(weight);
+    words[10] = addressOf(bias);
+    words[11] = mean;
+    words[12] = variance;
+    words[13] = words[14] = 0;
+    words[15] = own ? 1 : 0;
+    for (let i = 0; i < rank; i++) words[HEADER + i] = shape[i] as number;
+    const at = HEADER + rank;
+    place(words, at, x);
+    if (second) place(words, at + (2 + rank), second);
+    if (third) place(words, at + 2 * (2 + rank), third);
+    return words;
   }
 
-  /** Throws where a call of the kernel did not end well; nothing was written then. */
-  check(status: number): void {
+  /** Adds to the record how a batch moves running statistics. */
+  describeUpdate(mean: Tensor, variance: Tensor, weight: number, correction: number): void {
+    this.#numbers[1] = weight;
+    this.#numbers[2] = correction;
+    this.#words[13] = mean.address;
+    this.#words[14] = variance.address;
+  }
+
+  /** Runs what was described; throws where it did not end well, and nothing was written then. */
+  run(operation: number): void {
+    this.#words[6] = operation;
+    const status = this.exports.batch_norm(this.#record);
     if (status === 0) return;
     if (status === STATUS_OUT_OF_MEMORY) this.#failForMemory("for the workspace of the call");
     fail("kernel", `the kernel refused a call record (status ${status}): please report this bug`);
@@ -129,23 +171,20 @@ export class Kernel {
   }
 
   #recordWords(length: number): Uint32Array {
-    const record = this.#record;
     // A detached view has length 0; asking for its buffer would cost more than the rest.
-    if (record.words.length >= length) return record.words;
-    if (record.length < length) {
+    if (this.#words.length >= length) return this.#words;
+    if (this.#recordLength < length) {
       // Not through `allocate`: it is nobody's tensor.
       const address = this.exports.allocate(length * 4, 0) >>> 0;
       if (address === 0) this.#failForMemory("for the record of the call");
-      if (record.address !== 0) this.exports.release(record.address, record.length * 4);
-      record.address = address;
-      record.length = length;
+      if (this.#record !== 0) this.exports.release(this.#record, this.#recordLength * 4);
+      this.#record = address;
+      this.#recordLength = length;
     }
-    record.words = this.#words(record.address, record.length);
-    return record.words;
-  }
-
-  #words(address: number, length: number): Uint32Array {
-    return new Uint32Array(this.memory.buffer, address, length);
+    const { buffer } = this.memory;
+    this.#numbers = new Float64Array(buffer, this.#record, 3);
+    this.#words = new Uint32Array(buffer, this.#record, this.#recordLength);
+    return this.#words;
   }
 
   #failForMemory(what: string): never {
@@ -158,7 +197,12 @@ export class Kernel {
   }
 }
 
-/** Writes a tensor's part of a call record. */
+/** What a record says for one value a channel; 0 means absent. */
+export function addressOf(vector: Tensor | null): number {
+  return vector === null ? 0 : vector.address;
+}
+
+/** Writes a tensor's part of a record. */
 function place(words: Uint32Array, at: number, { address, extent, strides }: Tensor): void {
   words[at] = address;
   words[at + 1] = extent;

@@ -102,7 +102,7 @@ function compile(path) {
   // Fetched first, because the flags name the folders of the unpacked crates.
   run("cargo", ["fetch", "--locked"], env);
   const flags = rustFlags(resolve("."), join(cargoHome, "registry/src"));
-  Object.assign(env, { CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f") });
+  Object.assign(env, { CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f"), RUSTC_BOOTSTRAP: "1" });
 
   rmSync(built, { recursive: true, force: true });
   mkdirSync(built, { recursive: true });

@@ -19,7 +19,13 @@ export const rustFlags = (workspace, registries) => [
   // A page less than 4 GiB: the end of an allocation at the very end would be address 0,
   // and the allocator would lose its way.
   "-Clink-arg=--max-memory=4294901760",
-  // Panic locations carry paths: none of the machine's own may get into the module,
+  // No call is deeper than a few hundred bytes. The stack comes first in memory, so that
+  // overflowing it traps; small addresses behind it are short in code.
+  "-Clink-arg=-zstack-size=8192",
+  // Nobody reads a panic's place here (see the panic handler), and it is a twentieth of the
+  // module. The flag is not stable: build.mjs lets this compiler take it all the same.
+  "-Zlocation-detail=none",
+  // What is left of panic locations carries paths: none of the machine's own may get into the module,
   // nor the name of a mirror.
   `--remap-path-prefix=${workspace}=/batchnorm-wasm`,
   ...readdirSync(registries).map((name) => `--remap-path-prefix=${join(registries, name)}=/crates`),

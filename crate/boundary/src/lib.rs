@@ -4,23 +4,27 @@
 //! No slices (wasm-bindgen copies them), no strings, no thrown errors, no Rust
 //! structs (a second owner): the module imports nothing at all.
 //!
-//! A *call record* describes the tensors of a call, as `u32`s:
+//! A *record* describes a call of [`batch_norm`], in numbers of four bytes (`u32`) but
+//! for the first three (`f64`):
 //!
 //! ```text
-//! rank, axis, sizes[rank], then for each tensor: address, length, strides[rank]
+//!  0  ε, weight of the batch in running statistics, correction of its variance there
+//!  6  operation, axis, rank
+//!  9  γ, β, mean, variance        addresses of one value a channel; 0 means absent
+//! 13  gradients of γ and β, or running mean and variance to move
+//! 15  1 where mean and variance are a batch's own, in `f64`
+//! 16  sizes[rank], then for each tensor: address, length, strides[rank]
 //! ```
 //!
 //! with lengths and strides in elements, the length from the first element to
-//! the last that may be touched. Addresses of arrays with one value a channel
-//! stand alone; 0 means absent.
+//! the last that may be touched.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod memory;
 
-use batchnorm_kernel::norm::batch::{
-    self, BatchStatistics, ParameterGradients, Parameters, RunningStatistics,
-};
-use memory::{STATE, State, per_channel, per_channel_if_any, tensors};
+use batchnorm_kernel::moments::Statistics;
+use batchnorm_kernel::norm::batch::{self, ParameterGradients, Parameters};
+use memory::{Record, STATE, State};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// How a call ended. Anything but `Ok` means that nothing was written.
@@ -50,172 +54,43 @@ pub fn release(address: usize, bytes: usize) {
     memory::release(address, bytes);
 }
 
-/// [`batch::training`] of the tensors (x, y); writes `mean` and `variance` (f64).
+/// [`batch::forward`] of x and y; moves running statistics, if it took own ones.
+const FORWARD: usize = 0;
+/// [`batch::statistics`] of x, otherwise likewise.
+const STATISTICS: usize = 1;
+/// [`batch::backward`] of x, dy and dx.
+const BACKWARD: usize = 2;
+/// [`batch::update_running`] alone, by own statistics of x.
+const UPDATE: usize = 3;
+
+/// Runs the operation that the record at this address describes.
 #[wasm_bindgen]
-pub fn batch_norm_training(
-    record: usize,
-    gamma: usize,
-    beta: usize,
-    eps: f64,
-    mean: usize,
-    variance: usize,
-) -> Status {
-    call(|| {
-        let State { layout, workspace } = &mut *STATE.borrow_mut();
-        let tensors = tensors::<2>(record, layout)?;
-        let n = layout.channels;
-        let parameters = parameters(gamma, beta, eps, n)?;
-        let batch =
-            BatchStatistics { mean: per_channel(mean, n)?, variance: per_channel(variance, n)? };
-        workspace.reserve(layout).map_err(|_| Status::OutOfMemory)?;
-        batch::training(layout, tensors, parameters, batch, workspace);
-        Ok(())
-    })
+pub fn batch_norm(record: usize) -> Status {
+    call(record).err().unwrap_or(Status::Ok)
 }
 
-/// [`batch::statistics`] of the tensor x; writes `mean` and `variance` (f64).
-#[wasm_bindgen]
-pub fn batch_norm_statistics(record: usize, mean: usize, variance: usize) -> Status {
-    call(|| {
-        let State { layout, workspace } = &mut *STATE.borrow_mut();
-        let [x] = tensors(record, layout)?;
-        let n = layout.channels;
-        let batch =
-            BatchStatistics { mean: per_channel(mean, n)?, variance: per_channel(variance, n)? };
-        workspace.reserve(layout).map_err(|_| Status::OutOfMemory)?;
-        batch::statistics(layout, x, batch, workspace);
-        Ok(())
-    })
-}
-
-/// [`batch::inference`] of the tensors (x, y).
-#[wasm_bindgen]
-pub fn batch_norm_inference(
-    record: usize,
-    gamma: usize,
-    beta: usize,
-    eps: f64,
-    mean: usize,
-    variance: usize,
-) -> Status {
-    call(|| {
-        let State { layout, workspace } = &mut *STATE.borrow_mut();
-        let tensors = tensors::<2>(record, layout)?;
-        let n = layout.channels;
-        let parameters = parameters(gamma, beta, eps, n)?;
-        let running = running(mean, variance, n)?;
-        workspace.reserve(layout).map_err(|_| Status::OutOfMemory)?;
-        batch::inference(layout, tensors, parameters, running, workspace);
-        Ok(())
-    })
-}
-
-/// [`batch::backward`] of the tensors (x, dy, dx); adds to the gradients.
-#[wasm_bindgen]
-pub fn batch_norm_backward(
-    record: usize,
-    gamma: usize,
-    eps: f64,
-    mean: usize,
-    variance: usize,
-    gamma_gradient: usize,
-    beta_gradient: usize,
-) -> Status {
-    call(|| {
-        let State { layout, workspace } = &mut *STATE.borrow_mut();
-        let tensors = tensors::<3>(record, layout)?;
-        let n = layout.channels;
-        let parameters = parameters(gamma, 0, eps, n)?;
-        let batch =
-            BatchStatistics { mean: per_channel(mean, n)?, variance: per_channel(variance, n)? };
-        let gradients = gradients(gamma_gradient, beta_gradient, n)?;
-        workspace.reserve(layout).map_err(|_| Status::OutOfMemory)?;
-        batch::backward(layout, tensors, parameters, batch, gradients, workspace);
-        Ok(())
-    })
-}
-
-/// [`batch::backward_frozen`] of the tensors (x, dy, dx); adds to the gradients.
-#[wasm_bindgen]
-pub fn batch_norm_backward_frozen(
-    record: usize,
-    gamma: usize,
-    eps: f64,
-    mean: usize,
-    variance: usize,
-    gamma_gradient: usize,
-    beta_gradient: usize,
-) -> Status {
-    call(|| {
-        let State { layout, workspace } = &mut *STATE.borrow_mut();
-        let tensors = tensors::<3>(record, layout)?;
-        let n = layout.channels;
-        let parameters = parameters(gamma, 0, eps, n)?;
-        let running = running(mean, variance, n)?;
-        let gradients = gradients(gamma_gradient, beta_gradient, n)?;
-        workspace.reserve(layout).map_err(|_| Status::OutOfMemory)?;
-        batch::backward_frozen(layout, tensors, parameters, running, gradients, workspace);
-        Ok(())
-    })
-}
-
-/// [`batch::update_running`] over `channels` channels.
-#[wasm_bindgen]
-pub fn batch_norm_update_running(
-    channels: usize,
-    running_mean: usize,
-    running_variance: usize,
-    mean: usize,
-    variance: usize,
-    weight: f64,
-    correction: f64,
-) -> Status {
-    call(|| {
-        let running = running(running_mean, running_variance, channels)?;
-        let batch = BatchStatistics {
-            mean: per_channel(mean, channels)?,
-            variance: per_channel(variance, channels)?,
-        };
-        batch::update_running(running, batch, weight, correction);
-        Ok(())
-    })
-}
-
-fn call(body: impl FnOnce() -> Result<(), Status>) -> Status {
-    body().err().unwrap_or(Status::Ok)
-}
-
-fn parameters(
-    gamma: usize,
-    beta: usize,
-    eps: f64,
-    channels: usize,
-) -> Result<Parameters<'static>, Status> {
-    Ok(Parameters {
-        gamma: per_channel_if_any(gamma, channels)?,
-        beta: per_channel_if_any(beta, channels)?,
-        eps,
-    })
-}
-
-fn running(
-    mean: usize,
-    variance: usize,
-    channels: usize,
-) -> Result<RunningStatistics<'static>, Status> {
-    Ok(RunningStatistics {
-        mean: per_channel(mean, channels)?,
-        variance: per_channel(variance, channels)?,
-    })
-}
-
-fn gradients(
-    gamma: usize,
-    beta: usize,
-    channels: usize,
-) -> Result<ParameterGradients<'static>, Status> {
-    Ok(ParameterGradients {
-        gamma: per_channel_if_any(gamma, channels)?,
-        beta: per_channel_if_any(beta, channels)?,
-    })
+fn call(record: usize) -> Result<(), Status> {
+    let State { layout, workspace } = &mut *STATE.borrow_mut();
+    let record = Record::read(record, layout)?;
+    workspace.reserve(layout).map_err(|_| Status::OutOfMemory)?;
+    let Record { tensors: [x, y, _], statistics, .. } = record;
+    let [gamma, beta, first, second] = record.vectors;
+    let [eps, weight, correction] = record.numbers;
+    let parameters = Parameters { gamma, beta, eps };
+    match (record.operation, statistics) {
+        (FORWARD, _) => batch::forward(layout, [x, y], &parameters, &statistics, workspace),
+        (STATISTICS, Statistics::Own(own)) => batch::statistics(layout, x, own, workspace),
+        (BACKWARD, _) => {
+            let gradients = ParameterGradients { gamma: first, beta: second };
+            let tensors = record.tensors;
+            batch::backward(layout, tensors, &parameters, &statistics, &gradients, workspace);
+            return Ok(());
+        }
+        (UPDATE, _) => {}
+        _ => return Err(Status::BadRecord),
+    }
+    if let (Statistics::Own(own), Some(mean), Some(variance)) = (statistics, first, second) {
+        batch::update_running([mean, variance], own, weight, correction);
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use core::cell::{Cell, RefCell, RefMut};
 
 use batchnorm_kernel::layout::{Extent, Layout, MAX_OPERANDS};
+use batchnorm_kernel::moments::Statistics;
 use batchnorm_kernel::{Cells, Workspace};
 
 use crate::Status;
@@ -68,52 +69,65 @@ pub fn release(address: usize, bytes: usize) {
     }
 }
 
-/// One value a channel, of the type that the operation wants.
-pub fn per_channel<T>(address: usize, channels: usize) -> Result<&'static [Cell<T>], Status> {
-    slice(address, channels)
+/// Where the tensors of a record begin, in words.
+const HEADER: usize = 16;
+
+/// A call record (see the crate's documentation), read and checked.
+pub struct Record {
+    pub operation: usize,
+    pub numbers: [f64; 3],
+    /// x, then y or dy, then dx; empty where the operation has less.
+    pub tensors: [Cells<'static>; MAX_OPERANDS],
+    pub statistics: Statistics<'static>,
+    /// One value a channel: γ, β, and two to be written.
+    pub vectors: [Option<Cells<'static>>; 4],
 }
 
-/// As [`per_channel`], with 0 for none.
-pub fn per_channel_if_any<T>(
-    address: usize,
-    channels: usize,
-) -> Result<Option<&'static [Cell<T>]>, Status> {
-    if address == 0 { Ok(None) } else { per_channel(address, channels).map(Some) }
-}
+/// Tensors of each operation.
+const TENSORS: [usize; 4] = [2, 1, 3, 1];
 
-/// The tensors of the call record at `address` (see the crate's documentation), and
-/// their layout.
-pub fn tensors<const K: usize>(
-    address: usize,
-    layout: &mut Layout,
-) -> Result<[Cells<'static>; K], Status> {
-    let cells = read_record(address, K, layout)?;
-    Ok(core::array::from_fn(|k| cells[k]))
-}
+impl Record {
+    /// Reads it, and plans the walk over its tensors.
+    pub fn read(address: usize, layout: &mut Layout) -> Result<Self, Status> {
+        let numbers: &[Cell<f64>] = slice(address, 3)?;
+        let header: &[Cell<u32>] = slice(address, HEADER)?;
+        let word = |index: usize| header[index].get() as usize;
+        let (operation, axis, rank) = (word(6), word(7), word(8));
+        let tensors = *TENSORS.get(operation).ok_or(Status::BadRecord)?;
+        let len = rank.checked_mul(1 + tensors).and_then(|len| len.checked_add(2 * tensors));
+        let rest = address + HEADER * size_of::<u32>();
+        let words: &[Cell<u32>] = slice(rest, len.ok_or(Status::BadRecord)?)?;
+        // SAFETY: the caller owes a record that nobody writes during the call.
+        let words: &[u32] = unsafe { &*(core::ptr::from_ref(words) as *const [u32]) };
 
-/// Not a copy for each number of tensors.
-#[inline(never)]
-fn read_record(
-    address: usize,
-    number: usize,
-    layout: &mut Layout,
-) -> Result<[Cells<'static>; MAX_OPERANDS], Status> {
-    let header: &[Cell<u32>] = slice(address, 2)?;
-    let rank = header[0].get() as usize;
-    let words = rank.checked_mul(1 + number).and_then(|words| words.checked_add(2 + 2 * number));
-    let words: &[Cell<u32>] = slice(address, words.ok_or(Status::BadRecord)?)?;
-    // SAFETY: the caller owes a record that nobody writes during the call.
-    let words: &[u32] = unsafe { &*(core::ptr::from_ref(words) as *const [u32]) };
+        let (sizes, words) = words.split_at(rank);
+        let mut tensors: [Cells; MAX_OPERANDS] = [&[]; MAX_OPERANDS];
+        let mut extents = [Extent { strides: &[], len: 0 }; MAX_OPERANDS];
+        for (k, tensor) in words.chunks_exact(2 + rank).enumerate() {
+            let extent = Extent { strides: &tensor[2..], len: tensor[1] as usize };
+            tensors[k] = slice(tensor[0] as usize, extent.len)?;
+            extents[k..].fill(extent);
+        }
+        layout.plan(sizes, axis, &extents).map_err(|_| Status::BadRecord)?;
 
-    let sizes = &words[2..][..rank];
-    let mut cells: [Cells; MAX_OPERANDS] = [&[]; MAX_OPERANDS];
-    let mut extents = [Extent { strides: &[], len: 0 }; MAX_OPERANDS];
-    for (k, tensor) in words[2 + rank..].chunks_exact(2 + rank).enumerate() {
-        extents[k] = Extent { strides: &tensor[2..], len: tensor[1] as usize };
-        cells[k] = slice(tensor[0] as usize, extents[k].len)?;
+        let channels = layout.channels;
+        let vector = |index| match word(index) {
+            0 => Ok(None),
+            address => slice(address, channels).map(Some),
+        };
+        let statistics = if word(15) == 0 {
+            Statistics::Given([slice(word(11), channels)?, slice(word(12), channels)?])
+        } else {
+            Statistics::Own([slice(word(11), channels)?, slice(word(12), channels)?])
+        };
+        Ok(Self {
+            operation,
+            numbers: core::array::from_fn(|index| numbers[index].get()),
+            tensors,
+            statistics,
+            vectors: [vector(9)?, vector(10)?, vector(13)?, vector(14)?],
+        })
     }
-    layout.plan(sizes, words[1] as usize, &extents[..number]).map_err(|_| Status::BadRecord)?;
-    Ok(cells)
 }
 
 fn slice<T>(address: usize, len: usize) -> Result<&'static [Cell<T>], Status> {

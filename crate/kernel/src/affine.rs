@@ -15,21 +15,17 @@
 //! rounded once.
 
 use crate::lanes::{F32x4, sqrt};
-use crate::sweep::ChannelConstants;
+use crate::workspace::Constants;
 
-/// `1/√(variance + eps)` of statistics taken from the data themselves: where both
-/// are zero every `x − mean` is zero too, and 0 stands for their quotient.
-pub fn inverse_std_of_batch(variance: f64, eps: f64) -> f64 {
-    if variance + eps == 0.0 { 0.0 } else { inverse_std(variance, eps) }
-}
-
-/// `1/√(variance + eps)`.
-pub fn inverse_std(variance: f64, eps: f64) -> f64 {
-    1.0 / sqrt(variance + eps)
+/// `1/√variance`, where ε is in the variance. Of statistics taken from the data
+/// themselves, the batch's `own`: where it is zero every `x − mean` is zero too, and 0
+/// stands for their quotient.
+pub fn inverse_std(variance: f64, own: bool) -> f64 {
+    if own && variance == 0.0 { 0.0 } else { 1.0 / sqrt(variance) }
 }
 
 /// Constants `[c, a, b]` of the forward map.
-pub fn forward(mean: f64, inverse_std: f64, gamma: f64, beta: f64) -> ChannelConstants {
+pub fn forward(mean: f64, inverse_std: f64, gamma: f64, beta: f64) -> Constants {
     let center = mean as f32;
     let scale = gamma * inverse_std;
     let rest = mean - f64::from(center);
@@ -46,7 +42,7 @@ pub fn backward(
     gamma: f64,
     mean_dy: f64,
     covariance: f64,
-) -> ChannelConstants {
+) -> Constants {
     let [center, center_dy] = [mean as f32, mean_dy as f32];
     let slope = inverse_std * covariance;
     let rest = slope * (mean - f64::from(center)) - (mean_dy - f64::from(center_dy));

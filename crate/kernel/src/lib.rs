@@ -26,7 +26,7 @@ pub mod moments;
 pub mod norm;
 pub mod sweep;
 
-mod workspace;
+pub mod workspace;
 
 pub use workspace::Workspace;
 

@@ -25,14 +25,13 @@
 //! (1983), eq. 1.7 (shifted data).
 
 use core::array::from_fn;
+use core::cell::Cell;
 use core::ops::Range;
 
+use crate::Cells;
 use crate::lanes::{F32x4, LANES};
-use crate::layout::{Form, Layout};
-use crate::sweep::{
-    ChannelConstants, Operand, constants_of, fold, fold_in_f64, set_constants, sums_of,
-};
-use crate::workspace::Workspace;
+use crate::layout::Form;
+use crate::sweep::{Pass, fold, fold_in_f64};
 
 /// Below this a mean square may have lost terms to underflow.
 const TINY: f64 = 1e-30;
@@ -43,13 +42,31 @@ const FAR_FROM_1: Range<f64> = 1e15..f64::INFINITY;
 /// Values of a channel that its pivot is taken from.
 const SAMPLES: usize = 8;
 
-/// Mean and biased variance of a channel.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Moments {
-    /// Σx / n.
-    pub mean: f64,
-    /// Σ(x − mean)² / n.
-    pub variance: f64,
+/// Mean and variance of each channel.
+#[derive(Clone, Copy, Debug)]
+pub enum Statistics<'a> {
+    /// A batch's own, the variance biased.
+    Own([&'a [Cell<f64>]; 2]),
+    /// Given ones, which are constants.
+    Given([Cells<'a>; 2]),
+}
+
+impl Statistics<'_> {
+    /// Mean and variance of a channel.
+    #[inline(always)]
+    pub fn of(&self, channel: usize) -> [f64; 2] {
+        match self {
+            Self::Own([mean, variance]) => [mean[channel].get(), variance[channel].get()],
+            Self::Given([mean, variance]) => {
+                [f64::from(mean[channel].get()), f64::from(variance[channel].get())]
+            }
+        }
+    }
+
+    /// Whether they are the batch's own.
+    pub fn own(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
 }
 
 #[inline(always)]
@@ -58,55 +75,54 @@ fn deviations([sum, squares]: [F32x4; 2], [x]: [F32x4; 1], [pivot]: [F32x4; 1]) 
     [sum + d, squares + d * d]
 }
 
-/// Takes the moments of each channel of `group`, and sets its constants to what `finish`
-/// makes of them.
-pub fn gather(
-    layout: &Layout,
-    group: Range<usize>,
-    x: Operand,
-    workspace: &mut Workspace,
-    finish: &mut dyn FnMut(usize, Moments) -> ChannelConstants,
-) {
-    let Workspace { constants, sums } = workspace;
-    let count = layout.count as f64;
-    pivots(layout, group.clone(), x, &mut |channel, pivot| {
-        set_constants(layout, channel, &[pivot, 0.0, 0.0, 0.0, 0.0], constants);
-    });
-    fold::<4, _, _>(layout, group.clone(), [x], constants, sums, deviations);
-    for part in parts(layout, group.clone()) {
+/// Sums up the group's channels of x, operand 0, for [`moments`].
+pub fn gather(pass: &mut Pass) {
+    let count = pass.layout.count as f64;
+    pivots(pass, 0);
+    take(pass);
+    let whole = pass.group.clone();
+    // The channels that can be walked by themselves.
+    let size = if pass.layout.form == Form::Runs { 1 } else { whole.len() };
+    for first in whole.clone().step_by(size) {
+        pass.group = first..first + size;
         let mut again = false;
-        for channel in part.clone() {
-            let [sum, squares] = sums_of(layout, channel, sums);
+        for channel in pass.group.clone() {
+            let [sum, squares] = pass.workspace.sums(channel);
             // n·(mean − p)² > 4·M2
             if 5.0 * sum * sum > 4.0 * count * squares && in_range(squares, count) {
-                let [pivot, ..] = constants_of(layout, channel, constants);
+                let [pivot, ..] = pass.workspace.constants(channel);
                 let mean = (f64::from(pivot) + sum / count) as f32;
-                set_constants(layout, channel, &[mean, 0.0, 0.0, 0.0, 0.0], constants);
+                pass.workspace.set_constants(channel, [mean, 0.0, 0.0, 0.0, 0.0]);
                 again = true;
             }
         }
         if again {
-            fold::<4, _, _>(layout, part, [x], constants, sums, deviations);
+            take(pass);
         }
     }
-    for channel in group {
-        let [pivot, ..] = constants_of(layout, channel, constants);
-        let [mut sum, mut squares] = sums_of(layout, channel, sums);
-        // Beside such a pivot d² of no other float32 than the pivot itself is 0.
-        let constant = squares == 0.0 && pivot.abs() > 1e-15;
-        if !in_range(squares, count) && !constant {
-            [sum, squares] = fold_in_f64(layout, channel, [x], |[x]| {
-                let d = x - f64::from(pivot);
-                [d, d * d]
-            });
-        }
-        let mean = sum / count;
-        let variance = squares / count - mean * mean;
-        // Not `max`: what isn't a number has to stay so.
-        let variance = if variance < 0.0 { 0.0 } else { variance };
-        let moments = Moments { mean: f64::from(pivot) + mean, variance };
-        set_constants(layout, channel, &finish(channel, moments), constants);
+    pass.group = whole;
+}
+
+/// Mean and biased variance of a channel that was gathered.
+pub fn moments(pass: &Pass, channel: usize) -> [f64; 2] {
+    let count = pass.layout.count as f64;
+    let mut pivot = f64::from(pass.workspace.constants(channel)[0]);
+    let [mut sum, mut squares] = pass.workspace.sums(channel);
+    // Beside such a pivot d² of no other float32 than the pivot itself is 0.
+    let constant = squares == 0.0 && pivot.abs() > 1e-15;
+    if !in_range(squares, count) && !constant {
+        pivot = finite(pivot);
+        [sum, squares] = fold_in_f64(pass, channel, [0, 0], [pivot; 2]);
     }
+    let rest = sum / count;
+    let variance = squares / count - rest * rest;
+    // Not `max`: what isn't a number has to stay so.
+    [pivot + rest, if variance < 0.0 { 0.0 } else { variance }]
+}
+
+#[inline(never)]
+fn take(pass: &mut Pass) {
+    fold(pass, [0], deviations);
 }
 
 /// Whether a sum of squares can have lost nothing to the ends of f32's range.
@@ -114,25 +130,10 @@ fn in_range(squares: f64, count: f64) -> bool {
     squares.is_finite() && squares >= TINY * count
 }
 
-/// Sum of dy and co-moment of x and dy of a channel.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct CoMoments {
-    /// Σdy.
-    pub sum_dy: f64,
-    /// Σ(x − mean)·(dy − mean dy), or Σ(x − mean)·dy for a mean that isn't x's own.
-    pub co: f64,
-}
-
-/// Mean and 1/σ of a channel.
-pub type Statistics<'a> = &'a dyn Fn(usize) -> (f64, f64);
-
-/// What pairs are taken around.
-#[derive(Clone, Copy)]
-pub enum Around<'a> {
-    /// x's own mean: dy may be taken around a pivot, since Σ(x − mean) = 0.
-    OwnMean(Statistics<'a>),
-    /// Any other value.
-    Other(Statistics<'a>),
+/// A pivot that sums in f64 can be taken around: that of samples at the end of f32's range
+/// may have left it.
+fn finite(pivot: f64) -> f64 {
+    if pivot.is_finite() { pivot } else { 0.0 }
 }
 
 #[inline(always)]
@@ -145,77 +146,57 @@ fn co_deviations(
     [sum + e, products + (x - center) * e]
 }
 
-/// Takes the co-moments of each channel of `group`, and sets its constants to what
-/// `finish` makes of them.
-pub fn gather_pairs(
-    layout: &Layout,
-    group: Range<usize>,
-    [x, dy]: [Operand; 2],
-    around: Around,
-    workspace: &mut Workspace,
-    finish: &mut dyn FnMut(usize, CoMoments) -> ChannelConstants,
-) {
-    let Workspace { constants, sums } = workspace;
-    let (statistics, own) = match around {
-        Around::OwnMean(statistics) => (statistics, true),
-        Around::Other(statistics) => (statistics, false),
-    };
-    pivots(layout, group.clone(), dy, &mut |channel, pivot| {
-        let pivot = if own { pivot } else { 0.0 };
-        let values = [statistics(channel).0 as f32, pivot, 0.0, 0.0, 0.0];
-        set_constants(layout, channel, &values, constants);
-    });
-    fold::<2, _, _>(layout, group.clone(), [x, dy], constants, sums, co_deviations);
-    let count = layout.count as f64;
-    for channel in group {
-        let (mean, inverse_std) = statistics(channel);
-        let [center, pivot, ..] = constants_of(layout, channel, constants).map(f64::from);
-        let [mut sum, mut products] = sums_of(layout, channel, sums);
-        if !(sum.is_finite() && products.is_finite()) || FAR_FROM_1.contains(&inverse_std) {
-            [sum, products] = fold_in_f64(layout, channel, [x, dy], |[x, dy]| {
-                [dy - pivot, (x - center) * (dy - pivot)]
-            });
-        }
-        let rest = mean - center;
-        // Not where both are zero: 0·∞ is no correction.
-        let correction = if rest == 0.0 { 0.0 } else { rest * sum };
-        let co_moments = CoMoments { sum_dy: sum + count * pivot, co: products - correction };
-        set_constants(layout, channel, &finish(channel, co_moments), constants);
+/// Sums up pairs of the group's channels of x and dy, operands 0 and 1, for [`co_moment`].
+pub fn gather_pairs(pass: &mut Pass, statistics: &Statistics) {
+    pivots(pass, 1);
+    for channel in pass.group.clone() {
+        let [pivot, ..] = pass.workspace.constants(channel);
+        // dy may be taken around a pivot where Σ(x − mean) = 0.
+        let pivot = if statistics.own() { pivot } else { 0.0 };
+        let center = statistics.of(channel)[0] as f32;
+        pass.workspace.set_constants(channel, [center, pivot, 0.0, 0.0, 0.0]);
     }
+    fold(pass, [0, 1], co_deviations);
 }
 
-/// The ranges of channels that can be walked by themselves.
-fn parts(layout: &Layout, group: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let size = if layout.form == Form::Runs { 1 } else { group.len().max(1) };
-    group.clone().step_by(size).map(move |first| first..first + size)
+/// Σdy and the co-moment Σ(x − mean)·(dy − mean dy) of a channel that was gathered; of a
+/// mean that is not x's own, Σ(x − mean)·dy.
+pub fn co_moment(pass: &Pass, channel: usize, mean: f64, inverse_std: f64) -> [f64; 2] {
+    let [center, pivot, ..] = pass.workspace.constants(channel);
+    let (center, mut pivot) = (f64::from(center), f64::from(pivot));
+    let [mut sum, mut products] = pass.workspace.sums(channel);
+    if !(sum.is_finite() && products.is_finite()) || FAR_FROM_1.contains(&inverse_std) {
+        pivot = finite(pivot);
+        [sum, products] = fold_in_f64(pass, channel, [0, 1], [center, pivot]);
+    }
+    let rest = mean - center;
+    // Not where both are zero: 0·∞ is no correction.
+    let correction = if rest == 0.0 { 0.0 } else { rest * sum };
+    [sum + pass.layout.count as f64 * pivot, products - correction]
 }
 
-/// Calls `visit` with a pivot for each channel of `group`: the mean of some samples but
-/// the smallest and the largest; of a constant channel that constant.
+/// Sets the first constant of each of the group's channels to a pivot: the mean of some
+/// samples but the smallest and the largest; of a constant channel that constant.
 ///
 /// It is rounded to a 64th of the samples' range or finer: of a value that comes often
 /// (0 behind a ReLU) the squared deviation then has few digits, and adding it many times
 /// over does not round each time in the same direction.
 #[inline(never)]
-fn pivots(
-    layout: &Layout,
-    group: Range<usize>,
-    operand: Operand,
-    visit: &mut dyn FnMut(usize, f32),
-) {
+fn pivots(pass: &mut Pass, operand: usize) {
+    let Pass { layout, tensors, ref group, ref mut workspace } = *pass;
     let place = |i: usize| {
         // Golden ratio steps: spread over all, and at the edge of no image or row.
         let share = u64::from((i as u32).wrapping_mul(0x9E37_79B9).wrapping_add(1 << 31));
-        layout.place(operand.index, ((layout.count as u64 * share) >> 32) as usize)
+        layout.place(operand, ((layout.count as u64 * share) >> 32) as usize)
     };
     let places: [usize; SAMPLES] = from_fn(place);
-    let stride = layout.channel_stride(operand.index);
+    let stride = layout.channel_stride(operand);
     for first in group.clone().step_by(LANES) {
         // Four channels at once; those past the end repeat the last one.
         let channels: [usize; LANES] = from_fn(|lane| (first + lane).min(group.end - 1));
         let sample = |i: usize| {
-            let value = |channel: usize| operand.cells[places[i] + channel * stride].get();
-            F32x4::from_array(channels.map(value))
+            let place = |lane: usize| places[i] + channels[lane] * stride;
+            F32x4::from_array(from_fn(|lane| tensors[operand][place(lane)].get()))
         };
         let origin = sample(0);
         let zero = F32x4::splat(0.0);
@@ -229,10 +210,8 @@ fn pivots(
         let trimmed = (sum - least - most) * F32x4::splat(1.0 / (SAMPLES - 2) as f32);
         let coarse = (most - least) * F32x4::splat((1 << 17) as f32);
         let pivots = (origin + trimmed + coarse - coarse).to_array();
-        let origins = origin.to_array();
-        for (lane, channel) in (first..group.end.min(first + LANES)).enumerate() {
-            let pivot = pivots[lane];
-            visit(channel, if pivot.is_finite() { pivot } else { origins[lane] });
+        for (channel, pivot) in channels.into_iter().zip(pivots) {
+            workspace.set_constants(channel, [pivot, 0.0, 0.0, 0.0, 0.0]);
         }
     }
 }

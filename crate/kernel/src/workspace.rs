@@ -1,38 +1,126 @@
 //! Memory that an operation needs while it runs, kept from call to call.
+//!
+//! A channel's constants and sums stand at its number. Where a channel has several
+//! columns, [`Workspace::begin`] brings its constants to all of them before a walk, and
+//! [`Workspace::collect`] brings back what they summed up.
 
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
+use core::array::from_fn;
+use core::ops::Range;
 
 use crate::layout::{Layout, TILE};
-use crate::sweep::{Constants, Sums};
 
-/// Sums and constants of each column of a layout.
+/// Constants of the largest map, [`crate::affine::backward_map`].
+pub const MAX_CONSTANTS: usize = 5;
+
+/// Constants of a map or a fold for one channel, in the order in which it takes them;
+/// what it does not take is 0.
+pub type Constants = [f32; MAX_CONSTANTS];
+
+/// What belongs to some columns side by side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tile {
+    /// In a fold the first ones are values of the inputs that add nothing.
+    pub constants: [[f32; TILE]; MAX_CONSTANTS],
+    /// Sums of the latest rows.
+    pub parts: [[f32; TILE]; 2],
+    /// Sums of all rows before them.
+    pub sums: [[f64; TILE]; 2],
+}
+
+impl Tile {
+    const ZERO: Self = Self {
+        constants: [[0.0; TILE]; MAX_CONSTANTS],
+        parts: [[0.0; TILE]; 2],
+        sums: [[0.0; TILE]; 2],
+    };
+}
+
+/// Constants and sums of each column of a layout.
 ///
 /// Grows to the largest layout seen, so that later calls allocate nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    pub(crate) constants: Vec<Constants>,
-    pub(crate) sums: Vec<Sums>,
+    pub(crate) tiles: Vec<Tile>,
 }
 
 impl Workspace {
     /// An empty one.
     pub const fn new() -> Self {
-        Self { constants: Vec::new(), sums: Vec::new() }
+        Self { tiles: Vec::new() }
     }
 
     /// Makes room for a pass over `layout`.
     pub fn reserve(&mut self, layout: &Layout) -> Result<(), TryReserveError> {
-        let tiles = layout.columns().div_ceil(TILE);
-        grow(&mut self.constants, tiles)?;
-        grow(&mut self.sums, tiles)
+        let number = layout.columns().div_ceil(TILE);
+        if self.tiles.len() < number {
+            self.tiles.try_reserve_exact(number - self.tiles.len())?;
+            self.tiles.resize(number, Tile::ZERO);
+        }
+        Ok(())
     }
-}
 
-fn grow<T: Copy + Default>(vec: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
-    if vec.len() < len {
-        vec.try_reserve_exact(len - vec.len())?;
-        vec.resize(len, T::default());
+    /// The constants of a channel or column.
+    #[inline(always)]
+    pub fn constants(&self, at: usize) -> Constants {
+        let tile = &self.tiles[at / TILE];
+        // Not `map`: it would take all of the tile by value.
+        from_fn(|p| tile.constants[p][at % TILE])
     }
-    Ok(())
+
+    /// Sets them.
+    #[inline(always)]
+    pub fn set_constants(&mut self, at: usize, values: Constants) {
+        for (tile, value) in self.tiles[at / TILE].constants.iter_mut().zip(values) {
+            tile[at % TILE] = value;
+        }
+    }
+
+    /// The sums of a channel or column.
+    #[inline(always)]
+    pub fn sums(&self, at: usize) -> [f64; 2] {
+        let tile = &self.tiles[at / TILE];
+        from_fn(|kind| tile.sums[kind][at % TILE])
+    }
+
+    /// Sets them.
+    #[inline(always)]
+    pub fn set_sums(&mut self, at: usize, values: [f64; 2]) {
+        for (tile, value) in self.tiles[at / TILE].sums.iter_mut().zip(values) {
+            tile[at % TILE] = value;
+        }
+    }
+
+    /// Makes ready for a walk over the channels `group`, which may sum up.
+    pub fn begin(&mut self, layout: &Layout, group: Range<usize>, sums: bool) {
+        if layout.columns() > layout.channels {
+            // From the last one: no column stands before its channel's own place.
+            for column in (0..layout.columns()).rev() {
+                let constants = self.constants(layout.channel_of(column));
+                self.set_constants(column, constants);
+            }
+        }
+        if sums {
+            for column in layout.columns_in(group) {
+                self.set_sums(column, [0.0; 2]);
+            }
+        }
+    }
+
+    /// Columns' sums and constants to their channels' places.
+    #[inline(never)]
+    pub fn collect(&mut self, layout: &Layout) {
+        if layout.columns() > layout.channels {
+            for column in 0..layout.columns() {
+                let (constants, sums) = (self.constants(column), self.sums(column));
+                // As a channel's place it has nothing yet: that channel's columns follow.
+                self.set_sums(column, [0.0; 2]);
+                let channel = layout.channel_of(column);
+                let before = self.sums(channel);
+                self.set_sums(channel, from_fn(|kind| before[kind] + sums[kind]));
+                self.set_constants(channel, constants);
+            }
+        }
+    }
 }

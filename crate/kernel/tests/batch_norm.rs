@@ -9,7 +9,7 @@ mod tensors;
 use std::cell::Cell;
 
 use batchnorm_kernel::Workspace;
-use batchnorm_kernel::norm::batch::{self, BatchStatistics, ParameterGradients, RunningStatistics};
+use batchnorm_kernel::norm::batch::{self, ParameterGradients};
 use bounds::{Bounds, assert_within};
 use kernel::{Gradients, Parameters, cells, parameters, running, values};
 use naive::{Channels, Statistics};
@@ -358,8 +358,8 @@ fn running_statistics_move_by_the_weight_of_the_new_ones() {
     let step = |weight, correction| {
         let running = [cells(&[1.0f32, -2.0]), cells(&[1.0f32, 4.0])];
         let batch = [cells(&[2.0f64, 8.0]), cells(&[3.0f64, 0.5])];
-        let statistics = RunningStatistics { mean: &running[0], variance: &running[1] };
-        let batch = BatchStatistics { mean: &batch[0], variance: &batch[1] };
+        let statistics = running.each_ref().map(|values| &values[..]);
+        let batch = batch.each_ref().map(|values| &values[..]);
         batch::update_running(statistics, batch, weight, correction);
         running.map(|cells: Vec<Cell<f32>>| values(&cells))
     };

@@ -34,29 +34,25 @@ impl F32x4 {
         unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
     }
 
-    /// Loads the first `count` elements, 1 to 3; the other lanes are those of `self`.
+    /// Loads one element; the other lanes are those of `self`.
     ///
     /// # Safety
-    /// These elements must be readable.
+    /// The element must be readable.
     #[inline(always)]
-    pub unsafe fn load_first(mut self, from: *const f32, count: usize) -> Self {
-        for (i, lane) in self.0[..count].iter_mut().enumerate() {
-            // SAFETY: the caller's.
-            *lane = unsafe { from.add(i).read_unaligned() };
-        }
+    pub unsafe fn load_first(mut self, from: *const f32) -> Self {
+        // SAFETY: the caller's.
+        self.0[0] = unsafe { from.read_unaligned() };
         self
     }
 
-    /// Stores the first `count` elements, 1 to 3.
+    /// Stores the first lane.
     ///
     /// # Safety
-    /// These elements must be writable.
+    /// The element must be writable.
     #[inline(always)]
-    pub unsafe fn store_first(self, to: *mut f32, count: usize) {
-        for (i, lane) in self.0[..count].iter().enumerate() {
-            // SAFETY: the caller's.
-            unsafe { to.add(i).write_unaligned(*lane) };
-        }
+    pub unsafe fn store_first(self, to: *mut f32) {
+        // SAFETY: the caller's.
+        unsafe { to.write_unaligned(self.0[0]) };
     }
 
     /// The lanes, first element first.

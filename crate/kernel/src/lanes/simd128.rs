@@ -3,8 +3,7 @@
 use core::arch::wasm32::{
     f32x4, f32x4_add, f32x4_extract_lane, f32x4_mul, f32x4_pmax, f32x4_pmin, f32x4_splat,
     f32x4_sub, f64x2_add, f64x2_extract_lane, f64x2_promote_low_f32x4, f64x2_splat, f64x2_sqrt,
-    i32x4_shuffle, v128, v128_load, v128_load32_lane, v128_load64_lane, v128_store,
-    v128_store32_lane, v128_store64_lane,
+    i32x4_shuffle, v128, v128_load, v128_load32_lane, v128_store, v128_store32_lane,
 };
 use core::ops::{Add, Mul, Sub};
 
@@ -39,44 +38,24 @@ impl F32x4 {
         unsafe { v128_store(to.cast(), self.0) }
     }
 
-    /// Loads the first `count` elements, 1 to 3; the other lanes are those of `self`.
+    /// Loads one element; the other lanes are those of `self`.
     ///
     /// # Safety
-    /// These elements must be readable.
+    /// The element must be readable.
     #[inline(always)]
-    pub unsafe fn load_first(self, from: *const f32, count: usize) -> Self {
-        let mut lanes = self.0;
-        // SAFETY: the caller's, who has as many elements as `count` has bits' worth.
-        unsafe {
-            match count {
-                1 => lanes = v128_load32_lane::<0>(lanes, from.cast()),
-                2 => lanes = v128_load64_lane::<0>(lanes, from.cast()),
-                _ => {
-                    lanes = v128_load64_lane::<0>(lanes, from.cast());
-                    lanes = v128_load32_lane::<2>(lanes, from.add(2).cast());
-                }
-            }
-        }
-        Self(lanes)
+    pub unsafe fn load_first(self, from: *const f32) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { v128_load32_lane::<0>(self.0, from.cast()) })
     }
 
-    /// Stores the first `count` elements, 1 to 3.
+    /// Stores the first lane.
     ///
     /// # Safety
-    /// These elements must be writable.
+    /// The element must be writable.
     #[inline(always)]
-    pub unsafe fn store_first(self, to: *mut f32, count: usize) {
+    pub unsafe fn store_first(self, to: *mut f32) {
         // SAFETY: the caller's.
-        unsafe {
-            match count {
-                1 => v128_store32_lane::<0>(self.0, to.cast()),
-                2 => v128_store64_lane::<0>(self.0, to.cast()),
-                _ => {
-                    v128_store64_lane::<0>(self.0, to.cast());
-                    v128_store32_lane::<2>(self.0, to.add(2).cast());
-                }
-            }
-        }
+        unsafe { v128_store32_lane::<0>(self.0, to.cast()) }
     }
 
     /// The lanes, first element first.

@@ -38,7 +38,7 @@ const MIN_RUN: usize = TILE;
 const MAX_FOLDED_WIDTH: usize = 1024;
 
 /// With fewer folded rows than these, setting up their constants costs more than it saves.
-const FOLDED_ROWS: usize = 256;
+const FOLDED_ROWS: usize = 16;
 
 /// Bytes of what is read of a group of channels: when it is mapped it is still in the
 /// cache. (Fewer make the stretches in which memory is read too short.)
@@ -66,15 +66,9 @@ pub struct Extent<'a> {
 
 impl Extent<'_> {
     fn holds(&self, sizes: &[u32]) -> bool {
-        let mut last = 0usize;
-        for (&size, &stride) in sizes.iter().zip(self.strides) {
-            let further = (size as usize - 1).checked_mul(stride as usize);
-            match further.and_then(|further| last.checked_add(further)) {
-                Some(sum) => last = sum,
-                None => return false,
-            }
-        }
-        last < self.len
+        // In f64, which does not overflow, and is exact up to more than any length.
+        let further = |(&size, &stride): (&u32, &u32)| f64::from(size - 1) * f64::from(stride);
+        sizes.iter().zip(self.strides).map(further).sum::<f64>() < self.len as f64
     }
 }
 
@@ -127,27 +121,30 @@ impl Layout {
     /// [`MAX_OPERANDS`] operands.
     pub fn new(sizes: &[u32], axis: usize, operands: &[Extent]) -> Result<Self, LayoutError> {
         let mut layout = Self::default();
-        layout.plan(sizes, axis, operands)?;
+        let first = operands.first().ok_or(LayoutError::Rank)?;
+        let mut all = [*first; MAX_OPERANDS];
+        all.get_mut(..operands.len()).ok_or(LayoutError::Rank)?.copy_from_slice(operands);
+        layout.plan(sizes, axis, &all)?;
         Ok(layout)
     }
 
     /// As [`Layout::new`], in place: a call on a few elements must not pay for moving
-    /// this about. Where it fails, what was planned before is lost.
+    /// this about. Operands that are not there are as the first, and so never matter.
+    /// Where it fails, what was planned before is lost.
     pub fn plan(
         &mut self,
         sizes: &[u32],
         axis: usize,
-        operands: &[Extent],
+        operands: &[Extent; MAX_OPERANDS],
     ) -> Result<(), LayoutError> {
-        let ranks_agree = operands.iter().all(|o| o.strides.len() == sizes.len());
-        if axis >= sizes.len() || !ranks_agree || !(1..=MAX_OPERANDS).contains(&operands.len()) {
+        let ranks_agree = operands.iter().all(|operand| operand.strides.len() == sizes.len());
+        if axis >= sizes.len() || !ranks_agree {
             return Err(LayoutError::Rank);
         }
-        let mut total = usize::from(!sizes.contains(&0));
-        for &size in sizes {
-            total = total.checked_mul(size as usize).ok_or(LayoutError::TooLarge)?;
-        }
-        if total > isize::MAX as usize / size_of::<f32>() {
+        // Not a number is 0·∞: nothing, whatever the others are.
+        let total = sizes.iter().map(|&size| f64::from(size)).product::<f64>();
+        let total = if total.is_nan() { 0.0 } else { total };
+        if total > (isize::MAX as usize / size_of::<f32>()) as f64 {
             return Err(LayoutError::TooLarge);
         }
         self.channels = sizes[axis] as usize;
@@ -156,16 +153,14 @@ impl Layout {
         self.run = 1;
         self.outer.len = 0;
         self.fold = 1;
-        if total == 0 {
+        if total == 0.0 {
             return Ok(());
         }
         if !operands.iter().all(|operand| operand.holds(sizes)) {
             return Err(LayoutError::OutOfBounds);
         }
-        // Operands that are not there follow the first, and so never matter.
-        let operand = |k: usize| operands.get(k).unwrap_or(&operands[0]);
-        let strides = |dim: usize| from_fn(|k| operand(k).strides[dim] as usize);
-        self.count = total / self.channels;
+        let strides = |dim: usize| from_fn(|k| operands[k].strides[dim] as usize);
+        self.count = total as usize / self.channels;
         self.channel_strides = strides(axis);
         self.find_form(sizes, axis, strides);
         Ok(())
@@ -194,7 +189,7 @@ impl Layout {
             // Rows that lie end to end are folded until a row is whole tiles, so
             // that a few channels (RGB) fill the vectors as well as many do.
             let width = self.channels * self.run;
-            let fold = TILE / gcd(width, TILE);
+            let fold = TILE >> width.trailing_zeros().min(TILE.trailing_zeros());
             let end_to_end = dims.len == 1 && dims.split().1 == [width; MAX_OPERANDS];
             let rows = self.count / self.run;
             if end_to_end && width * fold <= MAX_FOLDED_WIDTH && rows >= fold * FOLDED_ROWS {
@@ -229,20 +224,16 @@ impl Layout {
         if self.form == Form::Runs { group } else { 0..self.columns() }
     }
 
-    /// Calls `visit` with the columns of `channel`.
-    pub fn columns_of(&self, channel: usize, mut visit: impl FnMut(usize)) {
+    /// The first of a channel's columns, how many are side by side, and after how many of
+    /// all they come again.
+    pub fn columns_of(&self, channel: usize) -> (usize, usize, usize) {
         let side_by_side = self.columns_a_channel();
-        for row in 0..self.fold {
-            let first = (row * self.channels + channel) * side_by_side;
-            for column in first..first + side_by_side {
-                visit(column);
-            }
-        }
+        (channel * side_by_side, side_by_side, self.channels * side_by_side)
     }
 
-    /// The first of these.
-    pub fn first_column(&self, channel: usize) -> usize {
-        channel * self.columns_a_channel()
+    /// Whose column it is.
+    pub fn channel_of(&self, column: usize) -> usize {
+        column / self.columns_a_channel() % self.channels
     }
 
     /// Where element `index` of channel 0 lies in `operand`, counted from 0 to `count`.
@@ -268,11 +259,7 @@ impl Layout {
 }
 
 /// `steps` strides from `start`.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn along(start: PerOperand, stride: PerOperand, steps: usize) -> PerOperand {
     from_fn(|k| start[k] + stride[k] * steps)
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{Form, Layout, PerOperand, along};
+use super::{Form, Layout, MAX_OPERANDS, PerOperand, along};
 
 /// Elements that are walked forwards before turning back, when walking backwards:
 /// about a megabyte, long enough for prefetching.
@@ -36,28 +36,27 @@ impl Layout {
         let turn = |index: usize, len: usize| if backwards { len - 1 - index } else { index };
         // All dimensions but the last one are tuples; along that one lie the rows.
         let (rows, stride, tuples) = self.outer.split();
-        // The folded rows, and those that were too few to fold.
-        let folded = rows - rows % self.fold;
-        let panels = [(0..folded, self.fold), (folded..rows, 1)];
-        for tuple in 0..tuples {
-            let start = self.outer.at(turn(tuple, tuples));
-            for panel in 0..panels.len() {
-                let (range, fold) = &panels[turn(panel, panels.len())];
-                let start = along(start, stride, range.start);
-                let stride = stride.map(|stride| stride * fold);
-                let rows = range.len() / fold;
-                let width = self.run * group.len() * fold;
-                let piece = (PIECE / width).max(1);
-                let pieces = rows.div_ceil(piece);
-                for index in 0..pieces {
-                    let first = turn(index, pieces) * piece;
-                    let start = along(start, stride, first);
-                    let block = Block { start, stride, rows: piece.min(rows - first), width };
-                    match self.form {
-                        Form::Runs => self.walk_runs(group.clone(), block, &turn, visit),
-                        Form::Columns => visit(0, &block),
-                    }
-                }
+        let width = self.run * group.len();
+        // Folded rows in pieces, and those that were too few to fold.
+        let folded = rows / self.fold;
+        let piece = (PIECE / (width * self.fold)).max(1);
+        let whole = folded.div_ceil(piece);
+        let pieces = whole + usize::from(folded * self.fold < rows);
+        for index in 0..tuples * pieces {
+            let index = turn(index, tuples * pieces);
+            let (tuple, index) = (index / pieces, index % pieces);
+            let first = folded.min(index * piece);
+            let start = along(self.outer.at(tuple), stride, first * self.fold);
+            let block = if index < whole {
+                let stride = along([0; MAX_OPERANDS], stride, self.fold);
+                let rows = piece.min(folded - first);
+                Block { start, stride, rows, width: width * self.fold }
+            } else {
+                Block { start, stride, rows: rows - first * self.fold, width }
+            };
+            match self.form {
+                Form::Columns => visit(0, &block),
+                Form::Runs => self.walk_runs(group.clone(), &block, &turn, visit),
             }
         }
     }
@@ -66,7 +65,7 @@ impl Layout {
     fn walk_runs(
         &self,
         group: Range<usize>,
-        piece: Block,
+        piece: &Block,
         turn: &dyn Fn(usize, usize) -> usize,
         visit: &mut dyn FnMut(usize, &Block),
     ) {
@@ -80,8 +79,8 @@ impl Layout {
                 for index in 0..parts {
                     let first = turn(index, parts) * PIECE;
                     let width = PIECE.min(self.run - first);
-                    let start = start.map(|start| start + first);
-                    visit(channel, &Block { start, rows, width, ..piece });
+                    let start = along(start, [1; MAX_OPERANDS], first);
+                    visit(channel, &Block { start, rows, width, ..*piece });
                 }
             }
         }

@@ -13,13 +13,12 @@
 //! ```
 
 use core::cell::Cell;
-use core::ops::Range;
 
 use crate::Cells;
 use crate::affine;
 use crate::layout::Layout;
-use crate::moments::{Around, CoMoments, Moments, gather, gather_pairs};
-use crate::sweep::{ChannelConstants, apply, operands, set_constants};
+use crate::moments::{Statistics, co_moment, gather, gather_pairs, moments};
+use crate::sweep::{Pass, apply};
 use crate::workspace::Workspace;
 
 /// Scale γ (1 where absent) and offset β (0 where absent) of each channel.
@@ -33,24 +32,6 @@ pub struct Parameters<'a> {
     pub eps: f64,
 }
 
-/// Mean and biased variance of each channel of a batch.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchStatistics<'a> {
-    /// Means.
-    pub mean: &'a [Cell<f64>],
-    /// Biased variances.
-    pub variance: &'a [Cell<f64>],
-}
-
-/// Mean and variance of each channel, gathered over many batches.
-#[derive(Clone, Copy, Debug)]
-pub struct RunningStatistics<'a> {
-    /// Means.
-    pub mean: Cells<'a>,
-    /// Variances.
-    pub variance: Cells<'a>,
-}
-
 /// Where the parameters' gradients are added up.
 #[derive(Clone, Copy, Debug)]
 pub struct ParameterGradients<'a> {
@@ -60,180 +41,129 @@ pub struct ParameterGradients<'a> {
     pub beta: Option<Cells<'a>>,
 }
 
-/// Normalizes by the statistics of x itself and writes them to `batch`.
+/// Normalizes: by the statistics of x itself, which it takes and writes, or by given ones.
 ///
 /// The layout's operands are x and y.
-pub fn training(
+pub fn forward(
     layout: &Layout,
-    tensors: [Cells; 2],
-    parameters: Parameters,
-    batch: BatchStatistics,
+    [x, y]: [Cells; 2],
+    parameters: &Parameters,
+    statistics: &Statistics,
     workspace: &mut Workspace,
 ) {
-    let [x, y] = operands(tensors);
-    for group in groups(layout, 1) {
-        gather(layout, group.clone(), x, workspace, &mut |channel, moments| {
-            batch.set(channel, moments);
-            let (mean, inverse_std) = batch.of(channel, parameters.eps);
-            parameters.forward(channel, mean, inverse_std)
-        });
-        let constants = &workspace.constants;
-        apply::<4, _, _>(layout, group, true, [x], y, constants, affine::forward_map);
+    let pass = Pass { layout, tensors: [x, y, &[]], group: 0..0, workspace };
+    take_and_normalize(pass, statistics, Some(parameters));
+}
+
+/// Writes mean and biased variance of each channel of x, the layout's only operand.
+pub fn statistics(layout: &Layout, x: Cells, own: [&[Cell<f64>]; 2], workspace: &mut Workspace) {
+    let pass = Pass { layout, tensors: [x, &[], &[]], group: 0..0, workspace };
+    take_and_normalize(pass, &Statistics::Own(own), None);
+}
+
+#[inline(never)]
+fn take_and_normalize(mut pass: Pass, statistics: &Statistics, parameters: Option<&Parameters>) {
+    let size = match statistics {
+        Statistics::Own(_) => pass.layout.group(1),
+        // There is nothing in the cache to come back to.
+        Statistics::Given(_) => pass.layout.channels,
+    };
+    while next_group(&mut pass, size) {
+        if statistics.own() {
+            gather(&mut pass);
+        }
+        for channel in pass.group.clone() {
+            if let Statistics::Own([mean, variance]) = statistics {
+                let moments = moments(&pass, channel);
+                mean[channel].set(moments[0]);
+                variance[channel].set(moments[1]);
+            }
+            if let Some(parameters) = parameters {
+                let (mean, inverse_std, gamma) = parameters.of(channel, statistics);
+                let beta = value_of(parameters.beta, channel, 0.0);
+                let constants = affine::forward(mean, inverse_std, gamma, beta);
+                pass.workspace.set_constants(channel, constants);
+            }
+        }
+        if parameters.is_some() {
+            apply_forward(&mut pass, [0, 1], statistics.own());
+        }
     }
 }
 
-/// Writes the statistics of x, the layout's only operand, to `batch`.
-pub fn statistics(layout: &Layout, x: Cells, batch: BatchStatistics, workspace: &mut Workspace) {
-    let [x] = operands([x]);
-    for group in groups(layout, 1) {
-        gather(layout, group, x, workspace, &mut |channel, moments| {
-            batch.set(channel, moments);
-            ChannelConstants::default()
-        });
-    }
-}
-
-/// Normalizes by given statistics.
-///
-/// The layout's operands are x and y.
-pub fn inference(
-    layout: &Layout,
-    tensors: [Cells; 2],
-    parameters: Parameters,
-    running: RunningStatistics,
-    workspace: &mut Workspace,
-) {
-    let [x, y] = operands(tensors);
-    let constants = &mut workspace.constants[..];
-    for channel in 0..layout.channels {
-        let (mean, inverse_std) = running.of(channel, parameters.eps);
-        let map = parameters.forward(channel, mean, inverse_std);
-        set_constants(layout, channel, &map, constants);
-    }
-    apply::<4, _, _>(layout, 0..layout.channels, false, [x], y, constants, affine::forward_map);
-}
-
-/// The gradients of [`training`]; β is not read.
+/// The gradients of [`forward`]; β is not read.
 ///
 /// The layout's operands are x, dy and dx.
 pub fn backward(
     layout: &Layout,
     tensors: [Cells; 3],
-    parameters: Parameters,
-    batch: BatchStatistics,
-    gradients: ParameterGradients,
+    parameters: &Parameters,
+    statistics: &Statistics,
+    gradients: &ParameterGradients,
     workspace: &mut Workspace,
 ) {
-    let [x, dy, dx] = operands(tensors);
-    let statistics = |channel| batch.of(channel, parameters.eps);
     let count = layout.count as f64;
-    for group in groups(layout, 2) {
-        let mut finish = |channel, pairs: CoMoments| {
-            let (mean, inverse_std) = statistics(channel);
-            // Σdy·x̂ = s·Σ(x − μ)·dy, and there the mean of dy makes no difference.
-            accumulate(gradients.gamma, channel, pairs.co * inverse_std);
-            accumulate(gradients.beta, channel, pairs.sum_dy);
-            let gamma = value_of(parameters.gamma, channel, 1.0);
-            let covariance = pairs.co * inverse_std / count;
-            affine::backward(mean, inverse_std, gamma, pairs.sum_dy / count, covariance)
-        };
-        let own = Around::OwnMean(&statistics);
-        gather_pairs(layout, group.clone(), [x, dy], own, workspace, &mut finish);
-        let constants = &workspace.constants;
-        apply::<2, _, _>(layout, group, true, [x, dy], dx, constants, affine::backward_map);
-    }
-}
-
-/// The gradients of [`inference`], whose statistics are constants; β is not read.
-///
-/// The layout's operands are x, dy and dx.
-pub fn backward_frozen(
-    layout: &Layout,
-    tensors: [Cells; 3],
-    parameters: Parameters,
-    running: RunningStatistics,
-    gradients: ParameterGradients,
-    workspace: &mut Workspace,
-) {
-    let [x, dy, dx] = operands(tensors);
-    let statistics = |channel| running.of(channel, parameters.eps);
-    let map = |channel| {
-        let scale = value_of(parameters.gamma, channel, 1.0) * statistics(channel).1;
-        [0.0, scale as f32, 0.0, 0.0, 0.0]
-    };
-    for group in groups(layout, 2) {
-        if gradients.gamma.is_some() || gradients.beta.is_some() {
-            let mut finish = |channel, pairs: CoMoments| {
-                accumulate(gradients.gamma, channel, pairs.co * statistics(channel).1);
-                accumulate(gradients.beta, channel, pairs.sum_dy);
-                map(channel)
-            };
-            let other = Around::Other(&statistics);
-            gather_pairs(layout, group.clone(), [x, dy], other, workspace, &mut finish);
-        } else {
-            for channel in group.clone() {
-                set_constants(layout, channel, &map(channel), &mut workspace.constants);
-            }
+    let own = statistics.own();
+    let sums = own || gradients.gamma.is_some() || gradients.beta.is_some();
+    let pass = &mut Pass { layout, tensors, group: 0..0, workspace };
+    while next_group(pass, layout.group(2)) {
+        if sums {
+            gather_pairs(pass, statistics);
         }
-        let constants = &workspace.constants;
-        apply::<4, _, _>(layout, group, true, [dy], dx, constants, affine::forward_map);
+        for channel in pass.group.clone() {
+            let (mean, inverse_std, gamma) = parameters.of(channel, statistics);
+            let [sum_dy, co] =
+                if sums { co_moment(pass, channel, mean, inverse_std) } else { [0.0; 2] };
+            // Σdy·x̂ = s·Σ(x − μ)·dy, and there the mean of dy makes no difference.
+            accumulate(gradients.gamma, channel, co * inverse_std);
+            accumulate(gradients.beta, channel, sum_dy);
+            let constants = if own {
+                let covariance = co * inverse_std / count;
+                affine::backward(mean, inverse_std, gamma, sum_dy / count, covariance)
+            } else {
+                [0.0, (gamma * inverse_std) as f32, 0.0, 0.0, 0.0]
+            };
+            pass.workspace.set_constants(channel, constants);
+        }
+        if own {
+            apply(pass, &[0, 1, 2], true, affine::backward_map);
+        } else {
+            apply_forward(pass, [1, 2], true);
+        }
     }
 }
 
-/// Moves running statistics towards the batch's: `weight` of the new ones,
+/// Goes on to the next `size` channels, if there are any more; an empty batch has none.
+fn next_group(pass: &mut Pass, size: usize) -> bool {
+    let end = if pass.layout.is_empty() { 0 } else { pass.layout.channels };
+    pass.group = pass.group.end..end.min(pass.group.end + size);
+    !pass.group.is_empty()
+}
+
+#[inline(never)]
+fn apply_forward(pass: &mut Pass, operands: [usize; 2], backwards: bool) {
+    apply(pass, &operands, backwards, affine::forward_map);
+}
+
+/// Moves running means and variances towards a batch's: `weight` of the new ones,
 /// their variance times `correction` (n/(n−1) for the unbiased one).
-pub fn update_running(
-    running: RunningStatistics,
-    batch: BatchStatistics,
-    weight: f64,
-    correction: f64,
-) {
-    for (running, batch, factor) in
-        [(running.mean, batch.mean, 1.0), (running.variance, batch.variance, correction)]
-    {
-        for (running, batch) in running.iter().zip(batch) {
+pub fn update_running(running: [Cells; 2], own: [&[Cell<f64>]; 2], weight: f64, correction: f64) {
+    for ((running, own), factor) in running.into_iter().zip(own).zip([1.0, correction]) {
+        for (running, own) in running.iter().zip(own) {
             let old = f64::from(running.get());
-            let new = batch.get() * factor;
+            let new = own.get() * factor;
             running.set((old * (1.0 - weight) + new * weight) as f32);
         }
     }
 }
 
 impl Parameters<'_> {
-    fn forward(&self, channel: usize, mean: f64, inverse_std: f64) -> ChannelConstants {
-        let gamma = value_of(self.gamma, channel, 1.0);
-        let beta = value_of(self.beta, channel, 0.0);
-        affine::forward(mean, inverse_std, gamma, beta)
+    /// Mean, 1/σ and γ of a channel.
+    fn of(&self, channel: usize, statistics: &Statistics) -> (f64, f64, f64) {
+        let [mean, variance] = statistics.of(channel);
+        let inverse_std = affine::inverse_std(variance + self.eps, statistics.own());
+        (mean, inverse_std, value_of(self.gamma, channel, 1.0))
     }
-}
-
-impl BatchStatistics<'_> {
-    fn set(&self, channel: usize, moments: Moments) {
-        self.mean[channel].set(moments.mean);
-        self.variance[channel].set(moments.variance);
-    }
-
-    /// Mean and 1/√(variance + eps) of a channel.
-    fn of(&self, channel: usize, eps: f64) -> (f64, f64) {
-        let variance = self.variance[channel].get();
-        (self.mean[channel].get(), affine::inverse_std_of_batch(variance, eps))
-    }
-}
-
-impl RunningStatistics<'_> {
-    /// Mean and 1/√(variance + eps) of a channel.
-    fn of(&self, channel: usize, eps: f64) -> (f64, f64) {
-        let variance = f64::from(self.variance[channel].get());
-        (f64::from(self.mean[channel].get()), affine::inverse_std(variance, eps))
-    }
-}
-
-/// The channels in groups that are gathered and mapped one after another; of an empty
-/// batch none.
-fn groups(layout: &Layout, inputs: usize) -> impl Iterator<Item = Range<usize>> {
-    let (channels, size) = (layout.channels, layout.group(inputs));
-    let channels = if layout.is_empty() { 0 } else { channels };
-    (0..channels.div_ceil(size)).map(move |i| i * size..channels.min((i + 1) * size))
 }
 
 fn value_of(parameter: Option<Cells>, channel: usize, absent: f64) -> f64 {

@@ -233,17 +233,21 @@ pub fn affine(
 /// Steps that are added up in f32 before f64 takes in their sum: `CHUNK` of the kernel.
 const CHUNK: usize = 16;
 
-/// Elements of a run that one step takes in, where a fold has two inputs.
+/// Elements of a run that one step of a fold takes in.
 const STEP: usize = 8;
 
 fn longest_chain(layout: &Layout) -> f64 {
     let mut longest = 0;
     layout.walk(0..layout.channels, false, &mut |_, block| {
         let chain = match layout.form {
-            Form::Runs => block.rows * (block.width / STEP + 1),
-            Form::Columns => block.rows,
+            // What is less than a step is added to one lane.
+            Form::Runs => {
+                let tail = block.width % STEP;
+                (block.rows * (block.width / STEP + tail)).min(CHUNK - 1 + tail.max(1))
+            }
+            Form::Columns => block.rows.min(CHUNK),
         };
-        longest = longest.max(chain.min(CHUNK));
+        longest = longest.max(chain);
     });
     longest as f64
 }

@@ -3,8 +3,8 @@
 
 use std::cell::Cell;
 
-use batchnorm_kernel::norm::batch::{self, BatchStatistics, ParameterGradients, RunningStatistics};
-use batchnorm_kernel::{Cells, Workspace};
+use batchnorm_kernel::norm::batch::{self, ParameterGradients};
+use batchnorm_kernel::{Cells, Workspace, moments};
 
 use crate::naive::{self, Statistics};
 use crate::tensors::{Random, Shape, Tensor, wide};
@@ -42,11 +42,11 @@ impl Parameters {
         }
     }
 
-    fn with<R>(&self, run: impl FnOnce(batch::Parameters) -> R) -> R {
+    fn with<R>(&self, run: impl FnOnce(&batch::Parameters) -> R) -> R {
         let cells = |values: &Option<Vec<f32>>| values.as_deref().map(cells);
         let (gamma, beta) = (cells(&self.gamma), cells(&self.beta));
         let (gamma, beta) = (gamma.as_deref(), beta.as_deref());
-        run(batch::Parameters { gamma, beta, eps: self.eps })
+        run(&batch::Parameters { gamma, beta, eps: self.eps })
     }
 }
 
@@ -92,9 +92,9 @@ pub fn training(
     let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
     workspace.reserve(&layout).expect("memory");
     let [mean, variance] = [(); 2].map(|()| cells(&vec![f64::NAN; layout.channels]));
-    let statistics = BatchStatistics { mean: &mean, variance: &variance };
+    let statistics = moments::Statistics::Own([&mean, &variance]);
     parameters.with(|parameters| {
-        batch::training(&layout, memory([x, y]), parameters, statistics, workspace);
+        batch::forward(&layout, memory([x, y]), parameters, &statistics, workspace);
     });
     Statistics { mean: values(&mean), variance: values(&variance) }
 }
@@ -110,9 +110,9 @@ pub fn inference(
     let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
     workspace.reserve(&layout).expect("memory");
     let (mean, variance) = (cells(mean), cells(variance));
-    let running = RunningStatistics { mean: &mean, variance: &variance };
+    let statistics = moments::Statistics::Given([&mean, &variance]);
     parameters.with(|parameters| {
-        batch::inference(&layout, memory([x, y]), parameters, running, workspace);
+        batch::forward(&layout, memory([x, y]), parameters, &statistics, workspace);
     });
 }
 
@@ -121,8 +121,7 @@ pub fn statistics(shape: &Shape, x: &Tensor, workspace: &mut Workspace) -> Stati
     let layout = shape.layout(&[&x.placement]).expect("a layout");
     workspace.reserve(&layout).expect("memory");
     let [mean, variance] = [(); 2].map(|()| cells(&vec![f64::NAN; layout.channels]));
-    let statistics = BatchStatistics { mean: &mean, variance: &variance };
-    batch::statistics(&layout, x.cells(), statistics, workspace);
+    batch::statistics(&layout, x.cells(), [&mean, &variance], workspace);
     Statistics { mean: values(&mean), variance: values(&variance) }
 }
 
@@ -151,9 +150,10 @@ pub fn backward_into(
     let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
     workspace.reserve(&layout).expect("memory");
     let (mean, variance) = (cells(&statistics.mean), cells(&statistics.variance));
-    let statistics = BatchStatistics { mean: &mean, variance: &variance };
+    let statistics = moments::Statistics::Own([&mean, &variance]);
     parameters.with(|parameters| {
-        batch::backward(&layout, memory(tensors), parameters, statistics, gradients, workspace);
+        let tensors = memory(tensors);
+        batch::backward(&layout, tensors, parameters, &statistics, &gradients, workspace);
     });
 }
 
@@ -182,10 +182,10 @@ pub fn backward_frozen_into(
     let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
     workspace.reserve(&layout).expect("memory");
     let (mean, variance) = (cells(mean), cells(variance));
-    let running = RunningStatistics { mean: &mean, variance: &variance };
+    let statistics = moments::Statistics::Given([&mean, &variance]);
     parameters.with(|parameters| {
         let tensors = memory(tensors);
-        batch::backward_frozen(&layout, tensors, parameters, running, gradients, workspace);
+        batch::backward(&layout, tensors, parameters, &statistics, &gradients, workspace);
     });
 }
 
