@@ -7,8 +7,9 @@
 //! |---|---|
 //! | [`lanes`] | four `f32` at a time; the only intrinsics |
 //! | [`layout`] | shape and strides to the pieces to walk; pure index arithmetic |
-//! | [`sweep`] | the only loops over elements: fold and map, main part and tail |
-//! | [`moments`] | (count, mean, M2) and its two-variable sibling: blocked, mergeable |
+//! | [`workspace`] | constants and sums of channels, and of their columns |
+//! | [`sweep`] | the only loops over elements: fold and map |
+//! | [`moments`] | mean and variance of a channel, and the co-moment of two |
 //! | [`affine`] | statistics and parameters to the constants of a map |
 //! | [`norm`] | formula, forward and backward of each norm |
 //!

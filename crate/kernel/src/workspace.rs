@@ -96,9 +96,15 @@ impl Workspace {
     pub fn begin(&mut self, layout: &Layout, group: Range<usize>, sums: bool) {
         if layout.columns() > layout.channels {
             // From the last one: no column stands before its channel's own place.
-            for column in (0..layout.columns()).rev() {
-                let constants = self.constants(layout.channel_of(column));
-                self.set_constants(column, constants);
+            let mut column = layout.columns();
+            while column > 0 {
+                for channel in (0..layout.channels).rev() {
+                    let constants = self.constants(channel);
+                    for _ in 0..layout.side_by_side() {
+                        column -= 1;
+                        self.set_constants(column, constants);
+                    }
+                }
             }
         }
         if sums {
@@ -112,14 +118,19 @@ impl Workspace {
     #[inline(never)]
     pub fn collect(&mut self, layout: &Layout) {
         if layout.columns() > layout.channels {
-            for column in 0..layout.columns() {
-                let (constants, sums) = (self.constants(column), self.sums(column));
-                // As a channel's place it has nothing yet: that channel's columns follow.
-                self.set_sums(column, [0.0; 2]);
-                let channel = layout.channel_of(column);
-                let before = self.sums(channel);
-                self.set_sums(channel, from_fn(|kind| before[kind] + sums[kind]));
-                self.set_constants(channel, constants);
+            let mut column = 0;
+            while column < layout.columns() {
+                for channel in 0..layout.channels {
+                    for _ in 0..layout.side_by_side() {
+                        let (constants, sums) = (self.constants(column), self.sums(column));
+                        // As a channel's place it has nothing yet: that channel's columns follow.
+                        self.set_sums(column, [0.0; 2]);
+                        let before = self.sums(channel);
+                        self.set_sums(channel, from_fn(|kind| before[kind] + sums[kind]));
+                        self.set_constants(channel, constants);
+                        column += 1;
+                    }
+                }
             }
         }
     }

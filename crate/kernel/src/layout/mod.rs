@@ -199,14 +199,14 @@ impl Layout {
     }
 
     /// Columns of one channel side by side.
-    fn columns_a_channel(&self) -> usize {
+    pub fn side_by_side(&self) -> usize {
         if self.form == Form::Runs { 1 } else { self.run }
     }
 
     /// Columns that need sums and constants of their own: one per channel for runs, one
     /// per column of a row for columns.
     pub fn columns(&self) -> usize {
-        self.channels * self.columns_a_channel() * self.fold
+        self.channels * self.side_by_side() * self.fold
     }
 
     /// Elements of an operand.
@@ -227,13 +227,8 @@ impl Layout {
     /// The first of a channel's columns, how many are side by side, and after how many of
     /// all they come again.
     pub fn columns_of(&self, channel: usize) -> (usize, usize, usize) {
-        let side_by_side = self.columns_a_channel();
+        let side_by_side = self.side_by_side();
         (channel * side_by_side, side_by_side, self.channels * side_by_side)
-    }
-
-    /// Whose column it is.
-    pub fn channel_of(&self, column: usize) -> usize {
-        column / self.columns_a_channel() % self.channels
     }
 
     /// Where element `index` of channel 0 lies in `operand`, counted from 0 to `count`.
