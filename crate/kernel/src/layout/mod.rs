@@ -254,7 +254,7 @@ impl Layout {
 }
 
 /// `steps` strides from `start`.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn along(start: PerOperand, stride: PerOperand, steps: usize) -> PerOperand {
     from_fn(|k| start[k] + stride[k] * steps)
 }
