@@ -289,7 +289,7 @@ fn fold_run<const I: usize, const P: usize>(nest: &Nest, tile: &mut Tile, step: 
     let mut start: [*mut f32; I] = from_fn(|i| nest.at[i]);
     for row in 0..nest.rows {
         let mut at = start;
-        let mut rest = nest.width / (STRIP);
+        let mut rest = nest.width / STRIP;
         loop {
             let now = rest.min(CHUNK - added);
             for _ in 0..now {
@@ -302,14 +302,20 @@ fn fold_run<const I: usize, const P: usize>(nest: &Nest, tile: &mut Tile, step: 
             added += now;
             rest -= now;
             if rest == 0 {
-                let tail = nest.width % (STRIP);
+                let mut tail = nest.width % STRIP;
+                added += tail;
+                if tail >= LANES {
+                    // SAFETY: a vector of the row is left.
+                    parts[0] = step(parts[0], unsafe { load(at, 0) }, constants);
+                    at = at.map(|at| at.wrapping_add(LANES));
+                    tail -= LANES;
+                }
                 for _ in 0..tail {
                     // SAFETY: an element of the row is left.
                     let inputs = from_fn(|i| unsafe { constants[i].load_first(at[i]) });
                     parts[0] = step(parts[0], inputs, constants);
                     at = at.map(|at| at.wrapping_add(1));
                 }
-                added += tail;
             }
             if added >= CHUNK || (rest == 0 && row + 1 == nest.rows) {
                 for (kind, total) in totals.iter_mut().enumerate() {
@@ -411,7 +417,7 @@ fn map_run<const I: usize, const P: usize>(nest: &Nest, tile: &Tile, map: impl M
     let mut start_to = nest.at[I];
     for _ in 0..nest.rows {
         let (mut at, mut to) = (start, start_to);
-        for _ in 0..nest.width / (STRIP) {
+        for _ in 0..nest.width / STRIP {
             for v in 0..VECTORS {
                 // SAFETY: a strip of the row is left.
                 unsafe { map(load(at, v * LANES), constants).store(to.add(v * LANES)) };
@@ -419,7 +425,15 @@ fn map_run<const I: usize, const P: usize>(nest: &Nest, tile: &Tile, map: impl M
             at = at.map(|at| at.wrapping_add(STRIP));
             to = to.wrapping_add(STRIP);
         }
-        for _ in 0..nest.width % (STRIP) {
+        let mut tail = nest.width % STRIP;
+        if tail >= LANES {
+            // SAFETY: a vector of the row is left.
+            unsafe { map(load(at, 0), constants).store(to) };
+            at = at.map(|at| at.wrapping_add(LANES));
+            to = to.wrapping_add(LANES);
+            tail -= LANES;
+        }
+        for _ in 0..tail {
             // SAFETY: an element of the row is left.
             unsafe {
                 let inputs = from_fn(|i| F32x4::splat(0.0).load_first(at[i]));
