@@ -30,7 +30,8 @@ const CACHED: usize = 1 << 19;
 /// rows of a strip are walked before the next strip.
 const NARROW: usize = 64;
 
-/// Columns from which on rows are pages apart, and sixteen of them evict each other.
+/// Elements of all operands' rows from which on sixteen of them evict each other: they are
+/// pages apart, and share a place in the nearest cache.
 const WIDE: usize = 1024;
 
 /// Vectors side by side whose sums and constants fit the registers.
@@ -161,10 +162,10 @@ enum Walk {
     Run,
 }
 
-/// Whether columns are best walked row by row.
+/// Whether columns of so many tensors are best walked row by row.
 fn by_row(layout: &Layout, operands: usize) -> bool {
-    let columns = layout.columns();
-    columns >= WIDE || layout.len() * operands >= CACHED && columns * operands > NARROW
+    let row = layout.columns() * operands;
+    row >= WIDE || layout.len() * operands >= CACHED && row > NARROW
 }
 
 /// Calls `leaf` with all of the group in parts, and with the tiles of a part's columns;
@@ -180,8 +181,10 @@ fn sweep(
     let Pass { layout, tensors, ref group, ref mut workspace } = *pass;
     workspace.begin(layout, group.clone(), sums);
     let tiles = &mut workspace.tiles[..];
+    // In place, the output is no memory of its own.
+    let apart = operands.iter().filter(|&&k| tensors[k].as_ptr() != tensors[operands[0]].as_ptr());
     let (walk, unit) =
-        if by_row(layout, operands.len()) { (Walk::Rows, TILE) } else { (Walk::Strips, STRIP) };
+        if by_row(layout, 1 + apart.count()) { (Walk::Rows, TILE) } else { (Walk::Strips, STRIP) };
     layout.walk(group.clone(), backwards, &mut |column, block| {
         let Block { rows, width, .. } = *block;
         let mut at = [core::ptr::null_mut(); MAX_OPERANDS];
