@@ -5,7 +5,7 @@
  */
 import { checkDisjoint, checkOutput, checkTensor, checkVector } from "./arguments.js";
 import { fail, show, showShape } from "./errors.js";
-import { addressOf, BACKWARD, FORWARD, type Kernel, STATISTICS, UPDATE } from "./kernel.js";
+import { BACKWARD, FORWARD, type Kernel, STATISTICS, UPDATE } from "./kernel.js";
 import type { BatchNormSaved } from "./saved.js";
 import { allocate, hasShape, type Tensor } from "./tensor.js";
 
@@ -131,7 +131,8 @@ function describeUpdate(running: RunningUpdate, x: Tensor, channels: number): vo
   const { mean, variance, weight, unbiased } = running;
   const count = x.size / channels;
   const correction = unbiased ? count / Math.max(count - 1, 1) : 1;
-  x.kernel.describeUpdate(mean, variance, weight, correction);
+  x.kernel.describeOutputs(mean, variance);
+  x.kernel.describeWeights(weight, correction);
 }
 
 function wroteRunning({ mean, variance }: RunningUpdate): void {
@@ -168,9 +169,8 @@ export function runBackward(
       const { meanAddress, varianceAddress } = saved;
       const own = saved.statistics === "batch";
       // biome-ignore format: as the other calls
-      const record = kernel.describe(axis, eps, weight, null, meanAddress, varianceAddress, own, x, dy, dx);
-      record[13] = addressOf(weightGrad);
-      record[14] = addressOf(biasGrad);
+      kernel.describe(axis, eps, weight, null, meanAddress, varianceAddress, own, x, dy, dx);
+      kernel.describeOutputs(weightGrad, biasGrad);
       kernel.run(BACKWARD);
     }
   } catch (error) {

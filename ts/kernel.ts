@@ -110,7 +110,7 @@ export class Kernel {
    * Writes the record of a call: γ and β, addresses of the statistics, whether these are the
    * batch's own, and up to three tensors of one shape.
    *
-   * @returns its words: 13 and 14 are for what {@link Kernel.run} is to add to, or 0
+   * {@link Kernel.describeOutputs} may follow, then {@link Kernel.run}.
    */
   describe(
     axis: number,
@@ -123,7 +123,7 @@ export class Kernel {
     x: Tensor,
     second?: Tensor,
     third?: Tensor,
-  ): Uint32Array {
+  ): void {
     const { shape } = x;
     const rank = shape.length;
     const words = this.#recordWords(HEADER + rank + 3 * (2 + rank));
@@ -141,15 +141,18 @@ export class Kernel {
     place(words, at, x);
     if (second) place(words, at + (2 + rank), second);
     if (third) place(words, at + 2 * (2 + rank), third);
-    return words;
   }
 
-  /** Adds to the record how a batch moves running statistics. */
-  describeUpdate(mean: Tensor, variance: Tensor, weight: number, correction: number): void {
+  /** Adds to the record what is written a channel: γ's and β's gradient, or running statistics. */
+  describeOutputs(first: Tensor | null, second: Tensor | null): void {
+    this.#words[13] = addressOf(first);
+    this.#words[14] = addressOf(second);
+  }
+
+  /** Adds to the record by how much a batch moves running statistics, its variance corrected. */
+  describeWeights(weight: number, correction: number): void {
     this.#numbers[1] = weight;
     this.#numbers[2] = correction;
-    this.#words[13] = mean.address;
-    this.#words[14] = variance.address;
   }
 
   /** Runs what was described; throws where it did not end well, and nothing was written then. */
@@ -198,7 +201,7 @@ export class Kernel {
 }
 
 /** What a record says for one value a channel; 0 means absent. */
-export function addressOf(vector: Tensor | null): number {
+function addressOf(vector: Tensor | null): number {
   return vector === null ? 0 : vector.address;
 }
 

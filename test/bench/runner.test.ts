@@ -120,6 +120,13 @@ test("what would take too long is refused, by what a smaller tensor took", async
   ]);
 });
 
+test("one that compiles at its first call has as many rounds as any other", async () => {
+  const compiler = make("compiler", { time: (slice) => (slice === 0 ? 900 : 1) });
+  const [, plain, record] = await run([copy(), make("plain", {}), compiler]);
+  expect(record).toMatchObject({ status: "ok", first_ms: 900, median_ms: 1 });
+  expect(record?.rounds).toBe(plain?.rounds);
+});
+
 test("slow ones run in fewer rounds, always beside the copy; all are disposed", async () => {
   const made = [copy(), make("slow", { time: () => 100 }), make("fast", { time: () => 1 })];
   const records = await run(made);

@@ -77,10 +77,10 @@ pub fn fold<const I: usize, const P: usize>(
     inputs: [usize; I],
     step: impl Step<I, P>,
 ) {
-    sweep(pass, &inputs, false, true, &mut |nest, tiles| match nest.walk {
-        Walk::Rows => fold_rows(nest, tiles, step),
-        Walk::Strips => fold_strips(nest, tiles, step),
-        Walk::Run => fold_run(nest, &mut tiles[0], step),
+    sweep(pass, &inputs, false, true, &mut |patch, tiles| match patch.walk {
+        Walk::Rows => fold_rows(patch, tiles, step),
+        Walk::Strips => fold_strips(patch, tiles, step),
+        Walk::Run => fold_run(patch, &mut tiles[0], step),
     });
 }
 
@@ -92,10 +92,10 @@ pub fn apply<const I: usize, const P: usize>(
     backwards: bool,
     map: impl Map<I, P>,
 ) {
-    sweep(pass, operands, backwards, false, &mut |nest, tiles| match nest.walk {
-        Walk::Rows => map_rows(nest, tiles, map),
-        Walk::Strips => map_strips(nest, tiles, map),
-        Walk::Run => map_run(nest, &tiles[0], map),
+    sweep(pass, operands, backwards, false, &mut |patch, tiles| match patch.walk {
+        Walk::Rows => map_rows(patch, tiles, map),
+        Walk::Strips => map_strips(patch, tiles, map),
+        Walk::Run => map_run(patch, &tiles[0], map),
     });
 }
 
@@ -138,7 +138,7 @@ pub fn fold_in_f64(
 }
 
 /// A part of a block, and how a leaf walks it.
-struct Nest {
+struct Patch {
     walk: Walk,
     /// Where it begins in each operand.
     at: [*mut f32; MAX_OPERANDS],
@@ -168,7 +168,7 @@ fn by_row(layout: &Layout, operands: usize) -> bool {
     row >= WIDE || layout.len() * operands >= CACHED && row > NARROW
 }
 
-/// Calls `leaf` with all of the group in parts, and with the tiles of a part's columns;
+/// Calls `leaf` with all of the group in patches, and with the tiles of a patch's columns;
 /// takes in what it has summed up, if it has.
 #[inline(never)]
 fn sweep(
@@ -176,7 +176,7 @@ fn sweep(
     operands: &[usize],
     backwards: bool,
     sums: bool,
-    leaf: &mut dyn FnMut(&Nest, &mut [Tile]),
+    leaf: &mut dyn FnMut(&Patch, &mut [Tile]),
 ) {
     let Pass { layout, tensors, ref group, ref mut workspace } = *pass;
     workspace.begin(layout, group.clone(), sums);
@@ -195,17 +195,17 @@ fn sweep(
             let cells = &tensors[operand][start..start + (rows - 1) * stride[k] + width];
             at[k] = cells.as_ptr().cast::<f32>().cast_mut();
         }
-        let mut nest = Nest { walk: Walk::Run, at, rows, stride, width, lane: column % TILE };
+        let mut patch = Patch { walk: Walk::Run, at, rows, stride, width, lane: column % TILE };
         if layout.form == Form::Runs {
-            leaf(&nest, &mut tiles[column / TILE..]);
+            leaf(&patch, &mut tiles[column / TILE..]);
             return;
         }
         let whole = width - width % unit;
-        (nest.walk, nest.width) = (walk, whole);
+        (patch.walk, patch.width) = (walk, whole);
         for above in (0..rows).step_by(CHUNK) {
-            nest.rows = CHUNK.min(rows - above);
-            leaf(&nest, tiles);
-            for (at, stride) in nest.at.iter_mut().zip(stride) {
+            patch.rows = CHUNK.min(rows - above);
+            leaf(&patch, tiles);
+            for (at, stride) in patch.at.iter_mut().zip(stride) {
                 *at = at.wrapping_add(stride * CHUNK);
             }
             if sums {
@@ -215,10 +215,10 @@ fn sweep(
             }
         }
         // What is left of a row, column by column.
-        (nest.walk, nest.rows, nest.width) = (Walk::Run, rows, 1);
+        (patch.walk, patch.rows, patch.width) = (Walk::Run, rows, 1);
         for column in whole..width {
-            (nest.at, nest.lane) = (at.map(|at| at.wrapping_add(column)), column % TILE);
-            leaf(&nest, &mut tiles[column / TILE..]);
+            (patch.at, patch.lane) = (at.map(|at| at.wrapping_add(column)), column % TILE);
+            leaf(&patch, &mut tiles[column / TILE..]);
         }
     });
     if sums {
@@ -228,14 +228,14 @@ fn sweep(
 
 #[inline(never)]
 fn fold_rows<const I: usize, const P: usize>(
-    nest: &Nest,
+    patch: &Patch,
     tiles: &mut [Tile],
     step: impl Step<I, P>,
 ) {
-    let mut start: [*mut f32; I] = from_fn(|i| nest.at[i]);
-    for _ in 0..nest.rows {
+    let mut start: [*mut f32; I] = from_fn(|i| patch.at[i]);
+    for _ in 0..patch.rows {
         let mut at = start;
-        for tile in &mut tiles[..nest.width / TILE] {
+        for tile in &mut tiles[..patch.width / TILE] {
             let mut strip = |lane: usize| {
                 let constants: [F32x4; P] = vectors(&tile.constants, lane);
                 // SAFETY: the tile lies in the row.
@@ -250,18 +250,18 @@ fn fold_rows<const I: usize, const P: usize>(
             strip(12);
             at = at.map(|at| at.wrapping_add(TILE));
         }
-        start = from_fn(|i| start[i].wrapping_add(nest.stride[i]));
+        start = from_fn(|i| start[i].wrapping_add(patch.stride[i]));
     }
 }
 
 #[inline(never)]
 fn fold_strips<const I: usize, const P: usize>(
-    nest: &Nest,
+    patch: &Patch,
     tiles: &mut [Tile],
     step: impl Step<I, P>,
 ) {
-    let mut start: [*mut f32; I] = from_fn(|i| nest.at[i]);
-    for column in (0..nest.width).step_by(STRIP) {
+    let mut start: [*mut f32; I] = from_fn(|i| patch.at[i]);
+    for column in (0..patch.width).step_by(STRIP) {
         let tile = &mut tiles[column / TILE];
         // A strip never crosses tiles; so the compiler sees it.
         let lane = column & (TILE - STRIP);
@@ -269,12 +269,12 @@ fn fold_strips<const I: usize, const P: usize>(
             from_fn(|v| vectors(&tile.constants, lane + v * LANES));
         let mut parts = [[F32x4::splat(0.0); 2]; VECTORS];
         let mut at = start;
-        for _ in 0..nest.rows {
+        for _ in 0..patch.rows {
             for (v, part) in parts.iter_mut().enumerate() {
                 // SAFETY: the strip lies in the row.
                 *part = step(*part, unsafe { load(at, v * LANES) }, constants[v]);
             }
-            at = from_fn(|i| at[i].wrapping_add(nest.stride[i]));
+            at = from_fn(|i| at[i].wrapping_add(patch.stride[i]));
         }
         for (v, part) in parts.iter().enumerate() {
             store_parts(*part, &mut tile.parts, lane + v * LANES);
@@ -284,15 +284,15 @@ fn fold_strips<const I: usize, const P: usize>(
 }
 
 #[inline(never)]
-fn fold_run<const I: usize, const P: usize>(nest: &Nest, tile: &mut Tile, step: impl Step<I, P>) {
-    let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][nest.lane]));
+fn fold_run<const I: usize, const P: usize>(patch: &Patch, tile: &mut Tile, step: impl Step<I, P>) {
+    let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][patch.lane]));
     let mut parts = [[F32x4::splat(0.0); 2]; VECTORS];
     let mut totals = [F64x2::splat(0.0); 2];
     let mut added = 0;
-    let mut start: [*mut f32; I] = from_fn(|i| nest.at[i]);
-    for row in 0..nest.rows {
+    let mut start: [*mut f32; I] = from_fn(|i| patch.at[i]);
+    for row in 0..patch.rows {
         let mut at = start;
-        let mut rest = nest.width / STRIP;
+        let mut rest = patch.width / STRIP;
         loop {
             let now = rest.min(CHUNK - added);
             for _ in 0..now {
@@ -305,7 +305,7 @@ fn fold_run<const I: usize, const P: usize>(nest: &Nest, tile: &mut Tile, step: 
             added += now;
             rest -= now;
             if rest == 0 {
-                let mut tail = nest.width % STRIP;
+                let mut tail = patch.width % STRIP;
                 added += tail;
                 if tail >= LANES {
                     // SAFETY: a vector of the row is left.
@@ -320,7 +320,7 @@ fn fold_run<const I: usize, const P: usize>(nest: &Nest, tile: &mut Tile, step: 
                     at = at.map(|at| at.wrapping_add(1));
                 }
             }
-            if added >= CHUNK || (rest == 0 && row + 1 == nest.rows) {
+            if added >= CHUNK || (rest == 0 && row + 1 == patch.rows) {
                 for (kind, total) in totals.iter_mut().enumerate() {
                     for part in &parts {
                         let [low, high] = part[kind].widen();
@@ -334,10 +334,10 @@ fn fold_run<const I: usize, const P: usize>(nest: &Nest, tile: &mut Tile, step: 
                 break;
             }
         }
-        start = from_fn(|i| start[i].wrapping_add(nest.stride[i]));
+        start = from_fn(|i| start[i].wrapping_add(patch.stride[i]));
     }
     for (sums, total) in tile.sums.iter_mut().zip(totals) {
-        sums[nest.lane] += total.sum();
+        sums[patch.lane] += total.sum();
     }
 }
 
@@ -368,12 +368,12 @@ impl Tile {
 }
 
 #[inline(never)]
-fn map_rows<const I: usize, const P: usize>(nest: &Nest, tiles: &[Tile], map: impl Map<I, P>) {
-    let mut start: [*mut f32; I] = from_fn(|i| nest.at[i]);
-    let mut start_to = nest.at[I];
-    for _ in 0..nest.rows {
+fn map_rows<const I: usize, const P: usize>(patch: &Patch, tiles: &[Tile], map: impl Map<I, P>) {
+    let mut start: [*mut f32; I] = from_fn(|i| patch.at[i]);
+    let mut start_to = patch.at[I];
+    for _ in 0..patch.rows {
         let (mut at, mut to) = (start, start_to);
-        for tile in &tiles[..nest.width / TILE] {
+        for tile in &tiles[..patch.width / TILE] {
             let strip = |lane: usize| {
                 // SAFETY: the tile lies in the row.
                 unsafe { map(load(at, lane), vectors(&tile.constants, lane)).store(to.add(lane)) };
@@ -385,28 +385,28 @@ fn map_rows<const I: usize, const P: usize>(nest: &Nest, tiles: &[Tile], map: im
             at = at.map(|at| at.wrapping_add(TILE));
             to = to.wrapping_add(TILE);
         }
-        start = from_fn(|i| start[i].wrapping_add(nest.stride[i]));
-        start_to = start_to.wrapping_add(nest.stride[I]);
+        start = from_fn(|i| start[i].wrapping_add(patch.stride[i]));
+        start_to = start_to.wrapping_add(patch.stride[I]);
     }
 }
 
 #[inline(never)]
-fn map_strips<const I: usize, const P: usize>(nest: &Nest, tiles: &[Tile], map: impl Map<I, P>) {
-    let mut start: [*mut f32; I] = from_fn(|i| nest.at[i]);
-    let mut start_to = nest.at[I];
-    for column in (0..nest.width).step_by(STRIP) {
+fn map_strips<const I: usize, const P: usize>(patch: &Patch, tiles: &[Tile], map: impl Map<I, P>) {
+    let mut start: [*mut f32; I] = from_fn(|i| patch.at[i]);
+    let mut start_to = patch.at[I];
+    for column in (0..patch.width).step_by(STRIP) {
         let tile = &tiles[column / TILE];
         let lane = column & (TILE - STRIP);
         let constants: [[F32x4; P]; VECTORS] =
             from_fn(|v| vectors(&tile.constants, lane + v * LANES));
         let (mut at, mut to) = (start, start_to);
-        for _ in 0..nest.rows {
+        for _ in 0..patch.rows {
             for (v, constants) in constants.iter().enumerate() {
                 // SAFETY: the strip lies in the row.
                 unsafe { map(load(at, v * LANES), *constants).store(to.add(v * LANES)) };
             }
-            at = from_fn(|i| at[i].wrapping_add(nest.stride[i]));
-            to = to.wrapping_add(nest.stride[I]);
+            at = from_fn(|i| at[i].wrapping_add(patch.stride[i]));
+            to = to.wrapping_add(patch.stride[I]);
         }
         start = start.map(|start| start.wrapping_add(STRIP));
         start_to = start_to.wrapping_add(STRIP);
@@ -414,13 +414,13 @@ fn map_strips<const I: usize, const P: usize>(nest: &Nest, tiles: &[Tile], map: 
 }
 
 #[inline(never)]
-fn map_run<const I: usize, const P: usize>(nest: &Nest, tile: &Tile, map: impl Map<I, P>) {
-    let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][nest.lane]));
-    let mut start: [*mut f32; I] = from_fn(|i| nest.at[i]);
-    let mut start_to = nest.at[I];
-    for _ in 0..nest.rows {
+fn map_run<const I: usize, const P: usize>(patch: &Patch, tile: &Tile, map: impl Map<I, P>) {
+    let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][patch.lane]));
+    let mut start: [*mut f32; I] = from_fn(|i| patch.at[i]);
+    let mut start_to = patch.at[I];
+    for _ in 0..patch.rows {
         let (mut at, mut to) = (start, start_to);
-        for _ in 0..nest.width / STRIP {
+        for _ in 0..patch.width / STRIP {
             for v in 0..VECTORS {
                 // SAFETY: a strip of the row is left.
                 unsafe { map(load(at, v * LANES), constants).store(to.add(v * LANES)) };
@@ -428,7 +428,7 @@ fn map_run<const I: usize, const P: usize>(nest: &Nest, tile: &Tile, map: impl M
             at = at.map(|at| at.wrapping_add(STRIP));
             to = to.wrapping_add(STRIP);
         }
-        let mut tail = nest.width % STRIP;
+        let mut tail = patch.width % STRIP;
         if tail >= LANES {
             // SAFETY: a vector of the row is left.
             unsafe { map(load(at, 0), constants).store(to) };
@@ -445,8 +445,8 @@ fn map_run<const I: usize, const P: usize>(nest: &Nest, tile: &Tile, map: impl M
             at = at.map(|at| at.wrapping_add(1));
             to = to.wrapping_add(1);
         }
-        start = from_fn(|i| start[i].wrapping_add(nest.stride[i]));
-        start_to = start_to.wrapping_add(nest.stride[I]);
+        start = from_fn(|i| start[i].wrapping_add(patch.stride[i]));
+        start_to = start_to.wrapping_add(patch.stride[I]);
     }
 }
 

@@ -101,17 +101,10 @@ export function makeValues({ distribution, image, seed }) {
  * @param {Pick<Shaped, "shape" | "axis">} shaped @param {Float32Array} values
  */
 export function scatter(shaped, values) {
-  const { outer, channels, inner, size } = extents(shaped);
-  const placed = new Float32Array(size);
-  let from = 0;
-  for (let c = 0; c < channels; c++) {
-    for (let o = 0; o < outer; o++) {
-      const start = (o * channels + c) * inner;
-      for (let i = start; i < start + inner; i++) {
-        placed[i] = /** @type {number} */ (values[from++]);
-      }
-    }
-  }
+  const placed = new Float32Array(values.length);
+  forEachPlace(shaped, values.length, (place, index) => {
+    placed[place] = /** @type {number} */ (values[index]);
+  });
   return placed;
 }
 
@@ -121,17 +114,27 @@ export function scatter(shaped, values) {
  * @param {Pick<Shaped, "shape" | "axis">} shaped @param {ArrayLike<number>} placed
  */
 export function gather(shaped, placed) {
+  const values = new Float32Array(placed.length);
+  forEachPlace(shaped, placed.length, (place, index) => {
+    values[index] = /** @type {number} */ (placed[place]);
+  });
+  return values;
+}
+
+/**
+ * Where a layout has each value, channel by channel.
+ *
+ * @param {Pick<Shaped, "shape" | "axis">} shaped @param {number} length of what is placed
+ * @param {(place: number, index: number) => void} visit
+ */
+function forEachPlace(shaped, length, visit) {
   const { outer, channels, inner, size } = extents(shaped);
-  if (placed.length !== size) throw new Error(`${placed.length} elements instead of ${size}`);
-  const values = new Float32Array(size);
-  let to = 0;
+  if (length !== size) throw new Error(`${length} elements instead of ${size}`);
+  let index = 0;
   for (let c = 0; c < channels; c++) {
     for (let o = 0; o < outer; o++) {
       const start = (o * channels + c) * inner;
-      for (let i = start; i < start + inner; i++) {
-        values[to++] = /** @type {number} */ (placed[i]);
-      }
+      for (let place = start; place < start + inner; place++) visit(place, index++);
     }
   }
-  return values;
 }

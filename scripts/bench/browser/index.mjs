@@ -1,6 +1,5 @@
 /** The JavaScript contestants in headless Chromium: `npm run bench:browser -- --help`. */
-import { accessSync, constants } from "node:fs";
-import { delimiter, join } from "node:path";
+import { findChromium } from "../../find-command.mjs";
 import { ensureInstalled } from "../install.mjs";
 import { readKernel } from "../machine.mjs";
 import { readOptions } from "../options.mjs";
@@ -15,7 +14,7 @@ const { default: puppeteer } = await import("puppeteer-core");
 const { kernel, version } = readKernel();
 const server = await serve(kernel);
 const browser = await puppeteer.launch({
-  executablePath: findBrowser(),
+  executablePath: findChromium(),
   // A full run takes long, and is one call.
   protocolTimeout: 0,
   args: [
@@ -63,29 +62,4 @@ try {
 } finally {
   await browser.close();
   server.close();
-}
-
-/** Chromium or Chrome on the PATH, or where CHROME_PATH says. */
-function findBrowser() {
-  if (process.env.CHROME_PATH) return process.env.CHROME_PATH;
-  const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
-  const folders = (process.env.PATH ?? "").split(delimiter);
-  const found = names
-    .flatMap((name) => folders.map((folder) => join(folder, name)))
-    .find(isRunnable);
-  if (found) return found;
-  throw new Error(
-    "no Chromium or Chrome on the PATH: install one (Debian: apt-get install chromium), " +
-      "or set CHROME_PATH to its program",
-  );
-}
-
-/** @param {string} path */
-function isRunnable(path) {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

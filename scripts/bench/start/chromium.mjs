@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { build } from "esbuild";
+import { findChromium } from "../../find-command.mjs";
 
 const packaging = createRequire(new URL("../../../test/packaging/", import.meta.url));
 const puppeteer = packaging("puppeteer-core").default;
@@ -27,7 +28,7 @@ export async function openChromium(folder) {
     });
   });
   const browser = await puppeteer.launch({
-    executablePath: "/usr/bin/chromium",
+    executablePath: findChromium(),
     args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
   });
   return {

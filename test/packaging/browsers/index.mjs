@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { temporaryFolder } from "../pack.mjs";
 import { cell, skipped } from "../results.mjs";
 import { checkExample, makeExample } from "./example.mjs";
-import { browsers, find, reusable } from "./launch.mjs";
+import { browsers, reusable } from "./launch.mjs";
 import { collect, serve } from "./servers.mjs";
 
 const policy = { "Content-Security-Policy": "script-src 'self' 'wasm-unsafe-eval'" };
@@ -105,7 +105,7 @@ function cellsOf({ plain, isolated, closed, example, collector }) {
  */
 async function* testBrowser(name, cells) {
   const suite = "runtimes";
-  const missing = browsers[name].needs.filter((command) => !find(command)).join(", ");
+  const missing = browsers[name].needs.filter((command) => !findCommand(command)).join(", ");
   if (missing) {
     for (const { check } of cells) yield skipped({ suite, name, version: "", check }, missing);
     return;

@@ -1,9 +1,8 @@
 /** The three engines, as Debian packages them. All that is asked of a browser is to open a page. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants } from "node:fs";
-import { delimiter, join } from "node:path";
 import puppeteer from "puppeteer-core";
+import { findCommand } from "../../../scripts/find-command.mjs";
 import { answers, freePort } from "../commands.mjs";
 import { within } from "../within.mjs";
 
@@ -50,28 +49,11 @@ export function reusable(name) {
   return it;
 }
 
-/** Where a command is, or undefined. @param {string} command */
-export function find(command) {
-  return process.env.PATH?.split(delimiter)
-    .map((folder) => join(folder, command))
-    .find(isExecutable);
-}
-
-/** @param {string} path */
-function isExecutable(path) {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** @returns {Promise<Browser>} */
 async function launchChromium() {
   return throughPuppeteer({
     browser: "chrome",
-    executablePath: /** @type {string} */ (find("chromium")),
+    executablePath: /** @type {string} */ (findCommand("chromium")),
     // Its sandbox refuses to run as root, which continuous integration does.
     args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
   });
@@ -81,7 +63,7 @@ async function launchChromium() {
 async function launchFirefox() {
   return throughPuppeteer({
     browser: "firefox",
-    executablePath: /** @type {string} */ (find("firefox-esr")),
+    executablePath: /** @type {string} */ (findCommand("firefox-esr")),
   });
 }
 

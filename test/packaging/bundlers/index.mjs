@@ -2,7 +2,7 @@
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { find, reusable } from "../browsers/launch.mjs";
+import { reusable } from "../browsers/launch.mjs";
 import { collect, serve } from "../browsers/servers.mjs";
 import { run, start } from "../commands.mjs";
 import { install, pack } from "../pack.mjs";
@@ -18,7 +18,7 @@ await report(suite, testBundlers());
 /** @returns {AsyncGenerator<import("../results.mjs").Result>} */
 async function* testBundlers() {
   const modules = here("node_modules");
-  const missing = !existsSync(modules) ? modules : find("chromium") ? "" : "chromium";
+  const missing = !existsSync(modules) ? modules : findCommand("chromium") ? "" : "chromium";
   if (missing) {
     for (const { name, checks } of bundlers) {
       for (const { check } of checks) yield skipped({ suite, name, version: "", check }, missing);

@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { EdgeRuntime } from "edge-runtime";
 import { build } from "esbuild";
+import { answerAll } from "./answer-all.mjs";
 
 const [entry = "", requests = ""] = process.argv.slice(2);
 
@@ -42,11 +43,4 @@ const runtime = new EdgeRuntime({
   extend: (context) => Object.assign(context, modules),
 });
 
-const answers = [];
-for (const { body, ...init } of JSON.parse(readFileSync(requests, "utf8"))) {
-  const request = body === undefined ? init : { ...init, body: Buffer.from(body, "base64") };
-  const response = await runtime.dispatchFetch("http://localhost/", request);
-  const bytes = Buffer.from(await response.arrayBuffer());
-  answers.push({ status: response.status, body: bytes.toString("base64") });
-}
-console.log(JSON.stringify(answers));
+await answerAll(requests, (address, request) => runtime.dispatchFetch(address, request));

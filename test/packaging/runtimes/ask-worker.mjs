@@ -4,8 +4,8 @@
  *
  *     node ask-worker.mjs folder requests.json
  */
-import { readFileSync } from "node:fs";
 import { Miniflare } from "miniflare";
+import { answerAll } from "./answer-all.mjs";
 
 const [modulesRoot = "", requests = ""] = process.argv.slice(2);
 const worker = new Miniflare({
@@ -14,14 +14,7 @@ const worker = new Miniflare({
   compatibilityDate: "2026-07-01",
 });
 try {
-  const answers = [];
-  for (const { body, ...init } of JSON.parse(readFileSync(requests, "utf8"))) {
-    const request = body === undefined ? init : { ...init, body: Buffer.from(body, "base64") };
-    const response = await worker.dispatchFetch("http://localhost/", request);
-    const bytes = Buffer.from(await response.arrayBuffer());
-    answers.push({ status: response.status, body: bytes.toString("base64") });
-  }
-  console.log(JSON.stringify(answers));
+  await answerAll(requests, (address, request) => worker.dispatchFetch(address, request));
 } finally {
   await worker.dispose();
 }
