@@ -6,6 +6,7 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { findCommand } from "../../../scripts/find-command.mjs";
 import { temporaryFolder } from "../pack.mjs";
 import { cell, skipped } from "../results.mjs";
 import { checkExample, makeExample } from "./example.mjs";

@@ -2,6 +2,7 @@
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { findCommand } from "../../../scripts/find-command.mjs";
 import { reusable } from "../browsers/launch.mjs";
 import { collect, serve } from "../browsers/servers.mjs";
 import { run, start } from "../commands.mjs";
