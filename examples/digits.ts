@@ -53,7 +53,10 @@ class Network {
       if (this.bn) {
         dz = this.bn.backward(Tensor.from(dNormalized, [rows, HIDDEN])).data;
         for (const parameter of [this.bn.weight, this.bn.bias]) {
-          if (parameter?.grad) descend(parameter.data, parameter.grad.data);
+          if (!parameter?.grad) continue;
+          const values = parameter.toFloat32Array();
+          descend(values, parameter.grad.data);
+          parameter.set(values);
         }
         this.bn.zeroGrad();
       }

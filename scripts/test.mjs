@@ -132,7 +132,7 @@ async function counted(title, command) {
 /** @param {string} title */
 async function cargoTest(title) {
   headline(title);
-  const { ok, output } = await run("cargo test -p batchnorm-kernel --no-fail-fast".split(" "), {
+  const { ok, output } = await run("cargo test --workspace --no-fail-fast".split(" "), {
     keep: true,
   });
   const counts = { passed: 0, failed: 0, skipped: 0 };

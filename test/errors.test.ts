@@ -17,11 +17,14 @@ import {
   type Kernel,
   memoryUsage,
   reserve,
-  Storage,
   scope,
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test, vi } from "vitest";
+import { Allocation } from "../ts/allocation.js";
+import { portOf } from "../ts/kernel.js";
+import type { Port } from "../ts/port.js";
+import { View } from "../ts/view.js";
 
 // Child processes and gigabytes on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
@@ -57,7 +60,7 @@ function snapshot(watched: readonly (Tensor | BatchNorm | BatchNormSaved)[]) {
   });
   const memory = [...kernels].map((kernel) => {
     const { liveBytes, liveStorages } = kernel.memoryUsage();
-    return { liveBytes, liveStorages, openScopes: kernel.scopes.length };
+    return { liveBytes, liveStorages };
   });
   return { values, memory };
 }
@@ -274,7 +277,7 @@ describe("shapes", () => {
 describe("options", () => {
   test("eps that is negative or not finite is refused everywhere", () => {
     const { x, mean, variance, all } = example();
-    for (const eps of [-1e-9, Number.NaN, Number.POSITIVE_INFINITY, wrong("1e-5"), wrong(null)]) {
+    for (const eps of [-1e-9, Number.NaN, Number.POSITIVE_INFINITY, wrong("1e-5"), wrong(false)]) {
       const got = ["eps", typeof eps === "string" ? '"1e-5"' : `got ${eps}`];
       expectError("invalid-option", got, () => batchNormTraining(x, { eps }), all);
       expectError("invalid-option", got, () => new BatchNorm(3, { eps }), all);
@@ -290,7 +293,7 @@ describe("options", () => {
     const bn = new BatchNorm(3, { eps: 0 });
     expectError("invalid-option", ["eps", "positive"], () => bn.forward(x, { out }), [x, out, bn]);
     expect(bn.forward(x, { training: false }).size).toBe(12);
-    expect(new BatchNorm(3, { eps: 0, preset: "keras" }).forward(x).size).toBe(12);
+    expect(new BatchNorm(3, { eps: 0, preset: "keras" }).train().forward(x).size).toBe(12);
     expect(batchNormTraining(x, { eps: 0 }).y.size).toBe(12);
   });
 
@@ -307,10 +310,47 @@ describe("options", () => {
     }
     for (const preset of ["keras", "onnx", "flax"] as const) {
       const call = () => new BatchNorm(3, { preset, momentum: null });
-      expectError("invalid-option", ["momentum null", "torch"], call, all);
+      expectError("unsupported", ["momentum null", "torch"], call, all);
     }
-    const call = () => batchNormTraining(x, { ...running, momentum: wrong(null) });
-    expectError("invalid-option", ["momentum", "got null"], call, all);
+  });
+
+  test("null is as good as absent", () => {
+    const { x, mean, variance } = example();
+    const y = batchNormTraining(x, null as never).y.toFloat32Array();
+    const all = { weight: null, bias: null, eps: null, axis: null, out: null, kernel: null };
+    const running = { runningMean: null, runningVar: null, momentum: null, runningVariance: null };
+    const options = { ...all, ...running, saved: null };
+    expect(batchNormTraining(x, options).y.toFloat32Array()).toEqual(y);
+    const z = batchNormInference(x, { mean, variance }).toFloat32Array();
+    const inference = batchNormInference(x, { mean, variance, ...all, saved: null });
+    expect(inference.toFloat32Array()).toEqual(z);
+    const bn = new BatchNorm(3, {
+      preset: null,
+      eps: null,
+      affine: null,
+      axis: null,
+      kernel: null,
+    });
+    expect(bn.forward(x, null).toFloat32Array()).toEqual(y);
+    expect(bn.forward(x, { out: null, training: null }).toFloat32Array()).toEqual(y);
+    expect(new BatchNorm(3, null).eps).toBe(1e-5);
+    expect(Tensor.zeros([2], null as never).size).toBe(2);
+  });
+
+  test("a property that somebody put on Object.prototype is no option, and none is missed for it", () => {
+    const { x, mean, variance } = example();
+    const y = batchNormInference(x, { mean, variance }).toFloat32Array();
+    for (const name of ["out", "axis", "nobodysOption"]) {
+      Object.defineProperty(Object.prototype, name, {
+        ...{ value: 5, enumerable: true, configurable: true, writable: true },
+      });
+      try {
+        expect(batchNormInference(x, { mean, variance }).toFloat32Array()).toEqual(y);
+        expect(new BatchNorm(3, {}).forward(x).size).toBe(12);
+      } finally {
+        delete (Object.prototype as Record<string, unknown>)[name];
+      }
+    }
   });
 
   test("a feature count that is none is refused", () => {
@@ -334,7 +374,7 @@ describe("options", () => {
     refused("statistics", () => Object.assign(bn, { statistics: "yes" }));
     refused("updateRunningStats", () => Object.assign(bn, { updateRunningStats: "yes" }));
     refused("requiresGrad", () => Object.assign(bn, { requiresGrad: "yes" }));
-    refused("mode", () => bn.train(wrong("yes")));
+    refused("training", () => bn.train(wrong("yes")));
     refused("training", () => bn.forward(x, { out, training: wrong("yes") }));
     const training = () => batchNormTraining(x, { out, runningVariance: wrong("yes") });
     expectError("invalid-option", ["runningVariance", '"biased"', '"yes"'], training, all);
@@ -345,11 +385,11 @@ describe("options", () => {
   test("switches that need running statistics are refused where there are none", () => {
     const bn = new BatchNorm(3, { trackRunningStats: false });
     const running = () => Object.assign(bn, { statistics: "running" });
-    expectError("invalid-option", ["running", "trackRunningStats"], running, [bn]);
+    expectError("unsupported", ["running", "trackRunningStats"], running, [bn]);
     const update = () => Object.assign(bn, { updateRunningStats: true });
-    expectError("invalid-option", ["updateRunningStats", "trackRunningStats"], update, [bn]);
+    expectError("unsupported", ["updateRunningStats", "trackRunningStats"], update, [bn]);
     const options = { trackRunningStats: false, statistics: "running" } as const;
-    expectError("invalid-option", ["trackRunningStats"], () => new BatchNorm(3, options));
+    expectError("unsupported", ["trackRunningStats"], () => new BatchNorm(3, options));
   });
 
   test("functions refuse half of the running statistics, and inference none of its own", () => {
@@ -397,17 +437,36 @@ describe("options", () => {
 
   test("options that are no object are refused", () => {
     const { x, bn, all } = example();
-    expectError("invalid-option", ["options", "null"], () => new BatchNorm(3, wrong(null)), all);
     expectError("invalid-option", ["options", "true"], () => bn.forward(x, wrong(true)), all);
     const training = () => batchNormTraining(x, wrong(1e-5));
     expectError("invalid-option", ["batchNormTraining", "options", "0.00001"], training, all);
-    expectError("invalid-option", ["options"], () => batchNormInference(x, wrong(undefined)), all);
+    for (const options of [[], new Map(), new Date(), new Float32Array(2), () => 0, "eps"]) {
+      expectError("invalid-option", ["options"], () => bn.forward(x, wrong(options)), all);
+    }
+    // A slip: what should have been { out: x }.
+    expectError("unknown-option", ["kernel"], () => bn.forward(x, wrong(x)), all);
+    expectError("invalid-option", ["mean"], () => batchNormInference(x, wrong(undefined)), all);
   });
 
   test("reserve refuses a number of bytes that is none", () => {
     for (const bytes of [-1, 0.5, Number.NaN]) {
       expectError("invalid-option", ["reserve", `${bytes}`], () => reserve(bytes));
     }
+  });
+});
+
+describe("modes", () => {
+  test("a flax layer that was not told whether it trains refuses to run, and runs when told", () => {
+    const x = counting([4, 3]);
+    const bn = new BatchNorm(3, { preset: "flax" });
+    expect(bn.training).toBeNull();
+    const plain = { data: [1, 2, 3, 4, 5, 6], shape: [2, 3] };
+    expectError("mode", ["train()", "eval()"], () => bn.forward(x), [x, bn]);
+    expectError("mode", ["train()", "eval()"], () => bn.forward(plain), [bn]);
+    expect(bn.forward(x, { training: true }).size).toBe(12);
+    expect(bn.training).toBeNull();
+    expect(bn.eval().forward(x).size).toBe(12);
+    expectError("invalid-option", ["training"], () => Object.assign(bn, { training: null }), [bn]);
   });
 });
 
@@ -428,7 +487,7 @@ describe("one value per channel", () => {
 
   test("is allowed by keras, onnx and flax training, and gives β", () => {
     for (const preset of ["keras", "onnx", "flax"] as const) {
-      const bn = new BatchNorm(3, { preset });
+      const bn = new BatchNorm(3, { preset }).train();
       bn.bias?.data.set([5, 6, 7]);
       const y = bn.forward(counting([1, 3]));
       expect([...y.toFloat32Array()]).toEqual([5, 6, 7]);
@@ -553,7 +612,7 @@ describe("overlapping outputs", () => {
       expectError("overlap", words, () => batchNormBackward(dy, { saved, ...options }), watched);
     refused(["weightGrad overlaps"], { weightGrad: inDy });
     refused(["biasGrad overlaps"], { biasGrad: inX });
-    refused(["biasGrad overlaps"], { out: dx, biasGrad: inDx });
+    refused(["out overlaps biasGrad"], { out: dx, biasGrad: inDx });
     refused(["weightGrad overlaps"], { weightGrad: weight });
     refused(["overlaps"], { weightGrad: one, biasGrad: one });
   });
@@ -767,29 +826,19 @@ describe("stale saved values", () => {
     expect(bn.backward(dy).shape).toEqual([4, 3]);
   });
 
-  test("a weight that was loaded or reset between is seen", () => {
+  test("a record that the layer has overwritten since is refused, and one that was taken is not", () => {
     const { x, dy, bn, all } = example();
-    const words = ["weight", "overwritten"];
-    bn.loadStateDict(bn.stateDict());
-    expectError("stale", words, () => bn.backward(dy), all);
+    const [seen, other] = [bn.saved as BatchNormSaved, counting([2, 3])];
+    expect(bn.saved).toBe(seen);
+    bn.forward(other);
+    const call = () => bn.backward(dy, { saved: seen });
+    expectError("stale", ["saved", "takeSaved"], call, [other, ...all]);
     bn.forward(x);
-    bn.resetParameters();
-    expectError("stale", words, () => bn.backward(dy), all);
-    bn.forward(x);
-    expect(bn.backward(dy).size).toBe(12);
-  });
-
-  test("frozen statistics that moved between are seen", () => {
-    const { x, dy, bn, all } = example();
-    bn.eval().forward(x);
-    bn.resetRunningStats();
-    expectError("stale", ["running mean", "overwritten"], () => bn.backward(dy), all);
-    bn.forward(x);
-    const frozen = bn.saved as BatchNormSaved;
-    bn.train().forward(x);
-    const call = () => bn.backward(dy, { saved: frozen });
-    expectError("stale", ["running mean", "overwritten"], call, all);
-    expect(bn.backward(dy).size).toBe(12);
+    const taken = bn.takeSaved();
+    bn.forward(other);
+    expect(bn.backward(dy, { saved: taken }).shape).toEqual([4, 3]);
+    const unused = new BatchNorm(3);
+    expectError("stale", ["no forward"], () => unused.takeSaved());
   });
 
   test("writes to siblings in the same storage don't make x stale, however many", () => {
@@ -955,12 +1004,11 @@ describe("wrong kinds of data", () => {
     expectError("invalid-option", words, inference, all);
   });
 
-  test("parameters as arrays are refused where backward would need them again", () => {
-    const { x, mean, variance, saved, all } = example();
-    const words = ["must be tensors"];
-    expectError("dtype", words, () => batchNormTraining(x, { weight: [1, 1, 1] }), all);
-    const inference = () => batchNormInference(x, { mean: [0, 0, 0], variance, saved });
-    expectError("dtype", words, inference, [mean, ...all]);
+  test("out as { data, shape } is refused, as what it has to be", () => {
+    const { x, all } = example();
+    const out = wrong({ data: new Float32Array(12), shape: [4, 3] });
+    const words = ["out must be a Tensor", "Tensor.zeros"];
+    expectError("dtype", words, () => batchNormTraining(x, { out }), all);
   });
 });
 
@@ -1060,7 +1108,10 @@ describe("state dicts", () => {
   test("are refused by a layer that was never built, and leave it so", () => {
     const bn = new BatchNormalization();
     expectError("not-built", ["BatchNormalization"], () => bn.stateDict(), [bn]);
-    expectError("not-built", ["BatchNormalization"], () => bn.loadStateDict({}), [bn]);
+    const names = ["gamma, beta, moving_mean, moving_variance", "missing"];
+    expectError("state-dict", names, () => bn.loadStateDict({}), [bn]);
+    const torch = { weight: [1, 1], bias: [0, 0] };
+    expectError("state-dict", [...names, "weight, bias"], () => bn.loadStateDict(torch), [bn]);
     const own = { gamma: [1, 1], beta: [0, 0], moving_mean: [0, 0] };
     expectError("state-dict", ["moving_variance"], () => bn.loadStateDict(own), [bn]);
     const uneven = { ...own, moving_variance: [1, 1, 1] };
@@ -1159,7 +1210,7 @@ describe("memory that runs out", () => {
   const MiB = 2 ** 20;
   /** A tensor whose pages nobody has touched: `Tensor.zeros` would write all of them. */
   const untouched = (kernel: Kernel, bytes: number) =>
-    new Tensor(new Storage(kernel, bytes, false), [bytes / 4]);
+    new Tensor(new View(new Allocation(portOf(kernel) as Port, bytes, false), [bytes / 4]));
 
   /** Takes all memory that is left, in ever smaller pieces. */
   function fill(kernel: Kernel): Tensor[] {

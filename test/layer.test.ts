@@ -4,6 +4,7 @@ import {
   type BatchNormLayerOptions,
   type BatchNormSaved,
   batchNormStatistics,
+  batchNormTraining,
   createKernel,
   memoryUsage,
   type PresetName,
@@ -241,7 +242,7 @@ describe("running statistics", () => {
   for (const [preset, weight, less] of presets) {
     test(`${preset}'s move by ${weight} towards the ${less ? "un" : ""}biased variance`, () => {
       const bn = layer({ preset });
-      bn.forward(input());
+      bn.train().forward(input());
       expectClose(bn.runningMean, moved(RUNNING_MEAN, columns(DATA).mean, weight));
       expectClose(bn.runningVar, moved(RUNNING_VAR, columns(DATA, less).variance, weight));
     });
@@ -252,7 +253,7 @@ describe("running statistics", () => {
     torch.forward(input());
     expectClose(torch.runningMean, moved(RUNNING_MEAN, columns(DATA).mean, 0.25));
     const onnx = layer({ preset: "onnx", momentum: 0.25 });
-    onnx.forward(input());
+    onnx.train().forward(input());
     expectClose(onnx.runningMean, moved(RUNNING_MEAN, columns(DATA).mean, 0.75));
     for (const momentum of [0, 1]) {
       const bn = layer({ momentum });
@@ -288,13 +289,13 @@ describe("running statistics", () => {
     bn.forward(input());
     expectClose(bn.runningVar, columns(DATA).variance);
     const keras = layer({ preset: "keras", runningVariance: "unbiased", momentum: 0 });
-    keras.forward(input());
+    keras.train().forward(input());
     expectClose(keras.runningVar, columns(DATA, 1).variance);
   });
 
   test("of one value a channel the unbiased variance is 0, not NaN", () => {
     const bn = layer({ preset: "keras", runningVariance: "unbiased", momentum: 0 });
-    bn.forward(Tensor.from([1, 2, 3], [1, C]));
+    bn.train().forward(Tensor.from([1, 2, 3], [1, C]));
     expect([...(bn.runningVar as Tensor).data]).toEqual([0, 0, 0]);
   });
 
@@ -523,7 +524,8 @@ describe("forward and backward", () => {
     for (const tensor of dirty) tensor.dispose();
     bn.forward(empty);
     const zeros = { mean: new Float64Array(C), variance: new Float64Array(C) };
-    expect(bn.saved as BatchNormSaved).toMatchObject(zeros);
+    const { mean, variance } = bn.saved as BatchNormSaved;
+    expect({ mean, variance }).toEqual(zeros);
     expect(batchNormStatistics(empty)).toEqual(zeros);
   });
 
@@ -563,7 +565,7 @@ describe("saved values", () => {
     const batch = columns(DATA);
     const saved = bn.saved as BatchNormSaved;
     expect(saved).toMatchObject({ x, statistics: "batch", axis: 1, channels: C, eps: 1e-5 });
-    expect(saved.weight).toBe(bn.weight);
+    expect([...(saved.weight as Float64Array)]).toEqual([...(bn.weight as Tensor).data]);
     for (let c = 0; c < C; c++) {
       expect(saved.mean[c]).toBeCloseTo(batch.mean[c] as number, 5);
       expect(saved.variance[c]).toBeCloseTo(batch.variance[c] as number, 4);
@@ -574,15 +576,63 @@ describe("saved values", () => {
     ]);
   });
 
-  test("a record that was read is not overwritten by later forwards", () => {
+  test("a record that was taken is not overwritten by later forwards, and stays the default", () => {
     const bn = layer();
     bn.forward(input());
-    const saved = bn.saved as BatchNormSaved;
+    const saved = bn.takeSaved();
+    expect(bn.takeSaved()).toBe(saved);
+    expectClose(bn.backward(gradient()), reference(columns(DATA)).dx);
     const mean = saved.mean;
     bn.forward(otherInput());
     bn.forward(otherInput());
     expect(saved.mean).toEqual(mean);
     expect(bn.saved).not.toBe(saved);
+  });
+
+  test("a record that was only read costs nothing, and tells when it is no more the last one", () => {
+    const bn = layer();
+    bn.forward(input());
+    const before = memoryUsage();
+    const first = bn.saved as BatchNormSaved;
+    for (let i = 0; i < 100; i++) {
+      bn.forward(input()).dispose();
+      expect(bn.saved?.statistics).toBe("batch");
+    }
+    expect(memoryUsage().liveStorages - before.liveStorages).toBe(100);
+    expect(() => first.mean).toThrow(expect.objectContaining({ code: "stale" }));
+  });
+
+  test("a mean that was saved stays what it was when the running mean moves", () => {
+    const bn = layer({ updateRunningStats: true }).eval();
+    const before = [...(bn.runningMean as Tensor).data];
+    bn.forward(input());
+    expect([...(bn.saved as BatchNormSaved).mean]).toEqual(before);
+    expect([...(bn.runningMean as Tensor).data]).not.toEqual(before);
+  });
+
+  test("of an empty batch show nothing of the batch before it", () => {
+    const { saved } = batchNormTraining(input());
+    batchNormTraining(Tensor.zeros([0, C]), { saved });
+    expect([...saved.mean, ...saved.variance]).toEqual(new Array(2 * C).fill(0));
+  });
+
+  test("γ is kept as it was: a step of the optimizer between changes no gradient", () => {
+    const x = Tensor.from([1, 2, 3, 5, 4, 9, 8, 1], [4, 2]);
+    const dy = Tensor.from([1, 0, 0, 1, 0, 2, 1, 0], [4, 2]);
+    const bn = new BatchNorm(2);
+    bn.forward(x);
+    const want = [...bn.backward(dy).data];
+    for (const write of [
+      (weight: Tensor) => weight.data.fill(0.5),
+      (weight: Tensor) => weight.set([0.5, 0.5]),
+    ]) {
+      bn.resetParameters();
+      bn.forward(x);
+      write(bn.weight as Tensor);
+      const dx = bn.backward(dy);
+      expect(dx.data[0]).toBeCloseTo(0.24137, 5);
+      expect([...dx.data]).toEqual(want);
+    }
   });
 
   test("of two micro-batches give each its own gradient, in any order, summed for γ and β", () => {
@@ -595,7 +645,7 @@ describe("saved values", () => {
       const bn = layer();
       const saved = [input(), otherInput()].map((x) => {
         bn.forward(x);
-        return bn.saved as BatchNormSaved;
+        return bn.takeSaved();
       });
       for (const which of order) {
         const dx = bn.backward(gradient(), { saved: saved[which] });
@@ -616,7 +666,7 @@ describe("saved values", () => {
   test("let one layer stand twice in a chain (weight sharing)", () => {
     const bn = layer();
     const hidden = bn.forward(input());
-    const first = bn.saved as BatchNormSaved;
+    const first = bn.takeSaved();
     bn.forward(hidden);
     const dhidden = bn.backward(gradient());
     const dx = bn.backward(dhidden, { saved: first });
@@ -634,9 +684,9 @@ describe("saved values", () => {
   test("of a training and a frozen forward can be mixed", () => {
     const bn = layer({ updateRunningStats: false });
     bn.forward(input());
-    const training = bn.saved as BatchNormSaved;
+    const training = bn.takeSaved();
     bn.eval().forward(input());
-    const frozen = bn.saved as BatchNormSaved;
+    const frozen = bn.takeSaved();
     bn.train().forward(otherInput());
     expectClose(bn.backward(gradient(), { saved: training }), reference(columns(DATA)).dx);
     const wanted = reference(running, { constant: true });
@@ -682,7 +732,7 @@ describe("a layer that learns its feature count", () => {
     expect(() => bn.forward(Tensor.zeros([1, 4]))).toThrow("more than 1 value");
     scope(() => {
       const x = input();
-      expect(() => bn.forward(x, { out: other })).toThrow("out must have the shape");
+      expect(() => bn.forward(x, { out: other })).toThrow("out must have x's shape");
     });
     expect(() => bn.forward({ data: DATA, shape: [5, 4] })).toThrow("shape");
     expect(bn.numFeatures).toBeNull();

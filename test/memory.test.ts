@@ -182,7 +182,7 @@ describe("ownership", () => {
     ).toEqual(nothing);
   });
 
-  test("saved values that were read from a layer outlive it, and are freed by hand", () => {
+  test("saved values that were taken from a layer outlive it, and are freed by hand", () => {
     const x = counting([4, 3]);
     const y = Tensor.zeros([4, 3]);
     const dx = Tensor.zeros([4, 3]);
@@ -190,7 +190,7 @@ describe("ownership", () => {
       leftBy(() => {
         const bn = new BatchNorm(3, { affine: false });
         bn.forward(x, { out: y });
-        const saved = bn.saved as BatchNormSaved;
+        const saved = bn.takeSaved();
         bn.forward(x, { out: y });
         bn.dispose();
         expect(saved.disposed).toBe(false);
@@ -223,14 +223,14 @@ describe("ownership", () => {
       }),
     ).toEqual(nothing);
     expect(leftBy(() => bn.forward(x, { out: y }))).toEqual({ bytes: -48, storages: -1 });
-    const copyAndStatistics = { bytes: 48 + 3 * 2 * 8, storages: 2 };
+    const copyAndStatistics = { bytes: 48 + 3 * 3 * 8, storages: 2 };
     let saved: BatchNormSaved | undefined;
     expect(
       leftBy(() => {
         ({ saved } = batchNormTraining(plain));
       }),
     ).toEqual(copyAndStatistics);
-    expect(leftBy(() => saved?.dispose())).toEqual({ bytes: -96, storages: -2 });
+    expect(leftBy(() => saved?.dispose())).toEqual({ bytes: -120, storages: -2 });
   });
 });
 
@@ -453,7 +453,8 @@ describe("growth", () => {
     reserve(64 * MiB, { kernel });
     const reserved = memoryUsage({ kernel });
     expect(reserved).toMatchObject({ liveBytes: 0, liveStorages: 0 });
-    expect(reserved.memoryBytes - usage.memoryBytes).toBeGreaterThanOrEqual(64 * MiB - 65536);
+    expect(usage.memoryBytes).toBeLessThan(64 * MiB);
+    expect(reserved.memoryBytes).toBeGreaterThanOrEqual(64 * MiB);
     const first = Tensor.zeros([MiB], { kernel });
     const { data } = first;
     for (let i = 1; i < 16; i++) Tensor.zeros([MiB], { kernel });

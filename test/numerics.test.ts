@@ -392,7 +392,7 @@ describe.each(["keras", "onnx", "flax"] as const)("the %s preset with eps 0", (p
     });
     layer.weight?.data.set(weight);
     const results = scope(() => {
-      const y = layer.forward(place(x, layout));
+      const y = layer.train().forward(place(x, layout));
       const dx = layer.backward(place(dy, layout));
       const [dweight, dbias] = [layer.weight?.grad ?? null, layer.bias?.grad ?? null];
       return copied({ y, dx, dweight, dbias, mean: layer.runningMean, variance: layer.runningVar });

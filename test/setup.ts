@@ -3,24 +3,23 @@
  * after every call of a kernel (whose workspace may have grown). A `Float32Array`
  * that the library kept beyond either has length 0 then, so it can't hide.
  */
-import { defaultKernel, type Kernel } from "batchnorm-wasm";
+import { Port } from "../ts/port.js";
 
 if (process.env.GROW_ON_ALLOCATE) {
-  const { memory } = defaultKernel();
+  const memory = new WebAssembly.Memory({ initial: 1 });
   const before = memory.buffer;
   memory.grow(0);
   if (before.byteLength !== 0 || memory.buffer === before) {
     throw new Error("GROW_ON_ALLOCATE: memory.grow(0) doesn't detach the buffer in this runtime");
   }
 
-  const prototype: Kernel = defaultKernel().constructor.prototype;
-  const { allocate, run } = prototype;
-  prototype.allocate = function (bytes, zeroed) {
+  const { take, run } = Port.prototype;
+  Port.prototype.take = function (bytes, zeroed) {
     this.memory.grow(0);
-    return allocate.call(this, bytes, zeroed);
+    return take.call(this, bytes, zeroed);
   };
-  prototype.run = function (operation) {
-    run.call(this, operation);
+  Port.prototype.run = function (call) {
+    run.call(this, call);
     this.memory.grow(0);
   };
 }

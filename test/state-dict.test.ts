@@ -1,4 +1,16 @@
-import { BatchNorm, type PresetName, presets, type StateDict, Tensor } from "batchnorm-wasm";
+import {
+  BatchNorm,
+  BatchNormalization,
+  BatchNormError,
+  type BatchNormErrorCode,
+  type LoadOptions,
+  memoryUsage,
+  type Parameter,
+  type PresetName,
+  presets,
+  type StateDict,
+  Tensor,
+} from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
 
 const names: Record<PresetName, string[]> = {
@@ -11,7 +23,7 @@ const presetNames = Object.keys(presets) as PresetName[];
 
 /** A layer that has been trained for two steps. */
 function trained(preset: PresetName = "torch"): BatchNorm {
-  const bn = new BatchNorm(2, { preset });
+  const bn = new BatchNorm(2, { preset }).train();
   bn.weight?.data.set([1.5, -2]);
   bn.bias?.data.set([0.1, 1e-7]);
   for (const data of [
@@ -91,7 +103,6 @@ describe("loadStateDict", () => {
         [1, 0.1],
         [1, Math.fround(0.1)],
       ],
-      [Uint8Array.of(1, 255), [1, 255]],
       [{ data: [1, 2], shape: [2] }, [1, 2]],
       [{ data: Float32Array.of(1, 2), shape: [2] }, [1, 2]],
       [Tensor.from([1, 2]), [1, 2]],
@@ -116,9 +127,11 @@ describe("loadStateDict", () => {
 
   test("takes a strided vector, such as a column", () => {
     const own = trained().stateDict();
-    const column = new Tensor(Tensor.from([1, 2, 3, 4]).storage, [2], [2], 1);
+    const column = Tensor.from([1, 2, 3, 4], [2, 2]).slice(1, 1, 2);
     expect(column.contiguous).toBe(false);
-    const bn = new BatchNorm(2).loadStateDict({ ...own, bias: column });
+    expectRefused("state-dict", ["bias", "[2, 1]"], { ...own, bias: column });
+    const bias = { data: [1, 2, 3, 4], shape: [2], strides: [2], offset: 1 };
+    const bn = new BatchNorm(2).loadStateDict({ ...own, bias });
     expect([...(bn.bias as Tensor).data]).toEqual([2, 4]);
   });
 
@@ -142,7 +155,7 @@ describe("loadStateDict", () => {
 
   test("with a prefix reads the entries behind it alone, and stateDict writes them", () => {
     const [one, two] = [trained(), new BatchNorm(2)];
-    const network = {
+    const network: StateDict = {
       ...one.stateDict({ prefix: "net.bn1." }),
       ...two.stateDict({ prefix: "net.bn10." }),
       "net.fc.weight": [1, 2, 3],
@@ -152,8 +165,12 @@ describe("loadStateDict", () => {
     expect(copy.stateDict()).toEqual(one.stateDict());
     copy.loadStateDict(network, { prefix: "net.bn10." });
     expect(copy.stateDict()).toEqual(two.stateDict());
-    expect(() => copy.loadStateDict(network, { prefix: "net." })).toThrow("net.fc.weight");
-    expect(() => copy.loadStateDict(network)).toThrow("net.fc.weight");
+    delete network["net.bn10.bias"];
+    expect(() => copy.loadStateDict(network, { prefix: "net.bn10." })).toThrow(
+      "missing: net.bn10.bias",
+    );
+    const own = { ...two.stateDict({ prefix: "net." }), "net.fc.weight": [1, 2, 3] };
+    expect(() => copy.loadStateDict(own, { prefix: "net." })).toThrow("net.fc.weight");
   });
 
   test("is all or nothing: a bad last entry leaves the first ones as they were", () => {
@@ -211,5 +228,423 @@ describe("loadStateDict", () => {
     });
     const x = { data: [1, 2, 3, 4], shape: [2, 2] };
     expect(onnx.eval().forward(x)).toEqual(trained("keras").eval().forward(x));
+  });
+});
+
+/** What TypeScript would not let pass. */
+const wrong = (value: unknown) => value as never;
+
+/** Expects the dict to be refused with the words, and the layer and memory to stay as they were. */
+function expectRefused(
+  code: BatchNormErrorCode,
+  words: readonly string[],
+  dict: unknown,
+  options?: LoadOptions,
+  bn: BatchNorm = trained(),
+): string {
+  const state = () => ({
+    dict: bn.numFeatures === null ? null : bn.stateDict(),
+    liveBytes: memoryUsage().liveBytes,
+  });
+  const before = state();
+  let error: unknown;
+  try {
+    bn.loadStateDict(wrong(dict), options);
+  } catch (thrown) {
+    error = thrown;
+  }
+  expect(error).toBeInstanceOf(BatchNormError);
+  const { message, code: got } = error as BatchNormError;
+  expect(got, message).toBe(code);
+  for (const word of words) expect(message).toContain(word);
+  expect(message.length).toBeLessThan(1000);
+  expect(state()).toEqual(before);
+  return message;
+}
+
+/** A dict of [9, 9] and a count of 9, with a change. */
+function nines(change: Record<string, unknown> = {}): Record<string, unknown> {
+  const vector = [9, 9];
+  const vectors = { weight: vector, bias: vector, running_mean: vector, running_var: vector };
+  return { ...vectors, num_batches_tracked: 9, ...change };
+}
+
+function transferred<T extends ArrayBufferView>(view: T): T {
+  structuredClone(view.buffer, { transfer: [view.buffer as ArrayBuffer] });
+  return view;
+}
+
+describe("what is no float32 vector", () => {
+  const bytes = new Uint8Array(Float32Array.of(1, 2).buffer);
+
+  test("bytes are refused, with how to view them: nobody knows of what they are", () => {
+    const sources = [bytes, Buffer.from(bytes), new DataView(bytes.buffer), bytes.buffer];
+    for (const source of [...sources, Uint8Array.of(1, 2), new SharedArrayBuffer(8)]) {
+      const words = ["weight", "new Float32Array(buffer, byteOffset, length)"];
+      expectRefused("dtype", words, nines({ weight: source }));
+      expectRefused("dtype", words, nines({ weight: { data: source, shape: [2] } }));
+    }
+    const keras = { gamma: bytes, beta: bytes, moving_mean: bytes, moving_variance: bytes };
+    const learning = new BatchNormalization();
+    expectRefused("dtype", ["gamma", "Uint8Array"], keras, {}, learning);
+    expect(learning.numFeatures).toBeNull();
+  });
+
+  test("a count in bytes is refused, with how to view them", () => {
+    const count = new Uint8Array(BigInt64Array.of(7n).buffer);
+    for (const source of [count, new DataView(count.buffer), count.buffer, Uint8Array.of(7)]) {
+      const words = ["num_batches_tracked", "new BigInt64Array(buffer, byteOffset, length)"];
+      expectRefused("dtype", words, nines({ num_batches_tracked: source }));
+    }
+  });
+
+  test("the remedy is one that gives the right numbers", () => {
+    const remedy = (weight: unknown) => expectRefused("dtype", ["weight"], nines({ weight }));
+    expect(remedy(Float64Array.of(1, 2))).toContain("Float32Array.from(data)");
+    expect(remedy(BigInt64Array.of(1n, 2n))).toContain("Float32Array.from(data, Number)");
+    expect(remedy(BigUint64Array.of(1n, 2n))).toContain("Float32Array.from(data, Number)");
+    expect(remedy(Uint16Array.of(0x3c00, 0x4000))).toContain("float16");
+    for (const weight of [Uint16Array.of(1, 2), new DataView(bytes.buffer), new Set([1, 2])]) {
+      expect(remedy(weight)).not.toContain("from(");
+    }
+    expect(remedy([[1], [2]])).toContain(".flat()");
+    const row = ["expected the shape [2], got [1]", ".flat()"];
+    expectRefused("state-dict", row, nines({ weight: [[1, 2]] }));
+  });
+
+  test("data that say that they lie otherwise than end to end are walked so, or refused", () => {
+    const data = [1, 0, 2, 0];
+    for (const layout of [{ stride: [2] }, { strides: [2] }, { offset: 2, stride: [-2] }]) {
+      const entry = { data, shape: [2], ...layout };
+      const bn = trained().loadStateDict(wrong(nines({ bias: entry })));
+      expect([...(bn.bias as Tensor).data]).toEqual(layout.offset ? [2, 1] : [1, 2]);
+      const short = { ...entry, data: data.slice(0, 2) };
+      expectRefused("invalid-shape", ["bias", "leave the data"], nines({ bias: short }));
+    }
+    const npy = { data: Float32Array.of(3, 4), shape: [2], fortranOrder: false };
+    const bn = trained().loadStateDict(wrong(nines({ bias: npy })));
+    expect([...(bn.bias as Tensor).data]).toEqual([3, 4]);
+  });
+
+  test("a shape that is no array is refused", () => {
+    for (const shape of [undefined, null, 2, "2", { length: 1, 0: 2 }]) {
+      expectRefused("invalid-shape", ["bias"], nines({ bias: { data: [1, 2], shape } }));
+    }
+  });
+
+  test("a view of what is gone is refused: transferred, shrunk or outgrown", () => {
+    const shrunk = () => {
+      // lib.es2024, but in every engine since 2023.
+      const Resizable = ArrayBuffer as unknown as new (
+        size: number,
+        options: { maxByteLength: number },
+      ) => ArrayBuffer & { resize(size: number): void };
+      const buffer = new Resizable(16, { maxByteLength: 16 });
+      const view = new Float32Array(buffer, 8, 2);
+      buffer.resize(8);
+      return view;
+    };
+    for (const gone of [transferred(Float32Array.of(1, 2)), shrunk()]) {
+      expectRefused("dtype", ["running_mean", "detached"], nines({ running_mean: gone }));
+      const count = { num_batches_tracked: gone };
+      expectRefused("dtype", ["num_batches_tracked", "detached"], nines(count));
+      const keras = { gamma: gone, beta: gone, moving_mean: gone, moving_variance: gone };
+      expectRefused("dtype", ["gamma", "detached"], keras, {}, new BatchNormalization());
+    }
+    const counts = transferred(BigInt64Array.of(7n));
+    expectRefused("dtype", ["detached"], nines({ num_batches_tracked: counts }));
+    const empty = { weight: new Float32Array(0), bias: [], running_mean: [], running_var: [] };
+    const bn = new BatchNorm(0).loadStateDict({ ...empty, num_batches_tracked: 1 });
+    expect(bn.numBatchesTracked).toBe(1);
+  });
+
+  test("a count of a hundred million values is refused without a look at them", () => {
+    const counts = new Float32Array(1.2e8);
+    expectRefused("state-dict", ["whole number"], nines({ num_batches_tracked: counts }));
+    expectRefused("state-dict", ["got [4294967295]"], nines({ bias: new Array(2 ** 32 - 1) }));
+    const learning = new BatchNorm(null);
+    const sparse = nines({ weight: new Array(2 ** 30) });
+    expectRefused("dtype", ["weight: data[0]", "undefined"], sparse, {}, learning);
+    const huge = nines({ weight: new Array(2 ** 32 - 1) });
+    expectRefused("shape-overflow", ["weight"], huge, {}, learning);
+  });
+
+  test("a negative variance is refused by its index, also where values needn't be finite", () => {
+    for (const allowNonFinite of [false, true]) {
+      const refused = (value: number, word: string) => {
+        const words = [`running_var[1] is ${word}`, "negative"];
+        expectRefused("state-dict", words, nines({ running_var: [1, value] }), { allowNonFinite });
+      };
+      refused(-9, "-9");
+      refused(-9e-6, "-0.000009");
+    }
+    const infinite = nines({ running_var: [1, Number.NEGATIVE_INFINITY] });
+    expectRefused("state-dict", ["running_var[1]"], infinite, { allowNonFinite: true });
+    const bn = trained().loadStateDict(
+      wrong(nines({ running_mean: [-1, -2], running_var: [0, -0] })),
+    );
+    expect([...(bn.runningVar as Tensor).data]).toEqual([0, -0]);
+    const keras = { gamma: [1], beta: [-1], moving_mean: [-1], moving_variance: [-1] };
+    const learning = new BatchNormalization();
+    expectRefused("state-dict", ["moving_variance[0]", "negative"], keras, {}, learning);
+  });
+});
+
+describe("a dict whose names don't fit", () => {
+  test("is refused with the prefix that would fit", () => {
+    const behind = (...prefixes: string[]) =>
+      Object.assign({ other: [1] }, ...prefixes.map((prefix) => trained().stateDict({ prefix })));
+    const fits =
+      'expected weight, bias, running_mean, running_var, num_batches_tracked; the entries fit with prefix "layer1.bn."';
+    expectRefused("state-dict", [fits], behind("layer1.bn."));
+    const dotless = { prefix: "layer1.bn" };
+    expectRefused("state-dict", ['fit with prefix "layer1.bn."'], behind("layer1.bn."), dotless);
+    const unprefixed = { prefix: "bn." };
+    expectRefused("state-dict", ['fit with prefix ""'], behind(""), unprefixed);
+    expectRefused("state-dict", ['fit with prefix "a.", "b."'], behind("a.", "b."));
+    const many = behind(...Array.from({ length: 100 }, (_, i) => `bn${i}.`));
+    expectRefused("state-dict", ['"bn7." and 92 more'], many);
+    const torn = behind("a.");
+    delete torn["a.bias"];
+    expect(expectRefused("state-dict", ["missing"], torn)).not.toContain("fit");
+  });
+
+  test("is refused with the names that a layer expects that would learn its count", () => {
+    const words = ["expected weight", "missing: weight", "running_var", "not expected: gamma"];
+    const keras = { gamma: [1], beta: [0], moving_mean: [0], moving_variance: [1] };
+    expectRefused("state-dict", words, keras, {}, new BatchNorm(null));
+    expectRefused("state-dict", ["missing: gamma"], {}, {}, new BatchNormalization());
+    const bare = new BatchNorm(null, { affine: false, trackRunningStats: false });
+    expectRefused("not-built", ["feature count"], {}, {}, bare);
+    expectRefused("state-dict", ["expected no entries", "gamma"], keras, {}, bare);
+  });
+
+  test("is refused in few words, however many and long its names are", () => {
+    const names = Array.from({ length: 1e5 }, (_, i) => `layer${i}.${"x".repeat(100)}.end${i}`);
+    const dict = Object.fromEntries(names.map((name) => [name, [1]]));
+    const rest = ["layer0.xxx", "xxx.end0", "and 99992 more"];
+    expectRefused("state-dict", rest, { ...nines(), ...dict });
+    const prefix = "p".repeat(1e6);
+    expectRefused("state-dict", ["p.weight", "p.bias"], nines(), { prefix: `${prefix}.` });
+  });
+
+  test("that is no object of entries is refused, a Map with how to make one", () => {
+    const map = new Map(Object.entries(nines()));
+    expectRefused("state-dict", ["got Map; Object.fromEntries(map)"], map);
+    for (const dict of [new Float32Array(1e7), () => nines(), "weight"]) {
+      expectRefused("state-dict", ["expected an object of entries"], dict);
+    }
+    expect(trained().loadStateDict(wrong(Object.fromEntries(map))).numBatchesTracked).toBe(9);
+  });
+
+  test("hostile names are names like others", () => {
+    const hostile = JSON.parse('{ "__proto__": [1, 2], "constructor": [1, 2] }');
+    const extra = Object.assign(Object.create(null), nines());
+    for (const name of Object.keys(hostile)) {
+      Object.defineProperty(extra, name, { value: [1, 2], enumerable: true });
+    }
+    expectRefused("state-dict", ["not expected: __proto__, constructor"], extra);
+    expectRefused("state-dict", ["missing: weight"], Object.create(nines()));
+    for (const prefix of ["__proto__", "__proto__.", "constructor.", "toString"]) {
+      const bn = trained();
+      const dict = bn.stateDict({ prefix });
+      expect(Object.keys(dict)).toEqual(names.torch.map((name) => prefix + name));
+      expect(new BatchNorm(2).loadStateDict(dict, { prefix }).stateDict()).toEqual(bn.stateDict());
+    }
+  });
+
+  test("names are own: what is on Object.prototype is neither read nor written", () => {
+    let written = 0;
+    const setter = { configurable: true, set: () => (written += 1), get: () => [1, 2] };
+    Object.defineProperty(Object.prototype, "weight", setter);
+    try {
+      const dict = trained().stateDict();
+      expect(Object.keys(dict)).toEqual(names.torch);
+      expect(written).toBe(0);
+      delete dict.weight;
+      expectRefused("state-dict", ["missing: weight"], dict);
+    } finally {
+      delete (Object.prototype as { weight?: unknown }).weight;
+    }
+  });
+});
+
+describe("options of loadStateDict and stateDict", () => {
+  test("are checked: a prefix is a string, allowNonFinite a boolean", () => {
+    const own = trained().stateDict();
+    for (const prefix of [5, false, {}, ["bn."], Symbol("bn.")]) {
+      expectRefused("invalid-option", ["prefix must be a string"], own, { prefix: wrong(prefix) });
+      expect(() => trained().stateDict({ prefix: wrong(prefix) })).toThrow(
+        expect.objectContaining({ code: "invalid-option" }),
+      );
+    }
+    for (const allowNonFinite of [1, 0, "yes", {}]) {
+      const options = { allowNonFinite: wrong(allowNonFinite) };
+      expectRefused("invalid-option", ["allowNonFinite"], own, options);
+    }
+    const absent = { prefix: wrong(null), allowNonFinite: wrong(null) };
+    expect(trained().loadStateDict(own, absent).stateDict()).toEqual(own);
+    expect(trained().stateDict({ prefix: wrong(null) })).toEqual(own);
+  });
+
+  test("are read once: a second answer of a getter counts for nothing", () => {
+    const prefixes = ["bn.", "other."];
+    const options = {
+      get prefix() {
+        return prefixes.shift();
+      },
+    };
+    const dict = { ...new BatchNorm(2).stateDict({ prefix: "bn." }), other: [1] };
+    expect([...(trained().loadStateDict(dict, options).weight as Tensor).data]).toEqual([1, 1]);
+    expect(prefixes).toEqual(["other."]);
+  });
+});
+
+describe("code of the caller's that runs while a dict is read", () => {
+  /** A dict one of whose entries is a getter. */
+  function getting(name: string, get: () => unknown): Record<string, unknown> {
+    return Object.defineProperty(nines(), name, { get, enumerable: true });
+  }
+
+  test("no iterator or method of an array's own runs", () => {
+    class Endless extends Array<number> {
+      override *[Symbol.iterator](): ArrayIterator<number> {
+        for (let i = 0; i < 1000; i++) yield i;
+      }
+      override findIndex(): number {
+        throw new Error("findIndex");
+      }
+    }
+    class View extends Float32Array {
+      override *[Symbol.iterator](): ArrayIterator<number> {
+        yield 5;
+      }
+    }
+    const dict = nines({
+      weight: Endless.of(1, 2),
+      bias: View.of(3, 4),
+      running_var: { data: Endless.of(5, 6), shape: [2] },
+      num_batches_tracked: Endless.of(7),
+    });
+    const bn = trained().loadStateDict(wrong(dict));
+    const own = bn.stateDict();
+    expect([...(own.weight as Float32Array)]).toEqual([1, 2]);
+    expect([...(own.bias as Float32Array)]).toEqual([3, 4]);
+    expect([...(own.running_var as Float32Array)]).toEqual([5, 6]);
+    expect(own.num_batches_tracked).toBe(7);
+  });
+
+  test("each entry, its data and its values are read once", () => {
+    const reads: Record<string, number> = {};
+    const counted = (name: string, object: object): never =>
+      new Proxy(object, {
+        get(target, key) {
+          const place = `${name}.${String(key)}`;
+          reads[place] = (reads[place] ?? 0) + 1;
+          return Reflect.get(target, key);
+        },
+      }) as never;
+    const shape = counted("shape", [2]);
+    const dict = nines({
+      weight: counted("weight", { data: counted("data", [1, 2]), shape }),
+      bias: counted("bias", [3, 4]),
+      num_batches_tracked: counted("count", [5]),
+    });
+    const bn = trained().loadStateDict(counted("dict", dict));
+    expect(bn.numBatchesTracked).toBe(5);
+    expect(reads).toMatchObject({ "dict.weight": 1, "weight.data": 1, "bias.1": 1, "count.0": 1 });
+    const twice = Object.entries(reads).filter(([, times]) => times > 1);
+    expect(twice).toEqual([]);
+  });
+
+  test("a length that lies is not believed", () => {
+    for (const [values, length] of [
+      [[1, 2, 3], 2],
+      [[1], 2],
+      [[1], 2 ** 40],
+    ] as const) {
+      const lying = Object.defineProperty(Float32Array.from(values), "length", { value: length });
+      expectRefused("state-dict", ["bias", `[${values.length}]`], nines({ bias: lying }));
+    }
+  });
+
+  for (const victim of ["weight", "bias", "runningMean", "runningVar"] as const) {
+    test(`a getter that disposes ${victim} leads to an error, and its memory is not written`, () => {
+      for (const name of names.torch) {
+        const bn = trained();
+        const kept = [bn.weight, bn.bias, bn.runningMean, bn.runningVar] as Tensor[];
+        let neighbour: Tensor | undefined;
+        const dict = getting(name, () => {
+          bn[victim]?.dispose();
+          // Takes the memory that was given back.
+          neighbour = Tensor.from([1, 2]);
+          return name === "num_batches_tracked" ? 9 : [9, 9];
+        });
+        const before = kept.map((one) => one.toFloat32Array());
+        expect(() => bn.loadStateDict(wrong(dict))).toThrow(
+          expect.objectContaining({ code: "disposed" }),
+        );
+        expect([...(neighbour as Tensor).toFloat32Array()]).toEqual([1, 2]);
+        kept.forEach((one, i) => {
+          if (!one.disposed) expect(one.toFloat32Array()).toEqual(before[i]);
+        });
+        expect(bn.numBatchesTracked).toBe(2);
+      }
+    });
+  }
+
+  test("a getter that disposes the layer leads to an error, and nothing is allocated again", () => {
+    for (const bn of [trained(), new BatchNorm(null)]) {
+      const dict = getting("running_var", () => {
+        bn.dispose();
+        return [9, 9];
+      });
+      const before = memoryUsage().liveStorages;
+      expect(() => bn.loadStateDict(wrong(dict))).toThrow(
+        expect.objectContaining({ code: "state-dict" }),
+      );
+      expect(bn.numFeatures).toBeNull();
+      expect(memoryUsage().liveStorages).toBeLessThanOrEqual(before);
+    }
+  });
+
+  test("a getter that has the layer learn another feature count leads to an error", () => {
+    const bn = new BatchNorm(null);
+    const dict = getting("running_var", () => {
+      bn.forward({ data: [1, 2, 3, 4, 5, 6], shape: [2, 3] });
+      return [9, 9];
+    });
+    expect(() => bn.loadStateDict(wrong(dict))).toThrow(
+      expect.objectContaining({ code: "state-dict" }),
+    );
+    expect([...(bn.weight as Tensor).data]).toEqual([1, 1, 1]);
+  });
+
+  test("an error of a getter is passed through, and nothing is written", () => {
+    const bn = trained();
+    const before = bn.stateDict();
+    const own = new Error("the caller's own");
+    const dict = getting("num_batches_tracked", () => {
+      throw own;
+    });
+    expect(() => bn.loadStateDict(wrong(dict))).toThrow(own);
+    expect(bn.stateDict()).toEqual(before);
+  });
+});
+
+describe("zeroGrad", () => {
+  test("never writes beside a gradient: a strided one is refused, and the other stays", () => {
+    const bn = trained();
+    bn.backward({ data: [1, 2, 3, 4], shape: [2, 2] });
+    const whole = Tensor.from([1, 2, 3, 4, 5, 6]);
+    const strided = whole.reshape([3, 2]).slice(1, 0, 1);
+    const gradient = (bn.weight as Parameter).grad as Tensor;
+    const before = gradient.toFloat32Array();
+    expect(() => {
+      (bn.bias as Parameter).grad = strided;
+      bn.zeroGrad();
+    }).toThrow(BatchNormError);
+    expect([...whole.data]).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(gradient.toFloat32Array()).toEqual(before);
   });
 });

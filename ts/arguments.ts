@@ -1,161 +1,87 @@
-/** Argument checks and conversions that every operation shares. */
-import { fail, show, showShape } from "./errors.js";
-import { coincide, overlaps } from "./geometry.js";
-import type { Kernel } from "./kernel.js";
-import { checkData, copyIn, hasShape, Tensor, type TensorData } from "./tensor.js";
+/** What operations take, read once: tensors, data outside of kernel memory, numbers. */
+import { COUNT, fail, isInherited, mustBe, show, showShape } from "./errors.js";
+import {
+  columnMajorStrides,
+  forEachPlace,
+  isCount,
+  readNumbers,
+  readShape,
+  rowMajorStrides,
+  sizeOf,
+} from "./geometry.js";
+import { failForKernel } from "./operands.js";
+import type { Port } from "./port.js";
+import { copyIn, copyOut, failForTensor, type Tensor, viewOf } from "./tensor.js";
+import {
+  type Float32Values,
+  floats,
+  type NumberArray,
+  outside,
+  readValues,
+  type TensorData,
+} from "./values.js";
+import type { View } from "./view.js";
+import { lengthOf } from "./views.js";
 
-/** Data outside of kernel memory: copied in, and results of the same kind copied out. */
+/**
+ * Data outside of kernel memory: copied in, and results of the same kind copied out. In
+ * row-major order, unless it says otherwise as ndarray and npyjs do.
+ */
 export interface PlainTensor {
   readonly data: TensorData;
   readonly shape: readonly number[];
+  /** Elements from one index to the next, per axis; may be negative. */
+  readonly strides?: readonly number[] | null | undefined;
+  /** {@link PlainTensor.strides}, by ndarray's name. */
+  readonly stride?: readonly number[] | null | undefined;
+  /** The first element's place in the data. */
+  readonly offset?: number | null | undefined;
+  /** Whether the first axis is innermost. */
+  readonly fortranOrder?: boolean | null | undefined;
   /** Told apart from a {@link Tensor} by having none. */
   readonly storage?: never;
 }
 
-/** What {@link PlainTensor}s come out as. */
+/** What {@link PlainTensor}s come out as, in row-major order. */
 export interface PlainResult {
-  readonly data: Float32Array;
-  readonly shape: readonly number[];
+  readonly data: Float32Values;
+  readonly shape: number[];
 }
 
 /** One value for each channel. */
 export type Vector = Tensor | TensorData;
 
-/**
- * @throws BatchNormError `disposed`, `foreign-kernel`, `dtype` unless `value` is a
- *   live tensor of the kernel
- */
-export function checkTensor(
-  value: unknown,
-  kernel: Kernel,
-  owner: string,
-  name: string,
-): asserts value is Tensor {
-  if (!(value instanceof Tensor)) {
-    fail("dtype", `${owner}: ${name} must be a Tensor or { data, shape }, got ${show(value)}`);
-  }
-  if (value.disposed) fail("disposed", `${owner}: ${name} was disposed`);
-  if (value.kernel !== kernel) {
-    fail("foreign-kernel", `${owner}: ${name} belongs to another kernel than the other tensors`);
-  }
-}
-
-/**
- * The axis, counted from 0.
- *
- * @throws BatchNormError `shape-mismatch`, `invalid-option`
- */
-export function resolveAxis(axis: number, rank: number, owner: string): number {
-  checkAxis(axis, owner);
-  if (axis < -rank || axis >= rank) {
-    fail(
-      "shape-mismatch",
-      `${owner}: axis ${axis} is out of the range of a tensor of rank ${rank}`,
-    );
-  }
-  return axis < 0 ? axis + rank : axis;
-}
-
-/** @throws BatchNormError `invalid-option` unless `axis` is a whole number */
-export function checkAxis(axis: unknown, owner: string): void {
-  if (!Number.isInteger(axis)) {
-    fail("invalid-option", `${owner}: axis must be a whole number, got ${show(axis)}`);
-  }
-}
-
 /** @throws BatchNormError `invalid-option` unless `eps` is finite and not negative */
 export function checkEps(eps: unknown, owner: string): asserts eps is number {
-  if (!(typeof eps === "number" && eps >= 0 && eps < Number.POSITIVE_INFINITY)) {
-    fail("invalid-option", `${owner}: eps must be a finite number from 0 on, got ${show(eps)}`);
+  if (!(Number.isFinite(eps) && (eps as number) >= 0)) {
+    mustBe("invalid-option", `${owner}: eps`, "a finite number from 0 on", eps);
   }
 }
 
 /** @throws BatchNormError `invalid-option` unless `momentum` is from 0 to 1 */
 export function checkMomentum(momentum: unknown, owner: string): asserts momentum is number {
   if (!(typeof momentum === "number" && momentum >= 0 && momentum <= 1)) {
-    fail("invalid-option", `${owner}: momentum must be from 0 to 1, got ${show(momentum)}`);
+    mustBe("invalid-option", `${owner}: momentum`, "from 0 to 1", momentum);
   }
 }
 
-/** @throws BatchNormError `invalid-option` unless `value` is one of `known` */
+/** @throws BatchNormError `invalid-option` unless `value` is one of `known`, or a boolean */
 export function checkOneOf(
   value: unknown,
-  known: readonly unknown[],
   owner: string,
   name: string,
+  known: readonly unknown[] = [true, false],
 ): void {
   if (!known.includes(value)) {
-    fail(
-      "invalid-option",
-      `${owner}: ${name} must be one of ${known.map(show).join(", ")}, got ${show(value)}`,
-    );
-  }
-}
-
-/** @throws BatchNormError as {@link checkTensor}, and `shape-mismatch` */
-export function checkVector(
-  value: Tensor,
-  kernel: Kernel,
-  channels: number,
-  owner: string,
-  name: string,
-): void {
-  checkTensor(value, kernel, owner, name);
-  if (value.shape.length !== 1 || value.shape[0] !== channels || !value.contiguous) {
-    fail(
-      "shape-mismatch",
-      `${owner}: ${name} must be a contiguous tensor of ${channels} values, ` +
-        `got ${showShape(value.shape)}`,
-    );
-  }
-}
-
-/**
- * Checks a tensor that will be written: of `like`'s shape, either exactly the same
- * memory (in place) or none of it, and none of the `others`'.
- *
- * @throws BatchNormError as {@link checkTensor}, `shape-mismatch`, `overlap`
- */
-export function checkOutput(
-  out: Tensor,
-  like: Tensor,
-  owner: string,
-  // Not an array of them, which would be made anew at each call.
-  first?: Tensor | null,
-  second?: Tensor | null,
-  third?: Tensor | null,
-  fourth?: Tensor | null,
-): void {
-  checkTensor(out, like.kernel, owner, "out");
-  if (!hasShape(out, like.shape)) {
-    fail(
-      "shape-mismatch",
-      `${owner}: out must have the shape ${showShape(like.shape)}, got ${showShape(out.shape)}`,
-    );
-  }
-  if (!coincide(out, like)) checkDisjoint(out, like, owner, "out");
-  if (first) checkDisjoint(out, first, owner, "out");
-  if (second) checkDisjoint(out, second, owner, "out");
-  if (third) checkDisjoint(out, third, owner, "out");
-  if (fourth) checkDisjoint(out, fourth, owner, "out");
-}
-
-/** @throws BatchNormError `overlap` where two tensors share memory */
-export function checkDisjoint(to: Tensor, other: Tensor, owner: string, name: string): void {
-  if (to.storage === other.storage && overlaps(to, other)) {
-    fail(
-      "overlap",
-      `${owner}: ${name} overlaps another tensor of the call` +
-        (name === "out" ? " and is not exactly the same elements (in place)" : ""),
-    );
+    mustBe("invalid-option", `${owner}: ${name}`, `one of ${known.map(show).join(", ")}`, value);
   }
 }
 
 /** Whether a value is a {@link PlainTensor}, as far as can be seen without its contents. */
 export function isPlain(value: unknown): value is PlainTensor {
   return (
-    value !== null &&
     typeof value === "object" &&
+    value !== null &&
     "data" in value &&
     "shape" in value &&
     // What has one is a Tensor, perhaps another copy of the package's.
@@ -163,70 +89,127 @@ export function isPlain(value: unknown): value is PlainTensor {
   );
 }
 
+/** What was read of data outside of kernel memory. */
+export interface Read {
+  /** In row-major order; not in kernel memory, of which copying in may detach views. */
+  readonly values: NumberArray;
+  readonly shape: readonly number[];
+  readonly owner: string;
+}
+
 /**
- * A copy in kernel memory that belongs to the caller, not to a scope.
+ * The elements in row-major order, and the shape.
  *
- * @param out must not be given: a plain tensor's result comes out as a new one
- * @throws BatchNormError `dtype`, `invalid-shape`, `shape-overflow`, `out-of-memory`,
- *   `invalid-option`
+ * @throws BatchNormError `dtype`, `invalid-shape`, `shape-overflow`, `invalid-option`
  */
-export function fromPlain(
-  { data, shape }: PlainTensor,
-  out: unknown,
-  kernel: Kernel,
+export function readPlain(
+  value: PlainTensor,
   owner: string,
+  kinds?: readonly string[] | null,
+): Omit<Read, "owner"> {
+  const { data } = value;
+  // Each is read once, and not where somebody has put such a name on `Object.prototype`.
+  const [ours, stride, offset = 0, fortranOrder = false] = LAYOUT.map((name) =>
+    isInherited(name) && !Object.keys(value).includes(name)
+      ? undefined
+      : (value[name] ?? undefined),
+  ) as [number[]?, number[]?, number?, boolean?];
+  const strides = ours ?? stride;
+  const shape = readShape(value.shape, owner);
+  const values = readValues(data, owner, kinds);
+  checkOneOf(fortranOrder, owner, "fortranOrder");
+  if (!isCount(offset)) mustBe("invalid-shape", `${owner}: offset`, COUNT, offset);
+  if (strides === undefined && !offset && !fortranOrder) return { values, shape };
+  const order = fortranOrder ? columnMajorStrides : rowMajorStrides;
+  const steps = strides === undefined ? order(shape) : readNumbers(strides, `${owner}: strides`);
+  const refuse = () =>
+    fail("invalid-shape", `${owner}: strides ${showShape(steps)} leave the data`);
+  if (steps.length !== shape.length || !steps.every(Number.isSafeInteger)) refuse();
+  const copy = floats(sizeOf(shape), owner);
+  forEachPlace(shape, steps, 0, copy.length, (place, element) => {
+    copy[element] = values[place + offset] ?? refuse();
+  });
+  return { values: copy, shape };
+}
+
+const LAYOUT = ["strides", "stride", "offset", "fortranOrder"] as const;
+
+/**
+ * A tensor's view, or what was read of `{ data, shape }`: of all arguments of a call, before
+ * {@link bringIn} copies the first.
+ *
+ * @throws BatchNormError `dtype`, `foreign-kernel`, `invalid-shape`, `shape-overflow`
+ */
+export function readTensor(value: unknown, port: Port, caller: string, name: string): View | Read {
+  const view = viewOf(value);
+  if (view) {
+    if (view.allocation.port !== port) failForKernel(caller, name);
+    return view;
+  }
+  const owner = `${caller}: ${name}`;
+  if (!isPlain(value)) failForTensor(owner, "a Tensor or { data, shape }", value);
+  const { values, shape } = readPlain(value, owner);
+  return { values: outside(port.memory.buffer, values), shape, owner };
+}
+
+/**
+ * One value a channel: a tensor's view, or what was read of data; `null` where there is none.
+ *
+ * @throws BatchNormError `dtype`
+ */
+export function readVector(
+  value: Vector | null | undefined,
+  port: Port,
+  caller: string,
   name: string,
-): Tensor {
-  if (out) fail("invalid-option", `${owner}: out needs a Tensor ${name}`);
-  return copyIn(data, shape, kernel, `${owner}: ${name}`);
+): View | Read | null {
+  if (value == null) return null;
+  const view = viewOf(value);
+  if (view) return view;
+  const owner = `${caller}: ${name}`;
+  const values = outside(port.memory.buffer, readValues(value, owner));
+  return { values, shape: [lengthOf(values)], owner };
 }
 
-/** Copies a tensor out and disposes it. */
-export function takeOut(tensor: Tensor): PlainResult {
-  const result = { data: tensor.toFloat32Array(), shape: [...tensor.shape] };
-  tensor.dispose();
+/**
+ * A view as it is, or a copy in kernel memory that belongs to the caller and no scope.
+ *
+ * @throws BatchNormError `invalid-shape`, `out-of-memory`
+ */
+export function bringIn(read: View | Read, port: Port): View {
+  return "values" in read ? copyIn(read.values, read.shape, port, read.owner) : read;
+}
+
+/**
+ * The output of a call, `null` where it is to be made.
+ *
+ * @param plain whether the input is data outside of kernel memory: the result is, too
+ * @throws BatchNormError `dtype`, `invalid-option`
+ */
+export function readOut(out: unknown, plain: boolean, owner: string): View | null {
+  if (out == null) return null;
+  const view =
+    viewOf(out) ?? failForTensor(`${owner}: out`, "a Tensor, as Tensor.zeros makes", out);
+  if (plain) {
+    fail("invalid-option", `${owner}: out needs a Tensor as x, not { data, shape }`);
+  }
+  return view;
+}
+
+/**
+ * Room for a result outside of kernel memory, where JavaScript may have none: then that is to be
+ * known before anything is written. (Small results are sliced afterwards, in half the time.)
+ *
+ * @throws BatchNormError `out-of-memory`
+ */
+export function roomFor({ size }: View, owner: string): Float32Values | null {
+  return size < 2 ** 18 ? null : floats(size, owner);
+}
+
+/** Copies a tensor out, to `room` if there is some, and disposes it. */
+export function takeOut(view: View, room: Float32Values | null): PlainResult {
+  room?.set(view.elements);
+  const result = { data: room ?? copyOut(view), shape: [...view.shape] };
+  view.dispose();
   return result;
-}
-
-/** The vectors of one call: tensors as they are, plain data as copies until `dispose`. */
-export class Vectors {
-  readonly #kernel: Kernel;
-  readonly #channels: number;
-  readonly #owner: string;
-  readonly #copies: Tensor[] = [];
-
-  constructor(kernel: Kernel, channels: number, owner: string) {
-    this.#kernel = kernel;
-    this.#channels = channels;
-    this.#owner = owner;
-  }
-
-  /** Whether any was plain data. */
-  get copied(): boolean {
-    return this.#copies.length > 0;
-  }
-
-  /** @throws BatchNormError as {@link checkVector}, `dtype` */
-  optional(value: Vector | null | undefined, name: string): Tensor | null {
-    if (value === null || value === undefined) return null;
-    let vector = value;
-    if (!(vector instanceof Tensor)) {
-      checkData(vector, `${this.#owner}: ${name}`);
-      vector = copyIn(vector, [vector.length], this.#kernel, `${this.#owner}: ${name}`);
-      this.#copies.push(vector);
-    }
-    checkVector(vector, this.#kernel, this.#channels, this.#owner, name);
-    return vector;
-  }
-
-  /** As {@link Vectors.optional}, and `invalid-option` where there is none. */
-  required(value: Vector | null | undefined, name: string): Tensor {
-    return (
-      this.optional(value, name) ?? fail("invalid-option", `${this.#owner}: ${name} is missing`)
-    );
-  }
-
-  dispose(): void {
-    for (const copy of this.#copies) copy.dispose();
-  }
 }

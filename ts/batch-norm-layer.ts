@@ -1,77 +1,68 @@
-import {
-  checkAxis,
-  checkEps,
-  checkMomentum,
-  checkOneOf,
-  checkTensor,
-  fromPlain,
-  isPlain,
-  type PlainResult,
-  type PlainTensor,
-  resolveAxis,
-  takeOut,
-} from "./arguments.js";
-import {
-  moveRunning,
-  type RunningUpdate,
-  runBackward,
-  runInference,
-  runStatistics,
-  runTraining,
-} from "./batch-norm-run.js";
-import { BatchNormState } from "./batch-norm-state.js";
-import { checkNames, fail, show, showShape } from "./errors.js";
-import { defaultKernel, type Kernel, type KernelOption } from "./kernel.js";
-import { type Preset, type PresetName, presetOf } from "./presets.js";
-import { BatchNormSaved } from "./saved.js";
-import type { LoadOptions, SavedStateDict, StateDict } from "./state-dict.js";
-import { allocateVector, copyIn, type Parameter, Tensor } from "./tensor.js";
+import type { PlainResult, PlainTensor } from "./arguments.js";
+import { Engine, type StatisticsSwitch } from "./batch-norm-engine.js";
+import { fail } from "./errors.js";
+import type { Kernel, KernelOption } from "./kernel.js";
+import type { PresetName } from "./presets.js";
+import type { BatchNormSaved } from "./saved.js";
+import type { LoadOptions, SavedStateDict, StateDict, StateDictOptions } from "./state-dict.js";
+import type { Parameter, Tensor } from "./tensor.js";
 
-/** Which statistics normalize: by mode (`auto`), or always the batch's or the running ones. */
-export type StatisticsSwitch = "auto" | "batch" | "running";
+export type { StatisticsSwitch };
 
 /** Options of {@link BatchNorm}; what is absent follows the preset. */
 export interface BatchNormLayerOptions extends KernelOption {
   /** Whose conventions to follow; default `torch`. */
-  preset?: PresetName | undefined;
+  preset?: PresetName | null | undefined;
   /** Added to the variance; finite, not negative, and in torch training not 0. */
-  eps?: number | undefined;
+  eps?: number | null | undefined;
   /**
    * From 0 to 1: the weight of the new batch (torch), or of the old value (keras, onnx,
    * flax). `null`, in torch only: the average of all batches, each weighing the same.
    */
   momentum?: number | null | undefined;
   /** Whether there are γ and β; default true. */
-  affine?: boolean | undefined;
+  affine?: boolean | null | undefined;
   /** γ alone; default as `affine`. */
-  scale?: boolean | undefined;
+  scale?: boolean | null | undefined;
   /** β alone; default as `affine`. */
-  offset?: boolean | undefined;
+  offset?: boolean | null | undefined;
   /** Whether there are running statistics; without, the batch's normalize in both modes. */
-  trackRunningStats?: boolean | undefined;
+  trackRunningStats?: boolean | null | undefined;
   /** The channel axis, negative from the end. */
-  axis?: number | undefined;
+  axis?: number | null | undefined;
   /** Which variance the running one follows. */
-  runningVariance?: "biased" | "unbiased" | undefined;
+  runningVariance?: "biased" | "unbiased" | null | undefined;
   /** See {@link BatchNorm.statistics}; default `auto`. */
-  statistics?: StatisticsSwitch | undefined;
+  statistics?: StatisticsSwitch | null | undefined;
   /** See {@link BatchNorm.updateRunningStats}; default `auto`. */
-  updateRunningStats?: boolean | "auto" | undefined;
+  updateRunningStats?: boolean | "auto" | null | undefined;
   /** See {@link BatchNorm.requiresGrad}; default true. */
-  requiresGrad?: boolean | undefined;
+  requiresGrad?: boolean | null | undefined;
 }
 
-const OPTIONS = [
-  ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
-  ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
-];
+/** Options of {@link BatchNorm.forward}. */
+export interface ForwardOptions {
+  /** Where to write y: a tensor of x's shape, or x itself. */
+  out?: Tensor | null | undefined;
+  /** The mode of this call alone. */
+  training?: boolean | null | undefined;
+}
 
-const FORWARD = ["out", "training"];
-const BACKWARD = ["out", "saved"];
+/** Options of {@link BatchNorm.backward}. */
+export interface BackwardOptions {
+  /** Where to write dx: a tensor of x's shape, or dy itself. */
+  out?: Tensor | null | undefined;
+  /** Which forward pass, as `takeSaved()` gave it; default the last one. */
+  saved?: BatchNormSaved | null | undefined;
+}
+
+// Apart, and not a private field with a friend: that would keep the class in every bundle.
+const engines = /* @__PURE__ */ new WeakMap<object, Engine>();
 
 /**
- * Batch normalization as a layer: parameters, running statistics and modes over
- * the calls of `batch-norm-run.ts`. New layers are in training mode.
+ * Batch normalization as a layer: parameters, running statistics and modes. A new layer
+ * is in the mode in which the preset's framework has it: torch trains, keras and onnx
+ * infer, flax has to be told.
  *
  * @example
  * const bn = new BatchNorm(64);                  // PyTorch's conventions
@@ -80,109 +71,98 @@ const BACKWARD = ["out", "saved"];
  * const p = bn.eval().forward(x);                // running statistics
  */
 export class BatchNorm {
-  /** Whether in training mode; `train()` and `eval()` set it. */
-  training = true;
-  /** The channel axis, negative from the end. */
-  readonly axis: number;
-  /** Added to the variance. */
-  readonly eps: number;
-  /** See {@link BatchNormLayerOptions.momentum}. */
-  readonly momentum: number | null;
-  /** Which variance the running one follows. */
-  readonly runningVariance: "biased" | "unbiased";
-  /** Whether there are running statistics. */
-  readonly trackRunningStats: boolean;
-  readonly #preset: Preset;
-  readonly #kernel: Kernel;
-  readonly #state: BatchNormState;
-  #statistics: StatisticsSwitch = "auto";
-  #updateRunningStats: boolean | "auto" = "auto";
-  #requiresGrad = true;
-
-  #saved: BatchNormSaved | null = null;
-  /** Whether someone else has the record, so that it must not be overwritten. */
-  #savedIsOut = false;
-  #disposed = false;
+  /** The kernel that it computes with. */
+  readonly kernel: Kernel;
+  /** What `Object.prototype.toString` says: who wraps plain objects in Proxies leaves it alone. */
+  readonly [Symbol.toStringTag]: string = this.owner;
 
   /**
    * @param numFeatures number of channels; `null` to learn it from the first input
-   * @throws BatchNormError `invalid-option`, `unknown-option`, `out-of-memory`
+   * @throws BatchNormError `invalid-option`, `unknown-option`, `unsupported`, `out-of-memory`
    */
-  constructor(numFeatures: number | null, options: BatchNormLayerOptions = {}) {
-    const owner = this.owner;
-    checkNames(owner, options, OPTIONS);
-    const preset = presetOf(options.preset ?? "torch", owner);
-    const {
-      eps = preset.eps,
-      momentum = preset.momentum,
-      affine = true,
-      scale = affine,
-      offset = affine,
-      trackRunningStats = true,
-      axis = preset.axis,
-      runningVariance = preset.runningVariance,
-      statistics = "auto",
-      updateRunningStats = "auto",
-      requiresGrad = true,
-      kernel = defaultKernel(),
-    } = options;
-    checkEps(eps, owner);
-    if (momentum !== null) checkMomentum(momentum, owner);
-    else if (preset.momentumWeighs !== "new") {
-      fail("invalid-option", `${owner}: momentum null (cumulative) belongs to the torch preset`);
-    }
-    checkAxis(axis, owner);
-    for (const [name, value] of Object.entries({ affine, scale, offset, trackRunningStats })) {
-      checkOneOf(value, [true, false], owner, name);
-    }
-    checkOneOf(runningVariance, ["biased", "unbiased"], owner, "runningVariance");
-    this.#preset = preset;
-    this.#kernel = kernel;
-    this.eps = eps;
-    this.momentum = momentum;
-    this.axis = axis;
-    this.runningVariance = runningVariance;
-    this.trackRunningStats = trackRunningStats;
-    this.#state = new BatchNormState(kernel, preset.names, {
-      weight: scale,
-      bias: offset,
-      runningMean: trackRunningStats,
-      runningVar: trackRunningStats,
-    });
-    this.statistics = statistics;
-    this.updateRunningStats = updateRunningStats;
-    this.requiresGrad = requiresGrad;
-    if (numFeatures !== null) this.#state.build(numFeatures, owner);
+  constructor(numFeatures: number | null, options?: BatchNormLayerOptions | null) {
+    const engine = new Engine(this.owner, this.ranks, numFeatures, options);
+    engines.set(this, engine);
+    // Its own, so that posting a layer to a worker throws and doesn't send an empty object.
+    this.kernel = engine.port.kernel;
+    // What Node's `console.log` shows. Not in the class, which would stay in every bundle.
+    const inspect = Symbol.for("nodejs.util.inspect.custom");
+    Object.defineProperty(this, inspect, { value: () => this.toString() });
+  }
+
+  /**
+   * Whether in training mode; `train()` and `eval()` set it. `null`, of a new flax layer:
+   * it was not told yet, and `forward` throws `mode`.
+   */
+  get training(): boolean | null {
+    return inside(this).settings.training;
+  }
+
+  set training(value: boolean) {
+    inside(this).set("training", value);
+  }
+
+  /** The channel axis, negative from the end. */
+  get axis(): number {
+    return inside(this).axis;
+  }
+
+  /** Added to the variance; finite, not negative. */
+  get eps(): number {
+    return inside(this).settings.eps;
+  }
+
+  set eps(value: number) {
+    inside(this).set("eps", value);
+  }
+
+  /** See {@link BatchNormLayerOptions.momentum}. */
+  get momentum(): number | null {
+    return inside(this).settings.momentum;
+  }
+
+  set momentum(value: number | null) {
+    inside(this).set("momentum", value);
+  }
+
+  /** Which variance the running one follows. */
+  get runningVariance(): "biased" | "unbiased" {
+    return inside(this).runningVariance;
+  }
+
+  /** Whether there are running statistics. */
+  get trackRunningStats(): boolean {
+    return inside(this).trackRunningStats;
   }
 
   /** Number of channels; `null` while it has to be learned from the first input. */
   get numFeatures(): number | null {
-    return this.#state.numFeatures;
+    return inside(this).state.numFeatures;
   }
 
   /** γ, `[C]`; `null` without. */
   get weight(): Parameter | null {
-    return this.#state.weight;
+    return (inside(this).state.weight?.tensor ?? null) as Parameter | null;
   }
 
   /** β, `[C]`; `null` without. */
   get bias(): Parameter | null {
-    return this.#state.bias;
+    return (inside(this).state.bias?.tensor ?? null) as Parameter | null;
   }
 
   /** Running mean, `[C]`; `null` without. */
   get runningMean(): Tensor | null {
-    return this.#state.runningMean;
+    return inside(this).state.runningMean?.tensor ?? null;
   }
 
   /** Running variance, `[C]`; `null` without. */
   get runningVar(): Tensor | null {
-    return this.#state.runningVar;
+    return inside(this).state.runningVar?.tensor ?? null;
   }
 
   /** Batches that moved the running statistics. */
   get numBatchesTracked(): number {
-    return this.#state.numBatchesTracked;
+    return inside(this).state.numBatchesTracked;
   }
 
   /**
@@ -191,48 +171,48 @@ export class BatchNorm {
    * data, `running` in training is "frozen" batch norm.
    */
   get statistics(): StatisticsSwitch {
-    return this.#statistics;
+    return inside(this).settings.statistics;
   }
 
   set statistics(value: StatisticsSwitch) {
-    checkOneOf(value, ["auto", "batch", "running"], this.owner, "statistics");
-    if (value === "running" && !this.trackRunningStats) {
-      fail("invalid-option", `${this.owner}: statistics "running" needs trackRunningStats`);
-    }
-    this.#statistics = value;
+    inside(this).set("statistics", value);
   }
 
   /** Whether `forward` moves the running statistics; `auto`: in training mode. */
   get updateRunningStats(): boolean | "auto" {
-    return this.#updateRunningStats;
+    return inside(this).settings.updateRunningStats;
   }
 
   set updateRunningStats(value: boolean | "auto") {
-    checkOneOf(value, [true, false, "auto"], this.owner, "updateRunningStats");
-    if (value === true && !this.trackRunningStats) {
-      fail("invalid-option", `${this.owner}: updateRunningStats needs trackRunningStats`);
-    }
-    this.#updateRunningStats = value;
+    inside(this).set("updateRunningStats", value);
   }
 
   /** Whether `backward` gathers the gradients of γ and β. */
   get requiresGrad(): boolean {
-    return this.#requiresGrad;
+    return inside(this).settings.requiresGrad;
   }
 
   set requiresGrad(value: boolean) {
-    checkOneOf(value, [true, false], this.owner, "requiresGrad");
-    this.#requiresGrad = value;
+    inside(this).set("requiresGrad", value);
   }
 
-  /** Switches to training mode, or with `false` to evaluation. */
-  train(mode = true): this {
-    checkOneOf(mode, [true, false], this.owner, "mode");
-    this.training = mode;
+  /**
+   * Switches to training mode, or with `false` to evaluation.
+   *
+   * @example
+   * bn.train().forward(x);
+   */
+  train(mode: boolean = true): this {
+    inside(this).set("training", mode);
     return this;
   }
 
-  /** Switches to evaluation: running statistics normalize and stay as they are. */
+  /**
+   * Switches to evaluation: running statistics normalize and stay as they are.
+   *
+   * @example
+   * bn.eval().forward(x);
+   */
   eval(): this {
     return this.train(false);
   }
@@ -244,158 +224,138 @@ export class BatchNorm {
    * @param options `out`: where to write, a tensor of x's shape or x itself;
    *   `training`: the mode of this call alone
    * @returns `out`, or a new tensor of x's shape
-   * @throws BatchNormError `shape-mismatch`, `batch-too-small`, `invalid-option`,
+   * @throws BatchNormError `shape-mismatch`, `batch-too-small`, `mode`, `invalid-option`,
    *   `dtype`, `overlap`, `disposed`, `foreign-kernel`, `out-of-memory`; parameters
    *   and running statistics are untouched then
+   *
+   * @example
+   * const y = bn.forward(x);
+   * bn.forward(x, { out: x, training: false });
    */
-  forward(x: Tensor, options?: ForwardOptions): Tensor;
-  forward(x: PlainTensor, options?: ForwardOptions): PlainResult;
-  forward(x: Tensor | PlainTensor, options: ForwardOptions = {}): Tensor | PlainResult {
-    const owner = this.#checkLive("forward");
-    checkNames(owner, options, FORWARD);
-    const { out, training = this.training } = options;
-    if (typeof training !== "boolean") checkOneOf(training, [true, false], owner, "training");
-    if (isPlain(x)) return this.#forwardPlain(x, options, owner);
-    checkTensor(x, this.#kernel, owner, "x");
-    this.#state.check(owner);
-    const axis = this.#checkShape(x, owner);
-    const byBatch =
-      this.#statistics === "batch" ||
-      (this.#statistics === "auto" && (training || !this.trackRunningStats));
-    const update =
-      this.#updateRunningStats === "auto"
-        ? training && byBatch && this.trackRunningStats
-        : this.#updateRunningStats;
-    // As PyTorch does: also in evaluation, where no running statistics are tracked.
-    if (byBatch && (training || !this.trackRunningStats)) this.#checkTraining(x, axis, owner);
-
-    const learned = this.#state.numFeatures === null;
-    if (learned) this.#state.build(x.shape[axis] as number, owner);
-    const saved = this.#record();
-    try {
-      const { eps } = this;
-      const { weight, bias } = this.#state;
-      const running = update ? this.#nextUpdate() : null;
-      const y = byBatch
-        ? runTraining(owner, x, axis, eps, weight, bias, out, running, saved)
-        : this.#byRunning(owner, x, axis, out, running, saved);
-      if (saved !== this.#saved) this.#savedIsOut = false;
-      this.#saved = saved;
-      if (update && x.size > 0) this.#state.numBatchesTracked += 1;
-      return y;
-    } catch (error) {
-      if (saved !== this.#saved) saved.dispose();
-      if (learned) this.#state.dispose();
-      throw error;
-    }
+  forward(x: Tensor, options?: ForwardOptions | null): Tensor;
+  forward(x: PlainTensor, options?: ForwardOptions | null): PlainResult;
+  forward(x: Tensor | PlainTensor, options?: ForwardOptions | null): Tensor | PlainResult;
+  forward(x: Tensor | PlainTensor, options?: ForwardOptions | null): Tensor | PlainResult {
+    return inside(this).forward(x, options);
   }
 
   /**
    * The gradient with respect to x; adds those of γ and β to their `.grad`, unless
-   * `requiresGrad` is off. Constant statistics (evaluation, frozen) get none.
+   * `requiresGrad` is off. Statistics that were constant (evaluation, frozen) are so to dx.
    *
    * @param dy of x's shape, or `{ data, shape }` of it
    * @param options `out`: where to write, a tensor of x's shape or dy itself;
    *   `saved`: which forward pass, default the last one
    * @returns `out`, or a new tensor of x's shape
-   * @throws BatchNormError `stale` before any forward pass, or where x or the weight
-   *   was overwritten since; `shape-mismatch`, `dtype`, `overlap`, `disposed`,
-   *   `foreign-kernel`, `out-of-memory`; no `.grad` is touched then
+   * @throws BatchNormError `stale` before any forward pass, or where x was overwritten
+   *   since; `shape-mismatch`, `dtype`, `overlap`, `disposed`, `foreign-kernel`,
+   *   `out-of-memory`; no `.grad` is touched then
+   *
+   * @example
+   * const dx = bn.backward(dy);
+   * const { weight } = bn;
+   * if (weight?.grad) weight.set(descend(weight.data, weight.grad.data));
+   * bn.zeroGrad();
    */
-  backward(dy: Tensor, options?: BackwardOptions): Tensor;
-  backward(dy: PlainTensor, options?: BackwardOptions): PlainResult;
-  backward(dy: Tensor | PlainTensor, options: BackwardOptions = {}): Tensor | PlainResult {
-    const owner = this.#checkLive("backward");
-    checkNames(owner, options, BACKWARD);
-    this.#state.check(owner);
-    const { out, saved = this.#saved } = options;
-    if (saved === null) fail("stale", `${owner}: there was no forward pass`);
-    if (!(saved instanceof BatchNormSaved)) {
-      fail("invalid-option", `${owner}: saved must be what layer.saved gave, got ${show(saved)}`);
-    }
-    saved.check(owner);
-    if (saved.weight !== this.#state.weight) {
-      fail("invalid-option", `${owner}: saved is of another layer's forward pass`);
-    }
-    if (isPlain(dy)) {
-      const copy = fromPlain(dy, out, this.#kernel, owner, "dy");
-      try {
-        return takeOut(this.backward(copy, options));
-      } finally {
-        copy.dispose();
-      }
-    }
-    let weightGrad: Tensor | null = null;
-    let biasGrad: Tensor | null = null;
-    try {
-      weightGrad = this.#gradientOf(this.#state.weight);
-      biasGrad = this.#gradientOf(this.#state.bias);
-      const dx = runBackward(owner, dy, saved, out, weightGrad, biasGrad);
-      if (this.#state.weight && weightGrad) this.#state.weight.grad = weightGrad;
-      if (this.#state.bias && biasGrad) this.#state.bias.grad = biasGrad;
-      return dx;
-    } catch (error) {
-      if (weightGrad !== this.#state.weight?.grad) weightGrad?.dispose();
-      if (biasGrad !== this.#state.bias?.grad) biasGrad?.dispose();
-      throw error;
-    }
+  backward(dy: Tensor, options?: BackwardOptions | null): Tensor;
+  backward(dy: PlainTensor, options?: BackwardOptions | null): PlainResult;
+  backward(dy: Tensor | PlainTensor, options?: BackwardOptions | null): Tensor | PlainResult;
+  backward(dy: Tensor | PlainTensor, options?: BackwardOptions | null): Tensor | PlainResult {
+    return inside(this).backward(dy, options);
   }
 
   /**
-   * What the last forward pass saved, `null` before the first: hand it to `backward`
-   * after other forward passes (shared weights, micro-batches). Who reads it owns
-   * it: dispose it, or leave it to the garbage collector.
+   * What the last forward pass saved, `null` before the first. It is the layer's: the next
+   * forward pass ends it, and {@link BatchNorm.takeSaved} keeps it from that.
+   *
+   * @example
+   * console.log(bn.saved?.mean);
    */
   get saved(): BatchNormSaved | null {
-    this.#savedIsOut = this.#saved !== null;
-    return this.#saved;
+    return inside(this).saved;
   }
 
-  /** Sets the gradients of γ and β to zero, if there are any. */
+  /**
+   * Takes what the last forward pass saved, for `backward` after other forward passes (shared
+   * weights, micro-batches). It is the caller's from then on: dispose it, or use `scope`.
+   *
+   * @throws BatchNormError `stale` before the first forward pass, `disposed`
+   *
+   * @example
+   * bn.forward(a);
+   * const first = bn.takeSaved();
+   * bn.forward(b);
+   * bn.backward(db);
+   * bn.backward(da, { saved: first });
+   */
+  takeSaved(): BatchNormSaved {
+    const engine = inside(this);
+    return engine.takeSaved(engine.checkLive("takeSaved"));
+  }
+
+  /**
+   * Sets the gradients of γ and β to zero, if there are any.
+   *
+   * @throws BatchNormError `disposed`
+   */
   zeroGrad(): void {
-    this.#state.zeroGrad(this.#checkLive("zeroGrad"));
+    const engine = inside(this);
+    engine.state.zeroGrad(engine.checkLive("zeroGrad"));
   }
 
-  /** Running mean 0, running variance 1, no batches. */
+  /**
+   * Running mean 0, running variance 1, no batches.
+   *
+   * @throws BatchNormError `disposed`
+   */
   resetRunningStats(): void {
-    this.#state.resetRunningStats(this.#checkLive("resetRunningStats"));
+    const engine = inside(this);
+    engine.state.resetRunningStats(engine.checkLive("resetRunningStats"));
   }
 
-  /** γ = 1, β = 0, and {@link BatchNorm.resetRunningStats}. */
+  /**
+   * γ = 1, β = 0, and {@link BatchNorm.resetRunningStats}.
+   *
+   * @throws BatchNormError `disposed`
+   */
   resetParameters(): void {
-    this.#state.resetParameters(this.#checkLive("resetParameters"));
+    const engine = inside(this);
+    engine.state.resetParameters(engine.checkLive("resetParameters"));
   }
 
   /**
    * Copies of parameters and running statistics by their names in the preset's
    * framework, each behind `prefix`.
    *
-   * @throws BatchNormError `not-built`, `disposed`
+   * @throws BatchNormError `not-built`, `disposed`, `invalid-option`
+   *
+   * @example
+   * const dict = bn.stateDict({ prefix: "layer1.bn." });
    */
-  stateDict({ prefix = "" }: { prefix?: string | undefined } = {}): SavedStateDict {
-    return this.#state.toDict(prefix, this.#checkLive("stateDict"));
+  stateDict(options?: StateDictOptions | null): SavedStateDict {
+    const engine = inside(this);
+    return engine.state.toDict(options, engine.checkLive("stateDict"));
   }
 
   /**
    * Sets parameters and running statistics, all or none.
    *
-   * @param dict exactly the entries that `stateDict` gives, as tensors, typed arrays,
+   * @param dict exactly the entries that `stateDict` gives, as tensors, float arrays,
    *   `number[]` or `{ data, shape }`; the batch count also as a `bigint`
-   * @throws BatchNormError `state-dict`, `dtype`, `not-built`, `disposed`
+   * @throws BatchNormError `state-dict`, `dtype`, `not-built`, `disposed`, `invalid-option`
+   *
+   * @example
+   * const bn = new BatchNorm(64).loadStateDict(dict).eval();
    */
-  loadStateDict(dict: StateDict, options: LoadOptions = {}): this {
-    const owner = this.#checkLive("loadStateDict");
-    checkNames(owner, options, ["prefix", "allowNonFinite"]);
-    this.#state.load(dict, options, owner);
+  loadStateDict(dict: StateDict, options?: LoadOptions | null): this {
+    const engine = inside(this);
+    engine.state.load(dict, options, engine.checkLive("loadStateDict"));
     return this;
   }
 
   /** Gives all memory back, that of gradients and saved values included. */
   dispose(): void {
-    this.#disposed = true;
-    this.#state.dispose();
-    if (!this.#savedIsOut) this.#saved?.dispose();
-    this.#saved = null;
+    inside(this).dispose();
   }
 
   [Symbol.dispose](): void {
@@ -403,7 +363,9 @@ export class BatchNorm {
   }
 
   toString(): string {
-    return `${this.owner}(${this.#state.numFeatures ?? "?"}, eps=${this.eps}, momentum=${this.momentum})`;
+    const { state, settings } = inside(this);
+    const { eps, momentum } = settings;
+    return `${this.owner}(${state.numFeatures ?? "?"}, eps=${eps}, momentum=${momentum})`;
   }
 
   /** The name of the class in error messages. */
@@ -415,140 +377,15 @@ export class BatchNorm {
   protected get ranks(): readonly number[] | null {
     return null;
   }
-
-  #byRunning(
-    owner: string,
-    x: Tensor,
-    axis: number,
-    out: Tensor | undefined,
-    running: RunningUpdate | null,
-    saved: BatchNormSaved,
-  ): Tensor {
-    const { eps } = this;
-    const { weight, bias } = this.#state;
-    const [mean, variance] = [this.#state.runningMean as Tensor, this.#state.runningVar as Tensor];
-    if (!running) {
-      return runInference(owner, x, axis, eps, mean, variance, weight, bias, out, saved);
-    }
-    // The batch's statistics are taken before x may be overwritten, and move the running
-    // ones after these have normalized; backward will need them as they were.
-    const batch = new BatchNormSaved(this.#kernel);
-    const before: Tensor[] = [];
-    try {
-      for (const one of [mean, variance]) before.push(copyOf(one));
-      runStatistics(owner, x, axis, running, batch);
-      const [oldMean, oldVariance] = before as [Tensor, Tensor];
-      const y = runInference(owner, x, axis, eps, oldMean, oldVariance, weight, bias, out, saved);
-      moveRunning(running, batch);
-      for (const one of before) saved.own(one);
-      return y;
-    } catch (error) {
-      for (const one of before) one.dispose();
-      throw error;
-    } finally {
-      batch.dispose();
-    }
-  }
-
-  /** How the next batch moves the running statistics. */
-  #nextUpdate(): RunningUpdate {
-    const { momentum } = this;
-    return {
-      mean: this.#state.runningMean as Tensor,
-      variance: this.#state.runningVar as Tensor,
-      weight:
-        momentum === null
-          ? 1 / (this.#state.numBatchesTracked + 1)
-          : this.#preset.momentumWeighs === "new"
-            ? momentum
-            : 1 - momentum,
-      unbiased: this.runningVariance === "unbiased",
-    };
-  }
-
-  /** A record to overwrite: the last one, unless someone else has it. */
-  #record(): BatchNormSaved {
-    const reusable = this.#saved !== null && !this.#savedIsOut && !this.#saved.disposed;
-    return reusable ? (this.#saved as BatchNormSaved) : new BatchNormSaved(this.#kernel);
-  }
-
-  #forwardPlain(x: PlainTensor, options: ForwardOptions, owner: string): PlainResult {
-    const copy = fromPlain(x, options.out, this.#kernel, owner, "x");
-    let y: Tensor;
-    try {
-      y = this.forward(copy, options);
-    } catch (error) {
-      copy.dispose();
-      throw error;
-    }
-    this.#saved?.own(copy);
-    return takeOut(y);
-  }
-
-  /** Where a parameter's gradient is added: its own, or a new one that is not yet its. */
-  #gradientOf(parameter: Parameter | null): Tensor | null {
-    if (parameter === null || !this.#requiresGrad) return null;
-    return parameter.grad ?? allocateVector(Tensor, this.#kernel, parameter.size, 0);
-  }
-
-  /** The method's name for error messages, where the layer is alive. */
-  #checkLive(method: string): string {
-    const owner = `${this.owner}.${method}`;
-    if (this.#disposed) fail("disposed", `${owner}: the layer was disposed`);
-    return owner;
-  }
-
-  /** The channel axis, counted from 0, of an x that the layer can take. */
-  #checkShape(x: Tensor, owner: string): number {
-    const rank = x.shape.length;
-    if (this.ranks !== null && !this.ranks.includes(rank)) {
-      fail(
-        "shape-mismatch",
-        `${owner}: expected x of rank ${this.ranks.join(" or ")}, got ${showShape(x.shape)}`,
-      );
-    }
-    const axis = resolveAxis(this.axis, rank, owner);
-    const channels = x.shape[axis];
-    if (this.#state.numFeatures !== null && channels !== this.#state.numFeatures) {
-      fail(
-        "shape-mismatch",
-        `${owner}: expected x with ${this.#state.numFeatures} channels along axis ${this.axis}, ` +
-          `got ${channels} in ${showShape(x.shape)}`,
-      );
-    }
-    return axis;
-  }
-
-  #checkTraining(x: Tensor, axis: number, owner: string): void {
-    if (!this.#preset.strictTraining) return;
-    if (x.size > 0 && x.size === x.shape[axis]) {
-      fail(
-        "batch-too-small",
-        `${owner}: expected more than 1 value per channel when training, got ${showShape(x.shape)}`,
-      );
-    }
-    if (this.eps === 0) {
-      fail("invalid-option", `${owner}: eps must be positive in training, as in PyTorch`);
-    }
-  }
 }
 
-/** Options of {@link BatchNorm.forward}. */
-export interface ForwardOptions {
-  /** Where to write y: a tensor of x's shape, or x itself. */
-  out?: Tensor | undefined;
-  /** The mode of this call alone. */
-  training?: boolean | undefined;
-}
-
-/** Options of {@link BatchNorm.backward}. */
-export interface BackwardOptions {
-  /** Where to write dx: a tensor of x's shape, or dy itself. */
-  out?: Tensor | undefined;
-  /** Which forward pass; default the last one. */
-  saved?: BatchNormSaved | undefined;
-}
-
-function copyOf(tensor: Tensor): Tensor {
-  return copyIn(tensor.toFloat32Array(), tensor.shape, tensor.kernel, "BatchNorm");
+/** The engine of `this`, which a Proxy has not. */
+function inside(layer: BatchNorm): Engine {
+  return (
+    engines.get(layer) ??
+    fail(
+      "dtype",
+      "this is no layer, a Proxy of one (Vue: toRaw), or of another copy of the package",
+    )
+  );
 }

@@ -1,232 +1,220 @@
 /**
- * The calls of the kernel's batch norm, over tensors: what the functions and the
- * layer share. Everything is checked before anything is written; positional
- * arguments, because a call on a few elements must not cost more than they do.
+ * The calls of the kernel's batch norm, over tensors: what the functions and the layer
+ * share. Arguments were read before; here everything is checked before anything is written.
  */
-import { checkDisjoint, checkOutput, checkTensor, checkVector } from "./arguments.js";
-import { fail, show, showShape } from "./errors.js";
-import { BACKWARD, FORWARD, type Kernel, STATISTICS, UPDATE } from "./kernel.js";
-import type { BatchNormSaved } from "./saved.js";
-import { allocate, hasShape, type Tensor } from "./tensor.js";
+import { type Allocation, allocateSaved } from "./allocation.js";
+import { type Call, checkCall, Operation, Place } from "./operands.js";
+import type { SavedState } from "./saved.js";
+import { allocate } from "./tensor.js";
+import type { Float64Values } from "./values.js";
+import type { View } from "./view.js";
 
 /** Running statistics and how a batch moves them. */
 export interface RunningUpdate {
-  mean: Tensor;
-  variance: Tensor;
+  readonly mean: View;
+  readonly variance: View;
   /** Weight of the batch, from 0 to 1. */
-  weight: number;
+  readonly weight: number;
   /** Whether the running variance follows n/(n−1) times the batch's. */
-  unbiased: boolean;
+  readonly unbiased: boolean;
 }
 
-/** Normalizes x by the statistics of its batch; `saved` is overwritten. */
-export function runTraining(
+/** A call with its tensors, to which statistics may be given, or running ones to move. */
+export function callOf(
+  operation: Operation,
   owner: string,
-  x: Tensor,
+  x: View,
   axis: number,
   eps: number,
-  weight: Tensor | null,
-  bias: Tensor | null,
-  out: Tensor | undefined,
-  running: RunningUpdate | null,
-  saved: BatchNormSaved,
-): Tensor {
-  const { kernel } = x;
-  const channels = x.shape[axis] as number;
-  checkRecord(saved, kernel, owner);
-  checkParameters(owner, kernel, channels, weight, bias);
-  if (running) checkRunning(owner, kernel, channels, running);
-  if (out) checkOutput(out, x, owner, weight, bias, running?.mean, running?.variance);
-  const y = out ?? allocate(kernel, x.shape, false, owner);
+  weight: View | null,
+  bias: View | null,
+  out: View | null,
+): Call {
+  return {
+    owner,
+    operation,
+    axis,
+    operands: [x, null, out, weight, bias, null, null, null, null],
+    eps,
+    // Not read unless `move` sets them. Fields that begin as integers and become fractions
+    // make all calls slower by half.
+    momentum: Number.NaN,
+    correction: Number.NaN,
+    saved: 0,
+    constant: false,
+  };
+}
+
+/** Has given statistics normalize. */
+export function give({ operands }: Call, mean: View | null, variance: View | null): void {
+  operands[Place.MEAN] = mean;
+  operands[Place.VARIANCE] = variance;
+}
+
+/** Has the batch move running statistics. */
+function move(call: Call, running: RunningUpdate): void {
+  const { operands } = call;
+  const { shape, size } = operands[Place.X] as View;
+  const count = size / (shape[call.axis] as number);
+  operands[Place.FIRST] = running.mean;
+  operands[Place.SECOND] = running.variance;
+  call.momentum = running.weight;
+  call.correction = running.unbiased ? count / Math.max(count - 1, 1) : 1;
+}
+
+/**
+ * Normalizes x by the statistics that were given, else by those of its batch; `saved`, if any,
+ * is overwritten. `before` comes between the checks and the pass.
+ */
+export function runForward(call: Call, saved: SavedState | null, before?: () => void): View {
+  const { operands, owner } = call;
+  const x = operands[Place.X] as View;
+  const out = operands[Place.OUT] as View | null;
+  const { port } = x.allocation;
+  saved?.checkWritable(port, owner);
+  checkCall(call);
+  const y = out ?? allocate(port, x.shape, false);
   try {
-    const mean = saved.reserveBatch(channels);
-    if (x.size > 0) {
-      kernel.describe(axis, eps, weight, bias, mean, mean + channels * 8, true, x, y);
-      if (running) describeUpdate(running, x, channels);
-      kernel.run(FORWARD);
-    }
+    before?.();
+    operands[Place.OUT] = y;
+    if (saved) call.saved = saved.reserve(x.shape[call.axis] as number);
+    port.run(call);
   } catch (error) {
-    saved.abandon();
+    saved?.abandon();
     if (y !== out) y.dispose();
     throw error;
   }
   // Before the write is counted: in place, x is no more what was normalized.
-  saved.set(x, weight, axis, eps, null, null);
-  y.storage.wrote(y);
-  if (running && x.size > 0) wroteRunning(running);
+  saved?.set(call);
+  y.wrote();
   return y;
 }
 
-/** Normalizes x by given statistics; `saved`, if any, is overwritten. */
-export function runInference(
-  owner: string,
-  x: Tensor,
-  axis: number,
-  eps: number,
-  mean: Tensor,
-  variance: Tensor,
-  weight: Tensor | null,
-  bias: Tensor | null,
-  out: Tensor | undefined,
-  saved: BatchNormSaved | undefined,
-): Tensor {
-  const { kernel } = x;
-  const channels = x.shape[axis] as number;
-  if (saved !== undefined) checkRecord(saved, kernel, owner);
-  checkVector(mean, kernel, channels, owner, "mean");
-  checkVector(variance, kernel, channels, owner, "variance");
-  checkParameters(owner, kernel, channels, weight, bias);
-  if (out) checkOutput(out, x, owner, mean, variance, weight, bias);
-  const y = out ?? allocate(kernel, x.shape, false, owner);
+/** Normalizes x by the statistics of its batch, which may move running ones. */
+export function runTraining(call: Call, running: RunningUpdate | null, saved: SavedState): View {
+  if (running) move(call, running);
+  const y = runForward(call, saved);
+  if (running) wroteRunning(running, call.operands[Place.X] as View);
+  return y;
+}
+
+/** Normalizes x by running statistics that its batch moves afterwards. */
+export function runFrozen(call: Call, running: RunningUpdate, saved: SavedState): View {
+  const { owner, axis, operands } = call;
+  const x = operands[Place.X] as View;
+  let batch: Allocation | undefined;
+  // They are read before they are written: no overlap, and so not declared as read.
+  move(call, running);
   try {
-    if (x.size > 0) {
-      kernel.describe(axis, eps, weight, bias, mean.address, variance.address, false, x, y);
-      kernel.run(FORWARD);
-    }
-  } catch (error) {
-    if (y !== out) y.dispose();
-    throw error;
+    const y = runForward(call, saved, () => {
+      // Before x may be overwritten.
+      batch = takeStatistics(owner, x, axis);
+      give(call, running.mean, running.variance);
+      operands[Place.FIRST] = operands[Place.SECOND] = null;
+    });
+    moveRunning(owner, x, axis, running, batch as Allocation);
+    return y;
+  } finally {
+    batch?.release();
   }
-  saved?.set(x, weight, axis, eps, mean, variance);
-  y.storage.wrote(y);
-  return y;
 }
 
-/** Takes the statistics of x into `saved`. */
+/** The statistics of x, which also move running ones. */
 export function runStatistics(
   owner: string,
-  x: Tensor,
+  x: View,
   axis: number,
   running: RunningUpdate | null,
-  saved: BatchNormSaved,
-): void {
-  const { kernel } = x;
-  const channels = x.shape[axis] as number;
-  if (running) checkRunning(owner, kernel, channels, running);
+): { mean: Float64Values; variance: Float64Values } {
+  const call = callOf(Operation.STATISTICS, owner, x, axis, 0, null, null, null);
+  if (running) move(call, running);
+  checkCall(call);
+  const batch = takeStatistics(owner, x, axis);
   try {
-    const mean = saved.reserveBatch(channels);
-    if (x.size > 0) {
-      kernel.describe(axis, 0, null, null, mean, mean + channels * 8, true, x);
-      kernel.run(STATISTICS);
-    }
-  } catch (error) {
-    saved.abandon();
-    throw error;
+    if (running) moveRunning(owner, x, axis, running, batch);
+    const channels = x.shape[axis] as number;
+    const { buffer } = x.allocation.port.memory;
+    const values = (at: number) => new Float64Array(buffer, batch.address + at, channels).slice();
+    return { mean: values(0), variance: values(channels * 8) };
+  } finally {
+    batch.release();
   }
-  saved.set(x, null, axis, 0, null, null);
-}
-
-/** Moves running statistics by those of a batch, unless it was empty. */
-export function moveRunning(running: RunningUpdate, saved: BatchNormSaved): void {
-  const { x, axis, channels } = saved;
-  if (x.size === 0) return;
-  const { meanAddress, varianceAddress } = saved;
-  x.kernel.describe(axis, 0, null, null, meanAddress, varianceAddress, true, x);
-  describeUpdate(running, x, channels);
-  x.kernel.run(UPDATE);
-  wroteRunning(running);
-}
-
-function describeUpdate(running: RunningUpdate, x: Tensor, channels: number): void {
-  const { mean, variance, weight, unbiased } = running;
-  const count = x.size / channels;
-  const correction = unbiased ? count / Math.max(count - 1, 1) : 1;
-  x.kernel.describeOutputs(mean, variance);
-  x.kernel.describeWeights(weight, correction);
-}
-
-function wroteRunning({ mean, variance }: RunningUpdate): void {
-  mean.storage.wrote(mean);
-  variance.storage.wrote(variance);
 }
 
 /** The gradients of the forward pass that `saved` is of; dγ and dβ are added. */
 export function runBackward(
   owner: string,
-  dy: Tensor,
-  saved: BatchNormSaved,
-  out: Tensor | undefined,
-  weightGrad: Tensor | null,
-  biasGrad: Tensor | null,
-): Tensor {
-  const { x, weight, axis, eps } = saved;
-  const { kernel } = x;
-  checkTensor(dy, kernel, owner, "dy");
-  if (!hasShape(dy, x.shape)) {
-    fail(
-      "shape-mismatch",
-      `${owner}: dy must have x's shape ${showShape(x.shape)}, got ${showShape(dy.shape)}`,
-    );
+  dy: View,
+  saved: SavedState,
+  out: View | null,
+  weightGrad: View | null,
+  biasGrad: View | null,
+): View {
+  const { axis, eps, operands: kept, constant } = saved.check(owner);
+  const x = kept[Place.X] as View;
+  const { port } = x.allocation;
+  const call = callOf(Operation.BACKWARD, owner, x, axis, eps, null, null, out);
+  const { operands } = call;
+  operands[Place.DY] = dy;
+  // Not read again, but nothing is to be written over them.
+  for (let i = Place.WEIGHT; i <= Place.VARIANCE; i++) {
+    const view = kept[i] as View | null;
+    operands[i] = view?.disposed ? null : view;
   }
-  if (out) checkOutput(out, x, owner, weight);
-  if (out) checkOutput(out, dy, owner);
-  if (weightGrad) checkGradient(owner, "weightGrad", weightGrad, dy, saved, out);
-  if (biasGrad) checkGradient(owner, "biasGrad", biasGrad, dy, saved, out);
-  if (weightGrad && biasGrad) checkDisjoint(biasGrad, weightGrad, owner, "biasGrad");
-  const dx = out ?? allocate(kernel, x.shape, false, owner);
+  operands[Place.FIRST] = weightGrad;
+  operands[Place.SECOND] = biasGrad;
+  call.saved = saved.address;
+  call.constant = constant;
+  checkCall(call);
+
+  const dx = out ?? allocate(port, x.shape, false);
   try {
-    if (x.size > 0) {
-      const { meanAddress, varianceAddress } = saved;
-      const own = saved.statistics === "batch";
-      // biome-ignore format: as the other calls
-      kernel.describe(axis, eps, weight, null, meanAddress, varianceAddress, own, x, dy, dx);
-      kernel.describeOutputs(weightGrad, biasGrad);
-      kernel.run(BACKWARD);
-    }
+    operands[Place.OUT] = dx;
+    port.run(call);
   } catch (error) {
     if (dx !== out) dx.dispose();
     throw error;
   }
-  dx.storage.wrote(dx);
-  weightGrad?.storage.wrote(weightGrad);
-  biasGrad?.storage.wrote(biasGrad);
+  dx.wrote();
+  weightGrad?.wrote();
+  biasGrad?.wrote();
   return dx;
 }
 
-/**
- * Checks that a record can be overwritten. By method, not instanceof: a program that
- * only infers needs no record, and then its bundle has none.
- */
-function checkRecord(saved: BatchNormSaved, kernel: Kernel, owner: string): void {
-  if (typeof (saved as Partial<BatchNormSaved> | null)?.checkWritable !== "function") {
-    fail("invalid-option", `${owner}: saved must be a BatchNormSaved, got ${show(saved)}`);
+/** The statistics of x, as a record has them. */
+function takeStatistics(owner: string, x: View, axis: number): Allocation {
+  const { port } = x.allocation;
+  const batch = allocateSaved(port, x.shape[axis] as number);
+  const call = callOf(Operation.STATISTICS, owner, x, axis, 0, null, null, null);
+  call.saved = batch.address;
+  try {
+    port.run(call);
+  } catch (error) {
+    batch.release();
+    throw error;
   }
-  saved.checkWritable(kernel, owner);
+  return batch;
 }
 
-function checkParameters(
+/** Moves running statistics by those of a batch. */
+function moveRunning(
   owner: string,
-  kernel: Kernel,
-  channels: number,
-  weight: Tensor | null,
-  bias: Tensor | null,
+  x: View,
+  axis: number,
+  running: RunningUpdate,
+  batch: Allocation,
 ): void {
-  if (weight) checkVector(weight, kernel, channels, owner, "weight");
-  if (bias) checkVector(bias, kernel, channels, owner, "bias");
+  if (x.size === 0) return;
+  const call = callOf(Operation.UPDATE, owner, x, axis, 0, null, null, null);
+  move(call, running);
+  call.saved = batch.address;
+  x.allocation.port.run(call);
+  wroteRunning(running, x);
 }
 
-function checkRunning(
-  owner: string,
-  kernel: Kernel,
-  channels: number,
-  { mean, variance }: RunningUpdate,
-): void {
-  checkVector(mean, kernel, channels, owner, "runningMean");
-  checkVector(variance, kernel, channels, owner, "runningVar");
-  checkDisjoint(variance, mean, owner, "runningVar");
-}
-
-function checkGradient(
-  owner: string,
-  name: string,
-  gradient: Tensor,
-  dy: Tensor,
-  { x, weight, channels }: BatchNormSaved,
-  out: Tensor | undefined,
-): void {
-  checkVector(gradient, x.kernel, channels, owner, name);
-  checkDisjoint(gradient, dy, owner, name);
-  checkDisjoint(gradient, x, owner, name);
-  if (weight) checkDisjoint(gradient, weight, owner, name);
-  if (out) checkDisjoint(gradient, out, owner, name);
+/** An empty batch moves nothing. */
+function wroteRunning({ mean, variance }: RunningUpdate, x: View): void {
+  if (x.size === 0) return;
+  mean.wrote();
+  variance.wrote();
 }

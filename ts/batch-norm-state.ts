@@ -1,16 +1,20 @@
 /** What a batch norm layer owns: parameters, running statistics and their names. */
-import { fail, show } from "./errors.js";
+import { COUNT, fail, mustBe, readOptions } from "./errors.js";
 import { isCount } from "./geometry.js";
-import type { Kernel } from "./kernel.js";
+import type { Port } from "./port.js";
 import type { Preset } from "./presets.js";
 import {
+  type EntryNames,
   type LoadOptions,
-  lengthIn,
+  readPrefix,
   readStateDict,
   type SavedStateDict,
   type StateDict,
+  type StateDictOptions,
 } from "./state-dict.js";
-import { allocateVector, Parameter, Tensor, write } from "./tensor.js";
+import { allocateVector, copyOut, Parameter, Tensor } from "./tensor.js";
+import type { Float32Values } from "./values.js";
+import type { View } from "./view.js";
 
 /** What the vectors begin with. */
 const INITIAL = { weight: 1, bias: 0, runningMean: 0, runningVar: 1 };
@@ -21,39 +25,39 @@ type VectorName = keyof typeof INITIAL;
 export class BatchNormState {
   /** Number of channels; `null` before it is built. */
   numFeatures: number | null = null;
-  weight: Parameter | null = null;
-  bias: Parameter | null = null;
-  runningMean: Tensor | null = null;
-  runningVar: Tensor | null = null;
+  weight: View | null = null;
+  bias: View | null = null;
+  runningMean: View | null = null;
+  runningVar: View | null = null;
   numBatchesTracked = 0;
 
-  readonly #kernel: Kernel;
+  readonly #port: Port;
   /** Which vectors there are. */
   readonly #has: readonly VectorName[];
   /** What a state dict calls them. */
-  readonly #entries: readonly string[];
-  /** What it calls the count of batches, if it has one. */
-  readonly #counter: string | undefined;
+  readonly #entries: EntryNames;
+  /** How often the vectors were made or given back. */
+  #changes = 0;
 
-  constructor(kernel: Kernel, names: Preset["names"], has: Record<VectorName, boolean>) {
-    this.#kernel = kernel;
+  constructor(port: Port, names: Preset["names"], has: Record<VectorName, boolean>) {
+    this.#port = port;
     this.#has = (Object.keys(has) as VectorName[]).filter((name) => has[name]);
-    this.#entries = this.#has.map((name) => names[name]);
-    this.#counter = has.runningMean ? names.numBatchesTracked : undefined;
+    this.#entries = {
+      vectors: this.#has.map((name) => names[name]),
+      variance: has.runningVar ? names.runningVar : undefined,
+      counter: has.runningMean ? names.numBatchesTracked : undefined,
+    };
   }
 
   /** @throws BatchNormError `invalid-option`, `out-of-memory` */
   build(numFeatures: number, owner: string): void {
     if (!isCount(numFeatures)) {
-      fail(
-        "invalid-option",
-        `${owner}: numFeatures must be a whole number from 0 on, got ${show(numFeatures)}`,
-      );
+      mustBe("invalid-option", `${owner}: numFeatures`, COUNT, numFeatures);
     }
     try {
       for (const name of this.#has) {
         const Kind = name.startsWith("running") ? Tensor : Parameter;
-        const vector = allocateVector(Kind, this.#kernel, numFeatures, INITIAL[name]);
+        const vector = allocateVector(Kind, this.#port, numFeatures, INITIAL[name]);
         Object.assign(this, { [name]: vector });
       }
     } catch (error) {
@@ -61,13 +65,15 @@ export class BatchNormState {
       throw error;
     }
     this.numFeatures = numFeatures;
+    this.#changes += 1;
   }
 
   /** Gives all memory back; it can be built again. */
   dispose(): void {
-    for (const name of this.#has) this[name]?.dispose();
+    for (const name of this.#has) this[name]?.tensor.dispose();
     this.weight = this.bias = this.runningMean = this.runningVar = null;
     this.numFeatures = null;
+    this.#changes += 1;
   }
 
   /** @throws BatchNormError `disposed` where someone has disposed one of the vectors */
@@ -82,13 +88,14 @@ export class BatchNormState {
     }
   }
 
+  /** @throws BatchNormError `disposed` */
   zeroGrad(owner: string): void {
     this.check(owner);
     const gradients = [this.weight?.grad, this.bias?.grad].filter((one) => !!one);
     if (gradients.some((gradient) => gradient.disposed)) {
       fail("disposed", `${owner}: a gradient of the layer was disposed`);
     }
-    for (const gradient of gradients) fill(gradient, 0);
+    for (const gradient of gradients) fill(gradient.tensor, 0);
   }
 
   resetRunningStats(owner: string): void {
@@ -99,34 +106,42 @@ export class BatchNormState {
     this.#reset(this.#has, owner);
   }
 
-  /** @throws BatchNormError `not-built`, `disposed` */
-  toDict(prefix: string, owner: string): SavedStateDict {
+  /** @throws BatchNormError `not-built`, `disposed`, `invalid-option` */
+  toDict(options: StateDictOptions | null | undefined, owner: string): SavedStateDict {
+    const prefix = readPrefix(readOptions(owner, options, ["prefix"]).prefix, owner);
     this.check(owner);
     if (this.numFeatures === null) {
-      fail("not-built", `${owner}: the layer has seen no input to learn its feature count from`);
+      fail("not-built", `${owner}: no input told the feature count yet`);
     }
-    const dict: SavedStateDict = {};
-    this.#has.forEach((name, i) => {
-      dict[prefix + this.#entries[i]] = (this[name] as Tensor).toFloat32Array();
-    });
-    if (this.#counter !== undefined) dict[prefix + this.#counter] = this.numBatchesTracked;
-    return dict;
+    const { vectors, counter } = this.#entries;
+    const entries = this.#has.map((name, i): [string, Float32Values | number] => [
+      prefix + vectors[i],
+      copyOut(this[name] as View),
+    ]);
+    if (counter !== undefined) entries.push([prefix + counter, this.numBatchesTracked]);
+    return Object.fromEntries(entries);
   }
 
-  /** @throws BatchNormError `state-dict`, `dtype`, `not-built`, `disposed` */
-  load(dict: StateDict, options: LoadOptions, owner: string): void {
+  /**
+   * @throws BatchNormError as {@link readStateDict}, `not-built`, `out-of-memory`; nothing
+   *   is written then
+   */
+  load(dict: StateDict, options: LoadOptions | null | undefined, owner: string): void {
+    const changes = this.#changes;
+    // Reading may run getters, and what these do has to be seen: all checks of the layer
+    // come after it. What was read is copies: building may detach views of kernel memory.
+    const { vectors, count } = readStateDict(dict, this.#entries, this.numFeatures, options, owner);
+    if (changes !== this.#changes) {
+      fail("state-dict", `${owner}: reading the dict has changed the layer`);
+    }
     this.check(owner);
-    const entries = this.#entries;
-    const { prefix = "" } = options;
     const length =
+      vectors[0]?.length ??
       this.numFeatures ??
-      entries.map((entry) => lengthIn(dict, prefix + entry)).find((one) => one !== undefined) ??
       fail("not-built", `${owner}: no entry tells the feature count`);
-    // Read, and so copied, before building: that may detach views of kernel memory.
-    const { vectors, count } = readStateDict(dict, entries, length, this.#counter, options, owner);
     if (this.numFeatures === null) this.build(length, owner);
     this.#has.forEach((name, i) => {
-      write(this[name] as Tensor, vectors[i] as ArrayLike<number>);
+      (this[name] as View).tensor.set(vectors[i] as Float32Array);
     });
     this.numBatchesTracked = count;
   }
@@ -136,12 +151,12 @@ export class BatchNormState {
     this.check(owner);
     for (const name of names) {
       const vector = this[name];
-      if (vector) fill(vector, INITIAL[name]);
+      if (vector) fill(vector.tensor, INITIAL[name]);
     }
     this.numBatchesTracked = 0;
   }
 }
 
 function fill(tensor: Tensor, value: number): void {
-  write(tensor, new Float32Array(tensor.size).fill(value));
+  tensor.set(new Float32Array(tensor.size).fill(value));
 }

@@ -11,31 +11,38 @@
  * over all other axes.
  */
 import {
+  bringIn,
   checkEps,
   checkMomentum,
   checkOneOf,
-  checkTensor,
-  fromPlain,
-  isPlain,
   type PlainResult,
   type PlainTensor,
-  resolveAxis,
+  readOut,
+  readTensor,
+  readVector,
+  roomFor,
   takeOut,
   type Vector,
-  Vectors,
 } from "./arguments.js";
 import {
-  moveRunning,
+  callOf,
+  give,
   type RunningUpdate,
   runBackward,
-  runInference,
+  runForward,
   runStatistics,
   runTraining,
 } from "./batch-norm-run.js";
-import { checkNames, fail } from "./errors.js";
-import { defaultKernel, type Kernel, type KernelOption } from "./kernel.js";
-import { BatchNormSaved } from "./saved.js";
-import { allocate, Tensor } from "./tensor.js";
+import { fail, mustBe, readOptions } from "./errors.js";
+import { resolveAxis } from "./geometry.js";
+import { type KernelOption, portIn } from "./kernel.js";
+import { type Call, Operation, Place } from "./operands.js";
+import type { Port } from "./port.js";
+import { newSaved, savedOf } from "./records.js";
+import { type BatchNormSaved, newRecord, recordOf, type SavedState } from "./saved.js";
+import { allocate, checkTensor, type Tensor, viewOf } from "./tensor.js";
+import type { Float64Values } from "./values.js";
+import type { View } from "./view.js";
 
 /** What all batch norm functions take; defaults are PyTorch's. */
 export interface BatchNormOptions extends KernelOption {
@@ -44,21 +51,24 @@ export interface BatchNormOptions extends KernelOption {
   /** β, one a channel; 0 where absent. */
   bias?: Vector | null | undefined;
   /** Added to the variance; default 1e-5. */
-  eps?: number | undefined;
+  eps?: number | null | undefined;
   /** The channel axis, negative from the end; default 1. */
-  axis?: number | undefined;
+  axis?: number | null | undefined;
   /** Where to write y: a tensor of x's shape, x itself for in place. */
-  out?: Tensor | undefined;
+  out?: Tensor | null | undefined;
 }
 
 /** Options of {@link batchNormInference}. */
 export interface BatchNormInferenceOptions extends BatchNormOptions {
   /** μ, one a channel. */
   mean: Vector;
-  /** σ², one a channel. */
+  /** σ², one a channel, not negative. */
   variance: Vector;
-  /** A record to fill for a backward pass through these constants. */
-  saved?: BatchNormSaved | undefined;
+  /**
+   * A record for a backward pass through these constants: one of an earlier call to overwrite,
+   * or `true` for a new one, and then `{ y, saved }` is returned.
+   */
+  saved?: BatchNormSaved | boolean | null | undefined;
 }
 
 /** Running statistics that a batch moves. */
@@ -68,21 +78,21 @@ export interface RunningOptions {
   /** Moved towards the batch's variance, if given. */
   runningVar?: Tensor | null | undefined;
   /** Weight of this batch in the running statistics, from 0 to 1; default 0.1. */
-  momentum?: number | undefined;
+  momentum?: number | null | undefined;
   /** Which variance the running one follows; default `unbiased`, n/(n−1). */
-  runningVariance?: "biased" | "unbiased" | undefined;
+  runningVariance?: "biased" | "unbiased" | null | undefined;
 }
 
 /** Options of {@link batchNormTraining}. */
 export interface BatchNormTrainingOptions extends BatchNormOptions, RunningOptions {
   /** A record of an earlier call to overwrite, so that nothing is allocated. */
-  saved?: BatchNormSaved | undefined;
+  saved?: BatchNormSaved | true | null | undefined;
 }
 
 /** Options of {@link batchNormStatistics}. */
 export interface BatchNormStatisticsOptions extends KernelOption, RunningOptions {
   /** The channel axis, negative from the end; default 1. */
-  axis?: number | undefined;
+  axis?: number | null | undefined;
 }
 
 /** Options of {@link batchNormBackward}. */
@@ -90,11 +100,17 @@ export interface BatchNormBackwardOptions {
   /** What the forward pass saved. */
   saved: BatchNormSaved;
   /** Where to write dx: a tensor of x's shape, dy itself for in place. */
-  out?: Tensor | undefined;
-  /** dγ is **added** to it; a new one if absent, none if `null`. */
+  out?: Tensor | null | undefined;
+  /** dγ is **added** to it. If absent, a new one where there was a weight; none if `null`. */
   weightGrad?: Tensor | null | undefined;
-  /** dβ is **added** to it; a new one if absent, none if `null`. */
+  /** dβ is **added** to it. If absent, a new one where there was a weight or a bias; none if `null`. */
   biasGrad?: Tensor | null | undefined;
+}
+
+/** A forward pass with what its backward pass needs. */
+export interface BatchNormForward<T> {
+  y: T;
+  saved: BatchNormSaved;
 }
 
 /** What {@link batchNormBackward} returns. */
@@ -119,37 +135,48 @@ const BACKWARD = ["saved", "out", "weightGrad", "biasGrad"];
  * Normalizes by given statistics: `y = γ·(x − mean)/√(variance + eps) + β`.
  *
  * @param x any rank from 1 on; `{ data, shape }` is copied in, and y out
- * @returns `out`, or a new tensor of x's shape
+ * @returns y (`out`, or a new tensor of x's shape); with `saved: true`, `{ y, saved }`
  * @throws BatchNormError `shape-mismatch`, `invalid-option`, `dtype`, `overlap`,
  *   `disposed`, `foreign-kernel`, `out-of-memory`
  *
  * @example
  * const y = batchNormInference(x, { mean, variance, weight, bias, eps: 1e-3, axis: -1 });
  */
-export function batchNormInference(x: Tensor, options: BatchNormInferenceOptions): Tensor;
-export function batchNormInference(x: PlainTensor, options: BatchNormInferenceOptions): PlainResult;
+export function batchNormInference(
+  x: Tensor,
+  options: BatchNormInferenceOptions & { saved: true },
+): BatchNormForward<Tensor>;
+export function batchNormInference(
+  x: PlainTensor,
+  options: BatchNormInferenceOptions & { saved: true },
+): BatchNormForward<PlainResult>;
+export function batchNormInference(
+  x: Tensor,
+  options: BatchNormInferenceOptions & { saved?: BatchNormSaved | false | null | undefined },
+): Tensor;
+export function batchNormInference(
+  x: PlainTensor,
+  options: BatchNormInferenceOptions & { saved?: BatchNormSaved | false | null | undefined },
+): PlainResult;
+export function batchNormInference(
+  x: Tensor | PlainTensor,
+  options: BatchNormInferenceOptions & { saved?: BatchNormSaved | false | null | undefined },
+): Tensor | PlainResult;
 export function batchNormInference(
   x: Tensor | PlainTensor,
   options: BatchNormInferenceOptions,
-): Tensor | PlainResult {
+): Tensor | PlainResult | BatchNormForward<Tensor | PlainResult> {
   const owner = "batchNormInference";
-  checkNames(owner, options, INFERENCE);
-  if (isPlain(x)) return plainly(x, options, owner, (x) => batchNormInference(x, options));
-  const { kernel, axis, channels, eps } = checkCommon(x, options, owner);
-  const { out, saved } = options;
-  const vectors = new Vectors(kernel, channels, owner);
-  try {
-    const mean = vectors.required(options.mean, "mean");
-    const variance = vectors.required(options.variance, "variance");
-    const weight = vectors.optional(options.weight, "weight");
-    const bias = vectors.optional(options.bias, "bias");
-    if (saved && vectors.copied) {
-      fail("dtype", `${owner}: with saved, statistics and parameters must be tensors`);
-    }
-    return runInference(owner, x, axis, eps, mean, variance, weight, bias, out, saved);
-  } finally {
-    vectors.dispose();
-  }
+  const given = readOptions(owner, options, INFERENCE);
+  const { saved = null } = given;
+  const wanted = saved === false ? null : saved;
+  const forward = runRead(owner, x, given, wanted, makeSaved, (call, saved) => {
+    const { operands } = call;
+    const missing = !operands[Place.MEAN] ? "mean" : !operands[Place.VARIANCE] && "variance";
+    if (missing) fail("invalid-option", `${owner}: ${missing} is missing`);
+    return runForward(call, saved);
+  });
+  return wanted === true ? (forward as BatchNormForward<Tensor | PlainResult>) : forward.y;
 }
 
 /**
@@ -168,38 +195,25 @@ export function batchNormInference(
 export function batchNormTraining(
   x: Tensor,
   options?: BatchNormTrainingOptions,
-): { y: Tensor; saved: BatchNormSaved };
+): BatchNormForward<Tensor>;
 export function batchNormTraining(
   x: PlainTensor,
   options?: BatchNormTrainingOptions,
-): { y: PlainResult; saved: BatchNormSaved };
+): BatchNormForward<PlainResult>;
 export function batchNormTraining(
   x: Tensor | PlainTensor,
-  options: BatchNormTrainingOptions = {},
-): { y: Tensor | PlainResult; saved: BatchNormSaved } {
+  options?: BatchNormTrainingOptions,
+): BatchNormForward<Tensor | PlainResult>;
+export function batchNormTraining(
+  x: Tensor | PlainTensor,
+  options?: BatchNormTrainingOptions,
+): BatchNormForward<Tensor | PlainResult> {
   const owner = "batchNormTraining";
-  checkNames(owner, options, TRAINING);
-  if (isPlain(x)) {
-    return fillingRecord(options.kernel ?? defaultKernel(), options.saved, (saved) => {
-      const withRecord = { ...options, saved };
-      return plainly(x, withRecord, owner, (x) => batchNormTraining(x, withRecord).y);
-    });
-  }
-  const { kernel, axis, channels, eps } = checkCommon(x, options, owner);
-  const running = runningOf(options, owner);
-  const vectors = new Vectors(kernel, channels, owner);
-  try {
-    const weight = vectors.optional(options.weight, "weight");
-    const bias = vectors.optional(options.bias, "bias");
-    if (vectors.copied) {
-      fail("dtype", `${owner}: weight and bias must be tensors: backward needs them again`);
-    }
-    return fillingRecord(kernel, options.saved, (saved) =>
-      runTraining(owner, x, axis, eps, weight, bias, options.out, running, saved),
-    );
-  } finally {
-    vectors.dispose();
-  }
+  const given = readOptions(owner, options, TRAINING);
+  const running = readRunning(given, owner);
+  return runRead(owner, x, given, given.saved ?? true, newRecord, (call, saved) =>
+    runTraining(call, running, saved as SavedState),
+  ) as BatchNormForward<Tensor | PlainResult>;
 }
 
 /**
@@ -209,9 +223,11 @@ export function batchNormTraining(
  * @param dy of x's shape; `{ data, shape }` is copied in, and dx out
  * @returns dx (`out`, or a new tensor), and the gradients that were added to or made,
  *   `null` where there are none
- * @throws BatchNormError `stale` where x or the weight was overwritten or disposed
- *   since the forward pass; `shape-mismatch`, `overlap`, `disposed`,
- *   `foreign-kernel`, `out-of-memory`
+ * @throws BatchNormError `stale` where x was overwritten or disposed since the forward
+ *   pass; `shape-mismatch`, `overlap`, `disposed`, `foreign-kernel`, `out-of-memory`
+ *
+ * @example
+ * const { dx, weightGrad, biasGrad } = batchNormBackward(dy, { saved });
  */
 export function batchNormBackward(
   dy: Tensor,
@@ -224,40 +240,46 @@ export function batchNormBackward(
 export function batchNormBackward(
   dy: Tensor | PlainTensor,
   options: BatchNormBackwardOptions,
+): BatchNormGradients<Tensor | PlainResult>;
+export function batchNormBackward(
+  dy: Tensor | PlainTensor,
+  options: BatchNormBackwardOptions,
 ): BatchNormGradients<Tensor | PlainResult> {
   const owner = "batchNormBackward";
-  checkNames(owner, options, BACKWARD);
-  const { saved, out } = options;
-  if (!(saved instanceof BatchNormSaved)) {
-    fail("invalid-option", `${owner}: saved must be what a forward pass returned`);
-  }
-  saved.check(owner);
-  const { weight, channels } = saved;
-  const { kernel } = saved.x;
-  if (isPlain(dy)) {
-    const copy = fromPlain(dy, out, kernel, owner, "dy");
-    try {
-      const gradients = batchNormBackward(copy, options);
-      return { ...gradients, dx: takeOut(gradients.dx) };
-    } finally {
-      copy.dispose();
-    }
-  }
-  const made: Tensor[] = [];
-  const gradient = (given: Tensor | null | undefined): Tensor | null => {
-    if (given !== undefined) return given;
-    if (weight === null) return null;
-    const vector = allocate(kernel, [channels], true, owner);
+  const given = readOptions(owner, options, BACKWARD);
+  const record = given.saved;
+  const saved = recordOf(record) ?? readSaved(record, owner);
+  const made: View[] = [];
+  // Made where the forward pass had such a parameter, unless told otherwise.
+  const gradient = (name: "weightGrad" | "biasGrad", parameter: View | null): View | null => {
+    const one = given[name];
+    if (one != null) return checkTensor(one, `${owner}: ${name}`);
+    if (one === null || parameter === null) return null;
+    const vector = allocate(saved.port, [saved.channels], true);
     made.push(vector);
     return vector;
   };
+  const { operands } = saved.check(owner);
+  const read = readTensor(dy, saved.port, owner, "dy");
+  const plain = "values" in read;
+  const out = readOut(given.out, plain, owner);
+  const view = bringIn(read, saved.port);
   try {
-    const weightGrad = gradient(options.weightGrad);
-    const biasGrad = gradient(options.biasGrad);
-    return { dx: runBackward(owner, dy, saved, out, weightGrad, biasGrad), weightGrad, biasGrad };
+    const room = plain ? roomFor(view, owner) : null;
+    const weight = operands[Place.WEIGHT] as View | null;
+    const weightGrad = gradient("weightGrad", weight);
+    const biasGrad = gradient("biasGrad", operands[Place.BIAS] ?? weight);
+    const dx = runBackward(owner, view, saved, out, weightGrad, biasGrad);
+    return {
+      dx: plain ? takeOut(dx, room) : dx.tensor,
+      weightGrad: weightGrad && weightGrad.tensor,
+      biasGrad: biasGrad && biasGrad.tensor,
+    };
   } catch (error) {
     for (const vector of made) vector.dispose();
     throw error;
+  } finally {
+    if (plain) view.dispose();
   }
 }
 
@@ -267,88 +289,113 @@ export function batchNormBackward(
  *
  * @param x any rank from 1 on; `{ data, shape }` is copied in
  * @throws BatchNormError as {@link batchNormTraining}
+ *
+ * @example
+ * const { mean, variance } = batchNormStatistics(x, { axis: -1 });
  */
 export function batchNormStatistics(
   x: Tensor | PlainTensor,
-  options: BatchNormStatisticsOptions = {},
-): { mean: Float64Array; variance: Float64Array } {
+  options?: BatchNormStatisticsOptions,
+): { mean: Float64Values; variance: Float64Values } {
   const owner = "batchNormStatistics";
-  checkNames(owner, options, STATISTICS);
-  if (isPlain(x)) return plainly(x, options, owner, (x) => batchNormStatistics(x, options));
-  const { kernel, axis } = checkCommon(x, options, owner);
-  const running = runningOf(options, owner);
-  const saved = new BatchNormSaved(kernel);
+  const given = readOptions(owner, options, STATISTICS);
+  const running = readRunning(given, owner);
+  const port = portOfCall(x, given, owner);
+  const read = readTensor(x, port, owner, "x");
+  const givenAxis = given.axis ?? 1;
+  const view = bringIn(read, port);
   try {
-    runStatistics(owner, x, axis, running, saved);
-    if (running) moveRunning(running, saved);
-    const { mean, variance } = saved;
-    return { mean, variance };
+    const axis = resolveAxis(givenAxis, view.shape.length, owner);
+    return runStatistics(owner, view, axis, running);
   } finally {
-    saved.dispose();
+    if (view !== read) view.dispose();
   }
 }
 
-/** Kernel, channels and what all forward passes have in common. */
-function checkCommon(
-  x: unknown,
-  options: { kernel?: Kernel | undefined; eps?: number | undefined; axis?: number | undefined },
+/**
+ * A forward pass with options that were read.
+ *
+ * @param wanted the record: one to overwrite, or `true` for a new one, which `make` makes
+ */
+function runRead(
   owner: string,
-) {
-  const kernel = options.kernel ?? (x instanceof Tensor ? x.kernel : defaultKernel());
-  checkTensor(x, kernel, owner, "x");
-  const { eps = 1e-5 } = options;
-  const axis = resolveAxis(options.axis ?? 1, x.shape.length, owner);
+  x: unknown,
+  given: BatchNormOptions & Partial<Pick<BatchNormInferenceOptions, "mean" | "variance">>,
+  wanted: BatchNormSaved | true | null,
+  make: (port: Port) => BatchNormSaved,
+  run: (call: Call, saved: SavedState | null) => View,
+): { y: Tensor | PlainResult; saved: BatchNormSaved | null } {
+  const eps = given.eps ?? 1e-5;
   checkEps(eps, owner);
-  return { kernel, axis, channels: x.shape[axis] as number, eps };
+  const port = portOfCall(x, given, owner);
+  const isNew = wanted === true;
+  const saved = isNew ? make(port) : wanted;
+  const state = saved === null ? null : readSaved(saved, owner);
+  const vector = (name: "weight" | "bias" | "mean" | "variance") =>
+    readVector(given[name], port, owner, name);
+  // All are read before the first is copied in, which may detach views of kernel memory.
+  const read = readTensor(x, port, owner, "x");
+  const reads = [read, vector("weight"), vector("bias"), vector("mean"), vector("variance")];
+  const plain = "values" in read;
+  const out = readOut(given.out, plain, owner);
+  const givenAxis = given.axis ?? 1;
+  const copies: View[] = [];
+  try {
+    const [view, weight, bias, mean, variance] = reads.map((read) => {
+      const view = read && bringIn(read, port);
+      if (view && view !== read) copies.push(view);
+      return view;
+    }) as Vectors;
+    const axis = resolveAxis(givenAxis, view.shape.length, owner);
+    const call = callOf(Operation.FORWARD, owner, view, axis, eps, weight, bias, out);
+    give(call, mean, variance);
+    const room = plain ? roomFor(view, owner) : null;
+    const y = run(call, state);
+    // The record needs x for the backward pass.
+    if (state && plain) state.own(copies.shift() as View);
+    if (saved && isNew) port.track(saved);
+    return { y: plain ? takeOut(y, room) : y.tensor, saved };
+  } finally {
+    for (const copy of copies) copy.dispose();
+  }
 }
 
-/** Runs a forward pass on the record that was given, or on a new one that a scope owns. */
-function fillingRecord<T>(
-  kernel: Kernel,
-  given: BatchNormSaved | undefined,
-  run: (saved: BatchNormSaved) => T,
-): { y: T; saved: BatchNormSaved } {
-  const saved = given ?? new BatchNormSaved(kernel);
-  try {
-    const y = run(saved);
-    if (!given) kernel.track(saved);
-    return { y, saved };
-  } catch (error) {
-    if (!given) saved.dispose();
-    throw error;
-  }
+/** x, and one value a channel each of γ, β, mean and variance. */
+type Vectors = [View, View | null, View | null, View | null, View | null];
+
+/** The kernel of a call: that which was given, else x's, else the default one. */
+function portOfCall(x: unknown, { kernel }: KernelOption, owner: string): Port {
+  return (kernel == null && viewOf(x)?.allocation.port) || portIn(kernel, owner);
+}
+
+/** @throws BatchNormError `unsupported` in a program that could not read a record */
+function makeSaved(port: Port): BatchNormSaved {
+  return newSaved?.(port) ?? fail("unsupported", "saved: true needs batchNormBackward");
+}
+
+/** @throws BatchNormError `invalid-option` */
+function readSaved(saved: unknown, owner: string): SavedState {
+  return (
+    savedOf(saved) ??
+    mustBe("invalid-option", `${owner}: saved`, "what a forward pass returned", saved)
+  );
 }
 
 /** What moves running statistics, if there are any. */
-function runningOf(options: RunningOptions, owner: string): RunningUpdate | null {
-  const { runningMean, runningVar, momentum = 0.1, runningVariance = "unbiased" } = options;
-  checkMomentum(momentum, owner);
-  checkOneOf(runningVariance, ["biased", "unbiased"], owner, "runningVariance");
-  if (!runningMean !== !runningVar) {
+function readRunning(options: RunningOptions, owner: string): RunningUpdate | null {
+  const { runningMean, runningVar } = options;
+  const weight = options.momentum ?? 0.1;
+  const variance = options.runningVariance ?? "unbiased";
+  checkMomentum(weight, owner);
+  checkOneOf(variance, owner, "runningVariance", ["biased", "unbiased"]);
+  if ((runningMean == null) !== (runningVar == null)) {
     fail("invalid-option", `${owner}: runningMean and runningVar go together`);
   }
-  if (!runningMean || !runningVar) return null;
-  const unbiased = runningVariance === "unbiased";
-  return { mean: runningMean, variance: runningVar, weight: momentum, unbiased };
-}
-
-/** Runs a function of tensors on a copy of plain data, and copies its result out. */
-function plainly<T>(
-  x: PlainTensor,
-  options: { out?: unknown; kernel?: Kernel | undefined; saved?: BatchNormSaved | undefined },
-  owner: string,
-  run: (x: Tensor) => T,
-): T extends Tensor ? PlainResult : T {
-  const copy = fromPlain(x, options.out, options.kernel ?? defaultKernel(), owner, "x");
-  let keep = false;
-  try {
-    const result = run(copy);
-    if (options.saved) {
-      options.saved.own(copy);
-      keep = true;
-    }
-    return (result instanceof Tensor ? takeOut(result) : result) as never;
-  } finally {
-    if (!keep) copy.dispose();
-  }
+  if (runningMean == null) return null;
+  return {
+    mean: checkTensor(runningMean, `${owner}: runningMean`),
+    variance: checkTensor(runningVar, `${owner}: runningVar`),
+    weight,
+    unbiased: variance === "unbiased",
+  };
 }

@@ -1,15 +1,24 @@
-/** Shapes, strides and what they touch: pure index arithmetic. */
-import { fail, show, showShape } from "./errors.js";
+/** Shapes, strides and what they touch: pure index arithmetic, and the checks of what goes in. */
+import { COUNT, fail, mustBe, showShape } from "./errors.js";
 
-/** wasm32 addresses 2³⁰ floats at most; a tensor is half of it, see `Kernel.allocate`. */
-const MAX_ELEMENTS = 2 ** 30;
+/** Limits of shapes. */
+export enum Limit {
+  /** Axes, as in PyTorch and NumPy; the record of a call has room for them. */
+  RANK = 64,
+  /** wasm32 addresses 2³⁰ floats at most; a tensor is half of it, see `Port.take`. */
+  ELEMENTS = 2 ** 30,
+  /** Bytes of a tensor's memory: `isize::MAX` of wasm32. */
+  BYTES = 2 ** 31 - 64,
+  /** Different parts of an allocation whose writes are remembered one by one. */
+  PARTS = 4096,
+}
 
-/** Which elements of a storage a tensor is. */
+/** Which elements of an allocation a tensor is. */
 export interface Geometry {
   readonly shape: readonly number[];
   /** Elements from one index to the next, per axis. */
   readonly strides: readonly number[];
-  /** The first element's place in the storage. */
+  /** The first element's place in the allocation. */
   readonly offset: number;
   /** Number of elements. */
   readonly size: number;
@@ -17,40 +26,61 @@ export interface Geometry {
   readonly extent: number;
 }
 
-/**
- * The number of elements of a shape.
- *
- * @throws BatchNormError `invalid-shape`, `shape-overflow`
- */
-export function sizeOf(shape: readonly number[], owner: string): number {
-  if (!Array.isArray(shape)) {
-    fail("invalid-shape", `${owner}: shape must be an array of sizes, got ${show(shape)}`);
-  }
-  if (shape.length === 0) {
-    fail("invalid-shape", `${owner}: shape must have at least one axis, got []`);
-  }
-  for (const size of shape) {
-    if (!isCount(size)) {
-      fail("invalid-shape", `${owner}: sizes must be whole numbers from 0 on, got ${show(size)}`);
-    }
-  }
-  const size = elementsOf(shape);
-  if (size > MAX_ELEMENTS || shape.some((size) => size > MAX_ELEMENTS)) {
-    fail(
-      "shape-overflow",
-      `${owner}: ${showShape(shape)} has more elements than wasm32 can address (${MAX_ELEMENTS})`,
-    );
-  }
-  return size;
-}
-
-/** Whether something can be a size: a whole number from 0 on. */
+/** Whether something can be a size, a place or a count, {@link COUNT}. */
 export function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
+/**
+ * A copy of a shape: each size is read once, and what was checked can't change.
+ *
+ * @throws BatchNormError `invalid-shape`, `shape-overflow`
+ */
+export function readShape(given: readonly number[], owner: string): readonly number[] {
+  const shape = readNumbers(given, `${owner}: shape`);
+  for (const size of shape) {
+    if (!isCount(size)) mustBe("invalid-shape", `${owner}: sizes`, COUNT, size);
+  }
+  if (Math.max(...shape, sizeOf(shape)) > Limit.ELEMENTS) {
+    fail("shape-overflow", `${owner}: ${showShape(shape)} has too many elements`);
+  }
+  return shape;
+}
+
+/** A copy of one number an axis, whatever they are. */
+export function readNumbers(given: readonly number[], name: string): number[] {
+  if (!Array.isArray(given)) mustBe("invalid-shape", name, "an array", given);
+  // By index: an array can have an iterator that says something else.
+  const { length } = given;
+  if (!isCount(length)) mustBe("invalid-shape", name, "an array", given);
+  if (length === 0 || length > Limit.RANK) {
+    fail("invalid-shape", `${name} must be of 1 to ${Limit.RANK} axes, got ${showShape(given)}`);
+  }
+  return Array.from({ length }, (_, axis) => given[axis] as number);
+}
+
+/**
+ * The axis, counted from 0.
+ *
+ * @throws BatchNormError `shape-mismatch`, `invalid-option`
+ */
+export function resolveAxis(axis: number, rank: number, owner: string): number {
+  checkAxis(axis, owner);
+  if (axis < -rank || axis >= rank) {
+    fail("shape-mismatch", `${owner}: no axis ${axis} in rank ${rank}`);
+  }
+  return axis < 0 ? axis + rank : axis;
+}
+
+/** @throws BatchNormError `invalid-option` unless `axis` is a whole number */
+export function checkAxis(axis: unknown, owner: string): asserts axis is number {
+  if (!Number.isSafeInteger(axis)) {
+    mustBe("invalid-option", `${owner}: axis`, "a whole number", axis);
+  }
+}
+
 /** The number of elements of a shape that was checked. */
-export function elementsOf(shape: readonly number[]): number {
+export function sizeOf(shape: readonly number[]): number {
   // Any zero makes it nothing, whatever the others are; and products stay exact.
   return shape.includes(0) ? 0 : shape.reduce((product, size) => product * size, 1);
 }
@@ -66,20 +96,40 @@ export function rowMajorStrides(shape: readonly number[]): number[] {
   return strides;
 }
 
-/** Elements from the first to behind the last. */
-export function extentOf(shape: readonly number[], strides: readonly number[]): number {
-  if (shape.includes(0)) return 0;
-  return shape.reduce((sum, size, axis) => sum + (size - 1) * (strides[axis] as number), 1);
+/** Strides of a shape whose elements lie end to end, first axis innermost. */
+export function columnMajorStrides(shape: readonly number[]): number[] {
+  return rowMajorStrides([...shape].reverse()).reverse();
 }
 
-/** Whether the elements lie end to end, last axis innermost. */
-export function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
-  if (shape.includes(0)) return true;
-  const end = rowMajorStrides(shape);
-  return shape.every((size, axis) => size === 1 || strides[axis] === end[axis]);
+/**
+ * Calls `visit` with the place of each of the elements `from` to before `to`, as they are
+ * counted in row-major order, behind that of the first.
+ */
+export function forEachPlace(
+  shape: readonly number[],
+  strides: readonly number[],
+  from: number,
+  to: number,
+  visit: (place: number, element: number) => void,
+): void {
+  const sizes = rowMajorStrides(shape);
+  const last = shape.length - 1;
+  // `element` is the first of this axis, at `place`.
+  const walk = (axis: number, element: number, place: number): void => {
+    const size = sizes[axis] as number;
+    const stride = strides[axis] as number;
+    const end = Math.min(to, element + size * (shape[axis] as number));
+    const skipped = Math.max(0, Math.floor((from - element) / size));
+    let at = place + skipped * stride;
+    for (let first = element + skipped * size; first < end; first += size, at += stride) {
+      if (axis === last) visit(at, first);
+      else walk(axis + 1, first, at);
+    }
+  };
+  walk(0, 0, 0);
 }
 
-/** Whether two shapes are the same. */
+/** Whether two shapes are the same, or strides. */
 export function sameNumbers(a: readonly number[], b: readonly number[]): boolean {
   if (a === b) return true;
   if (a.length !== b.length) return false;
@@ -87,37 +137,45 @@ export function sameNumbers(a: readonly number[], b: readonly number[]): boolean
   return true;
 }
 
-/** Whether two tensors of one storage are the same elements in the same order. */
+/** Whether two tensors of one allocation are the same elements in the same order. */
 export function coincide(a: Geometry, b: Geometry): boolean {
   return (
-    a.offset === b.offset && sameNumbers(a.shape, b.shape) && sameNumbers(a.strides, b.strides)
+    a.offset === b.offset &&
+    sameNumbers(a.shape, b.shape) &&
+    // Along an axis of one, a stride leads nowhere.
+    a.strides.every((stride, axis) => stride === b.strides[axis] || a.shape[axis] === 1)
   );
 }
 
 /**
- * Whether two tensors of one storage have an element in common. Exact where their
+ * Whether two tensors of one allocation have an element in common. Exact where their
  * strides agree (slices of one tensor: two channel ranges lie between each other
  * and don't overlap); of others with overlapping extents it is assumed.
  */
 export function overlaps(a: Geometry, b: Geometry): boolean {
   if (a.size === 0 || b.size === 0) return false;
   if (a.offset + a.extent <= b.offset || b.offset + b.extent <= a.offset) return false;
-  return sameNumbers(a.strides, b.strides) ? meet(a, b, b.offset - a.offset, 0) : true;
+  return sameNumbers(a.strides, b.strides) ? meet(a, b) : true;
 }
 
 /**
- * Whether `distance = Σ step·stride` over the axes from `axis` on has a solution
- * with indices inside both shapes: −b.size < step < a.size. Strides descend, and
- * the inner axes together never reach one stride of an outer one, so that two
- * steps an axis are worth a try.
+ * Whether `b.offset − a.offset = Σ step·stride` has a solution with indices inside both
+ * shapes: −b.size < step < a.size. The inner axes together never reach one stride of an
+ * outer one (`View` sees to it), so that two steps an axis are worth a try.
  */
-function meet(a: Geometry, b: Geometry, distance: number, axis: number): boolean {
-  if (axis === a.strides.length) return distance === 0;
-  const stride = a.strides[axis] as number;
-  const below = Math.floor(distance / stride);
-  for (const step of [below, below + 1]) {
-    const inside = step < (a.shape[axis] as number) && -step < (b.shape[axis] as number);
-    if (inside && meet(a, b, distance - step * stride, axis + 1)) return true;
-  }
-  return false;
+function meet(a: Geometry, b: Geometry): boolean {
+  // What is left of the distance; few ways lead to more than two numbers.
+  let rests = new Set([b.offset - a.offset]);
+  a.strides.forEach((stride, axis) => {
+    const next = new Set<number>();
+    for (const rest of rests) {
+      const below = Math.floor(rest / stride);
+      for (const step of [below, below + 1]) {
+        const inside = step < (a.shape[axis] as number) && -step < (b.shape[axis] as number);
+        if (inside) next.add(rest - step * stride);
+      }
+    }
+    rests = next;
+  });
+  return rests.has(0);
 }

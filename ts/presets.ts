@@ -21,15 +21,18 @@ export interface Preset {
   readonly runningVariance: "biased" | "unbiased";
   readonly axis: number;
   readonly names: Names;
+  /** Whether a new layer trains; `null` where it has to be told before its first call. */
+  readonly training: boolean | null;
   /** PyTorch refuses to train on one value a channel, or with eps = 0. */
   readonly strictTraining: boolean;
 }
 
 /**
  * Sources: `torch.nn.BatchNorm2d` (2.13), `keras.layers.BatchNormalization` (3.15),
- * ONNX `BatchNormalization` (opset 15), `flax.linen.BatchNorm` (0.10).
+ * ONNX `BatchNormalization` (opset 15), `flax.linen.BatchNorm` (0.10). Keras's `call`
+ * infers without `training`, ONNX's `training_mode` is 0, Flax demands `use_running_average`.
  */
-export const presets = {
+export const presets = /* @__PURE__ */ frozen({
   torch: {
     eps: 1e-5,
     momentum: 0.1,
@@ -43,6 +46,7 @@ export const presets = {
       runningVar: "running_var",
       numBatchesTracked: "num_batches_tracked",
     },
+    training: true,
     strictTraining: true,
   },
   keras: {
@@ -57,6 +61,7 @@ export const presets = {
       runningMean: "moving_mean",
       runningVar: "moving_variance",
     },
+    training: false,
     strictTraining: false,
   },
   onnx: {
@@ -71,6 +76,7 @@ export const presets = {
       runningMean: "input_mean",
       runningVar: "input_var",
     },
+    training: false,
     strictTraining: false,
   },
   flax: {
@@ -80,15 +86,23 @@ export const presets = {
     runningVariance: "biased",
     axis: -1,
     names: { weight: "scale", bias: "bias", runningMean: "mean", runningVar: "var" },
+    training: null,
     strictTraining: false,
   },
-} as const satisfies Record<string, Preset>;
+} as const satisfies Record<string, Preset>);
 
 /** A framework whose conventions a layer can follow. */
 export type PresetName = keyof typeof presets;
 
-/** @throws BatchNormError `unknown-option` with the nearest name that there is */
-export function presetOf(name: string, owner: string): Preset {
-  if (Object.hasOwn(presets, name)) return presets[name as PresetName];
-  return fail("unknown-option", unknownName(owner, "preset", name, Object.keys(presets)));
+/** @throws BatchNormError `unknown-option` with the nearest name, if one is near */
+export function presetOf(name: unknown, owner: string): Preset {
+  const names = Object.keys(presets);
+  if (names.includes(name as string)) return presets[name as PresetName];
+  return fail("unknown-option", unknownName(owner, "preset", name, names));
+}
+
+/** Makes an object and what it holds immutable. */
+function frozen<T extends object>(object: T): T {
+  for (const value of Object.values(object)) if (typeof value === "object" && value) frozen(value);
+  return Object.freeze(object);
 }

@@ -1,194 +1,249 @@
+import { type Allocation, allocateSaved, wroteSince } from "./allocation.js";
 import { fail } from "./errors.js";
-import type { Kernel, Tracked } from "./kernel.js";
+import type { Kernel } from "./kernel.js";
+import { type Call, failForKernel, Place } from "./operands.js";
+import type { Port, Tracked } from "./port.js";
+import { provideSaved } from "./records.js";
 import type { Holding } from "./scope.js";
-import { Storage } from "./storage.js";
 import type { Tensor } from "./tensor.js";
+import type { Float64Values } from "./values.js";
+import type { View } from "./view.js";
+
+/** The inside of a {@link BatchNormSaved}. */
+export class SavedState {
+  declare readonly port: Port;
+  /**
+   * The forward pass, but what it has written. The values of γ and of given statistics as they
+   * were then are kept apart, so that these may change, but no gradient is to be written over them.
+   */
+  call: Call | null = null;
+  channels = 0;
+  /** How many forward passes it was of. */
+  pass = 0;
+  /** Why nothing more can be done with it. */
+  gone: "disposed" | "stale" | null = null;
+
+  #version = 0;
+  #values: Allocation | null = null;
+  #next: Allocation | null = null;
+  /** A copy of x that nobody else has. */
+  #copy: View | null = null;
+
+  constructor(port: Port) {
+    this.port = port;
+  }
+
+  get x(): View | null {
+    return this.call?.operands[Place.X] ?? null;
+  }
+
+  /** The kept values: the kernel's `saved`. */
+  get address(): number {
+    return (this.#values as Allocation).address;
+  }
+
+  /**
+   * Makes room for the values of a forward pass, and returns its address. What the record
+   * holds stays until `set`, or `abandon` undoes it.
+   */
+  reserve(channels: number): number {
+    if (this.#values && this.channels === channels) return this.#values.address;
+    this.#next = allocateSaved(this.port, channels);
+    return this.#next.address;
+  }
+
+  /** Undoes `reserve` after a failure. */
+  abandon(): void {
+    this.#next?.release();
+    this.#next = null;
+  }
+
+  /** Overwrites the record after a forward pass, before its writes are counted. */
+  set(call: Call): void {
+    const { operands } = call;
+    const x = operands[Place.X] as View;
+    this.inherit(this, x, operands[Place.OUT] as View);
+    if (this.#next) {
+      this.#values?.release();
+      this.#values = this.#next;
+      this.#next = null;
+    }
+    operands[Place.OUT] = operands[Place.FIRST] = operands[Place.SECOND] = null;
+    call.constant = operands[Place.MEAN] !== null;
+    this.call = call;
+    this.pass += 1;
+    this.channels = x.shape[call.axis] as number;
+    this.#version = x.allocation.version;
+  }
+
+  /** Has the record own its x: a copy. */
+  own(x: View): void {
+    this.#copy = x;
+  }
+
+  /**
+   * Takes over what the record before owns: users can have its copy of x, and the next forward
+   * pass may read that, or write it, and then it is theirs.
+   */
+  inherit(before: SavedState, x: View, y: View): void {
+    const copy = before.#copy;
+    before.#copy = null;
+    if (copy === x) this.#copy = copy;
+    else if (copy !== y) copy?.dispose();
+  }
+
+  /** @throws BatchNormError `disposed`, `stale`, `foreign-kernel` unless it can be overwritten */
+  checkWritable(port: Port, owner: string): void {
+    this.#checkThere(owner);
+    if (this.port !== port) {
+      failForKernel(owner, "saved");
+    }
+  }
+
+  /**
+   * The forward pass.
+   *
+   * @throws BatchNormError `stale` where its x has changed or is gone, `disposed`
+   */
+  check(owner: string): Call {
+    this.#checkThere(owner);
+    const call = this.call ?? fail("stale", `${owner}: there was no forward pass`);
+    const view = call.operands[Place.X] as View;
+    if (view.disposed) fail("stale", `${owner}: x was disposed since the forward pass`);
+    if (wroteSince(view.allocation, this.#version, view)) {
+      fail("stale", `${owner}: x was overwritten since the forward pass`);
+    }
+    return call;
+  }
+
+  /** One of the kept vectors, copied. */
+  values(index: 0 | 1 | 2, owner: string): Float64Values {
+    this.#checkThere(owner);
+    const { channels } = this;
+    const { buffer } = this.port.memory;
+    return new Float64Array(buffer, this.address + index * channels * 8, channels).slice();
+  }
+
+  /** Gives its memory back: nobody needs it any more, or a later forward pass took its place. */
+  end(why: "disposed" | "stale"): void {
+    this.gone = why;
+    this.#values?.release();
+    this.#values = null;
+    this.call?.operands.fill(null);
+    this.#copy?.dispose();
+    this.#copy = null;
+  }
+
+  #checkThere(owner: string): void {
+    if (this.gone === "disposed") fail("disposed", `${owner}: saved was disposed`);
+    if (this.gone === "stale") {
+      fail("stale", `${owner}: saved is of an earlier forward pass; takeSaved() keeps it`);
+    }
+  }
+}
+
+const states = /* @__PURE__ */ provideSaved(newRecord);
+
+/** An empty record. */
+export function newRecord(port: Port): BatchNormSaved {
+  return new BatchNormSaved(new SavedState(port));
+}
+
+/** The inside of a record. Who calls it has records made: see `records.ts`. */
+export function recordOf(value: unknown): SavedState | undefined {
+  return states.get(value as object);
+}
 
 /**
- * What a forward pass keeps for its backward pass: x, γ and the statistics that
- * normalized x. It copies no tensor but counts their versions, so that a backward
+ * What a forward pass keeps for its backward pass: x, and copies of γ and of the
+ * statistics that normalized x. It copies no x but counts its writes, so that a backward
  * pass through an overwritten one is an error and not a wrong number.
+ *
+ * @example
+ * const { y, saved } = batchNormTraining(x, { weight, bias });
+ * const { dx, weightGrad, biasGrad } = batchNormBackward(dy, { saved });
  */
 export class BatchNormSaved implements Tracked, Holding {
-  /** Whether the batch's own statistics normalized x, or constant ones. */
-  statistics: "batch" | "running" = "batch";
-  /** The channel axis, counted from 0. */
-  axis = 0;
-  /** Number of channels. */
-  channels = 0;
-  /** Added to the variance. */
-  eps = 0;
-
-  readonly #kernel: Kernel;
-  #x: Tensor | null = null;
-  #weight: Tensor | null = null;
-  #mean: Tensor | null = null;
-  #variance: Tensor | null = null;
-  /** Versions of these four's storages when they were saved. */
-  readonly #versions = [0, 0, 0, 0];
-  /** The batch's means and then its variances, as f64. */
-  #batch: Storage | null = null;
-  #nextBatch: Storage | null = null;
-  /** Tensors that nobody else knows: x as a copy, or statistics that have moved since. */
-  #own: Tensor[] = [];
-  #disposed = false;
+  /** The kernel whose memory it lives in. */
+  readonly kernel: Kernel;
+  /** What `Object.prototype.toString` says: who wraps plain objects in Proxies leaves it alone. */
+  readonly [Symbol.toStringTag]: string = "BatchNormSaved";
 
   /** @internal Made by a forward pass. */
-  constructor(kernel: Kernel) {
-    this.#kernel = kernel;
+  constructor(state: SavedState) {
+    if (!(state instanceof SavedState)) {
+      fail("invalid-option", "new BatchNormSaved: use saved: true");
+    }
+    states.set(this, state);
+    this.kernel = state.port.kernel;
+  }
+
+  /** Whether the batch's own statistics normalized x, or constant ones. */
+  get statistics(): "batch" | "running" {
+    return inside(this).call?.constant ? "running" : "batch";
+  }
+
+  /** The channel axis, counted from 0. */
+  get axis(): number {
+    return inside(this).call?.axis ?? 0;
+  }
+
+  /** Number of channels. */
+  get channels(): number {
+    return inside(this).channels;
+  }
+
+  /** Added to the variance. */
+  get eps(): number {
+    return inside(this).call?.eps ?? 0;
   }
 
   /** What was normalized. */
   get x(): Tensor {
-    return this.#x ?? fail("disposed", "saved was disposed");
-  }
-
-  /** γ, if there was one. */
-  get weight(): Tensor | null {
-    return this.#weight;
+    const state = inside(this);
+    return state.x?.tensor ?? fail(state.gone ?? "stale", "saved holds no x");
   }
 
   /** A copy of the means that normalized x, one a channel. */
-  get mean(): Float64Array {
-    return this.#vector(this.#mean, () => this.meanAddress);
+  get mean(): Float64Values {
+    return inside(this).values(0, "mean");
   }
 
   /** A copy of the variances that normalized x (biased ones of a batch), one a channel. */
-  get variance(): Float64Array {
-    return this.#vector(this.#variance, () => this.varianceAddress);
+  get variance(): Float64Values {
+    return inside(this).values(1, "variance");
   }
 
-  /** @internal Address of the means: f64 of a batch, f32 running ones. */
-  get meanAddress(): number {
-    return this.#mean?.address ?? (this.#batch as Storage).address;
+  /** A copy of γ as it was, `[C]`; `null` where there was none. */
+  get weight(): Float64Values | null {
+    const state = inside(this);
+    const values = state.values(2, "weight");
+    return state.call?.operands[Place.WEIGHT] ? values : null;
   }
 
-  /** @internal Address of the variances, likewise. */
-  get varianceAddress(): number {
-    return this.#variance?.address ?? (this.#batch as Storage).address + this.channels * 8;
+  /** Whether {@link BatchNormSaved.dispose} was called. */
+  get disposed(): boolean {
+    return inside(this).gone === "disposed";
   }
 
-  /**
-   * @internal Makes room for the statistics of a batch, means before variances, and
-   * returns its address. What the record holds stays until `set`, or `abandon` undoes it.
-   */
-  reserveBatch(channels: number): number {
-    this.#checkLive();
-    const bytes = channels * 16;
-    if (this.#batch?.bytes === bytes) return this.#batch.address;
-    this.#nextBatch = new Storage(this.#kernel, bytes, true);
-    this.#nextBatch.retain();
-    return this.#nextBatch.address;
-  }
-
-  /** @internal Undoes `reserveBatch` after a failure. */
-  abandon(): void {
-    this.#nextBatch?.release();
-    this.#nextBatch = null;
-  }
-
-  /**
-   * @internal Overwrites the record after a forward pass. With `mean` and
-   * `variance` these normalized x, else the batch's own, of `reserveBatch`.
-   */
-  set(
-    x: Tensor,
-    weight: Tensor | null,
-    axis: number,
-    eps: number,
-    mean: Tensor | null,
-    variance: Tensor | null,
-  ): void {
-    this.#checkLive();
-    this.#disposeOwn();
-    if (this.#nextBatch) {
-      this.#batch?.release();
-      this.#batch = this.#nextBatch;
-      this.#nextBatch = null;
-    }
-    this.statistics = mean === null ? "batch" : "running";
-    this.axis = axis;
-    this.channels = x.shape[axis] as number;
-    this.eps = eps;
-    this.#x = x;
-    this.#weight = weight;
-    this.#mean = mean;
-    this.#variance = variance;
-    const versions = this.#versions;
-    versions[0] = x.storage.version;
-    versions[1] = weight === null ? 0 : weight.storage.version;
-    versions[2] = mean === null ? 0 : mean.storage.version;
-    versions[3] = variance === null ? 0 : variance.storage.version;
-  }
-
-  /** @internal The record disposes the tensor when it doesn't need it any more. */
-  own(tensor: Tensor): void {
-    this.#own.push(tensor);
-  }
-
-  /** @internal See `checkRecord`. */
-  checkWritable(kernel: Kernel, owner: string): void {
-    this.#checkLive();
-    if (this.#kernel !== kernel) {
-      fail("foreign-kernel", `${owner}: saved belongs to another kernel than the tensors`);
-    }
-  }
-
-  /** @throws BatchNormError `stale` where something that was saved has changed or is gone */
-  check(owner: string): void {
-    this.#checkLive();
-    if (this.#x === null) fail("stale", `${owner}: there was no forward pass`);
-    this.#checkFresh(owner, "x", this.#x, 0);
-    this.#checkFresh(owner, "weight", this.#weight, 1);
-    this.#checkFresh(owner, "the running mean", this.#mean, 2);
-    this.#checkFresh(owner, "the running variance", this.#variance, 3);
-  }
-
-  /** Gives the statistics' memory back. */
+  /** Gives its memory back. */
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.#batch?.release();
-    this.#batch = null;
-    this.#disposeOwn();
-    this.#x = this.#weight = this.#mean = this.#variance = null;
+    inside(this).end("disposed");
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  /** Whether {@link BatchNormSaved.dispose} was called. */
-  get disposed(): boolean {
-    return this.#disposed;
+  /** A scope that returns the record keeps the tensor that `backward` needs. */
+  get "batchnorm-wasm.holds"(): Tensor | null {
+    return inside(this).x?.tensor ?? null;
   }
+}
 
-  /** A scope that returns the record keeps the tensors that `backward` needs. */
-  get "batchnorm-wasm.holds"(): (Tensor | null)[] {
-    return [this.#x, this.#weight, this.#mean, this.#variance];
-  }
-
-  #disposeOwn(): void {
-    if (this.#own.length === 0) return;
-    for (const tensor of this.#own) tensor.dispose();
-    this.#own = [];
-  }
-
-  #checkFresh(owner: string, name: string, tensor: Tensor | null, index: number): void {
-    if (tensor === null) return;
-    if (tensor.disposed) fail("stale", `${owner}: ${name} was disposed since the forward pass`);
-    if (tensor.storage.wroteSince(this.#versions[index] as number, tensor)) {
-      fail("stale", `${owner}: ${name} was overwritten since the forward pass (in place?)`);
-    }
-  }
-
-  #vector(running: Tensor | null, address: () => number): Float64Array {
-    this.#checkLive();
-    if (running) return Float64Array.from(running.toFloat32Array());
-    return new Float64Array(this.#kernel.memory.buffer, address(), this.channels).slice();
-  }
-
-  #checkLive(): void {
-    if (this.#disposed) fail("disposed", "saved was disposed");
-  }
+function inside(saved: BatchNormSaved): SavedState {
+  return (
+    states.get(saved) ??
+    fail("dtype", "saved is a Proxy (Vue: toRaw), or of another copy of this package")
+  );
 }

@@ -1,7 +1,7 @@
 /** Batch norm as other frameworks spell it: their names, defaults and checks. */
 import { checkOneOf } from "./arguments.js";
 import { BatchNorm, type BatchNormLayerOptions } from "./batch-norm-layer.js";
-import { checkNames } from "./errors.js";
+import { readOptions } from "./errors.js";
 import type { KernelOption } from "./kernel.js";
 import type { Parameter, Tensor } from "./tensor.js";
 
@@ -12,10 +12,10 @@ export type BatchNormNdOptions = Pick<
 >;
 
 class TorchBatchNorm extends BatchNorm {
-  constructor(numFeatures: number, options: BatchNormNdOptions = {}) {
+  constructor(numFeatures: number, options?: BatchNormNdOptions | null) {
     const names = ["eps", "momentum", "affine", "trackRunningStats", "kernel"];
-    checkNames(new.target.prototype.owner, options, names);
-    super(numFeatures, { ...options, preset: "torch" });
+    const given = readOptions(new.target.prototype.owner, options, names);
+    super(numFeatures, { ...given, preset: "torch" });
   }
 }
 
@@ -52,55 +52,58 @@ export class BatchNorm3d extends TorchBatchNorm {
   }
 }
 
+/** Layers whose `trainable` is false. Not a private field: a Proxy would get a bare TypeError. */
+const frozen = /* @__PURE__ */ new WeakSet<BatchNormalization>();
+
 /** Options of Keras's layer. */
 export interface BatchNormalizationOptions extends KernelOption {
   /** The channel axis; default −1. */
-  axis?: number | undefined;
+  axis?: number | null | undefined;
   /** Weight of the old value in the moving averages; default 0.99. */
-  momentum?: number | undefined;
+  momentum?: number | null | undefined;
   /** Added to the variance; default 1e-3. */
-  epsilon?: number | undefined;
+  epsilon?: number | null | undefined;
   /** Whether there is β; default true. */
-  center?: boolean | undefined;
+  center?: boolean | null | undefined;
   /** Whether there is γ; default true. */
-  scale?: boolean | undefined;
+  scale?: boolean | null | undefined;
   /** See {@link BatchNormalization.trainable}; default true. */
-  trainable?: boolean | undefined;
+  trainable?: boolean | null | undefined;
 }
 
 /**
  * `keras.layers.BatchNormalization`: the feature count is learned from the first
- * input, and `trainable = false` freezes all at once.
+ * input, `trainable = false` freezes all at once, and a call infers unless told that it trains.
  *
  * @example
  * const bn = new BatchNormalization({ axis: -1, momentum: 0.99 });
- * const y = bn.forward(x);      // x: [N, H, W, C]
+ * const y = bn.forward(x, { training: true });      // x: [N, H, W, C]
  */
 export class BatchNormalization extends BatchNorm {
-  #trainable = true;
-
-  constructor(options: BatchNormalizationOptions = {}) {
+  constructor(options?: BatchNormalizationOptions | null) {
     const names = ["axis", "momentum", "epsilon", "center", "scale", "trainable", "kernel"];
-    checkNames("BatchNormalization", options, names);
-    const { epsilon, center, trainable = true, ...same } = options;
+    const given = readOptions("BatchNormalization", options, names);
+    const { epsilon, center, trainable, ...same } = given;
     super(null, { ...same, eps: epsilon, offset: center, preset: "keras" });
-    this.trainable = trainable;
+    this.trainable = trainable ?? true;
   }
 
   /**
-   * Whether training changes the layer. `false`: running statistics normalize in
-   * both modes and stay as they are, and γ and β get no gradients.
+   * Whether training changes the layer, as it was set last. `false`: running statistics
+   * normalize in both modes and stay as they are, and γ and β get no gradients.
    */
   get trainable(): boolean {
-    return this.#trainable;
+    void this.statistics; // throws for a Proxy, which is none of these
+    return !frozen.has(this);
   }
 
   set trainable(value: boolean) {
-    checkOneOf(value, [true, false], this.owner, "trainable");
-    this.#trainable = value;
+    checkOneOf(value, this.owner, "trainable");
     this.statistics = value ? "auto" : "running";
     this.updateRunningStats = value ? "auto" : false;
     this.requiresGrad = value;
+    if (value) frozen.delete(this);
+    else frozen.add(this);
   }
 
   /** γ. */

@@ -1,119 +1,196 @@
-import { isPlain, type PlainTensor } from "./arguments.js";
-import { fail, show, showShape } from "./errors.js";
-import { isCount } from "./geometry.js";
-import { checkData, Tensor, type TensorData } from "./tensor.js";
+import { checkOneOf, isPlain, readPlain } from "./arguments.js";
+import {
+  COUNT,
+  checkAttached,
+  cut,
+  fail,
+  isBytes,
+  list,
+  mustBe,
+  readOptions,
+  remedyFor,
+  show,
+  showNames,
+  showShape,
+} from "./errors.js";
+import { isCount, readShape, sizeOf } from "./geometry.js";
+import { copyOut, type Tensor, viewOf } from "./tensor.js";
+import { type Float32Values, readValues } from "./values.js";
+import { viewName } from "./views.js";
+
+/** Values of an entry. Bytes are none: whose they are is not written on them. */
+type Values = Float32Array | readonly number[];
 
 /** What an entry can be loaded from: vectors of any kind, and a count for the batches. */
-export type StateDictEntry = Tensor | PlainTensor | TensorData | number | bigint | BigInt64Array;
+export type StateDictEntry =
+  | Tensor
+  | Values
+  | { readonly data: Values; readonly shape: readonly number[] }
+  | number
+  | bigint
+  | BigInt64Array;
 
 /** Parameters and buffers by their names in the preset's framework. */
 export type StateDict = Record<string, StateDictEntry>;
 
 /** What {@link BatchNorm.stateDict} returns: copies, that no kernel memory backs. */
-export type SavedStateDict = Record<string, Float32Array | number>;
+export type SavedStateDict = Record<string, Float32Values | number>;
+
+/** How {@link BatchNorm.stateDict} names its entries. */
+export interface StateDictOptions {
+  /** What stands before each name, as in `layer1.bn.weight`; default nothing. */
+  prefix?: string | null | undefined;
+}
 
 /** How {@link BatchNorm.loadStateDict} reads. */
-export interface LoadOptions {
-  /** Read only entries whose names begin so, as `layer1.bn.` does; default all. */
-  prefix?: string | undefined;
+export interface LoadOptions extends StateDictOptions {
   /** Take NaN and infinite values too; default false. */
-  allowNonFinite?: boolean | undefined;
+  allowNonFinite?: boolean | null | undefined;
+}
+
+/** Names of the entries that a layer has. */
+export interface EntryNames {
+  readonly vectors: readonly string[];
+  /** Which of the vectors can't be negative. */
+  readonly variance: string | undefined;
+  /** The count of batches. */
+  readonly counter: string | undefined;
+}
+
+/** @throws BatchNormError `invalid-option` unless `prefix` is a string or absent */
+export function readPrefix(prefix: unknown, owner: string): string {
+  if (prefix === undefined || prefix === null) return "";
+  if (typeof prefix === "string") return prefix;
+  return mustBe("invalid-option", `${owner}: prefix`, "a string", prefix);
 }
 
 /**
- * Reads the vectors `names`, each of `length` values, and the count `counter`, if
- * any, from a dict that must have exactly these entries.
+ * Reads the vectors and the count, if any, from a dict that must have exactly these
+ * entries: each of them once, and nothing by an iterator or a method of the caller's.
  *
- * @throws BatchNormError `state-dict`, `dtype`
+ * @param length that the vectors must have; `null` for that of the first
+ * @throws BatchNormError `state-dict`, `dtype`, `disposed`, `invalid-shape`,
+ *   `shape-overflow`, `invalid-option`, `unknown-option`
  */
 export function readStateDict(
   dict: StateDict,
-  names: readonly string[],
-  length: number,
-  counter: string | undefined,
-  { prefix = "", allowNonFinite = false }: LoadOptions,
+  names: EntryNames,
+  length: number | null,
+  options: LoadOptions | null | undefined,
   owner: string,
-): { vectors: ArrayLike<number>[]; count: number } {
-  if (dict === null || typeof dict !== "object") {
-    fail("state-dict", `${owner}: expected an object of entries, got ${show(dict)}`);
-  }
-  const wanted = (counter === undefined ? names : [...names, counter]).map((one) => prefix + one);
-  const given = Object.keys(dict).filter((name) => name.startsWith(prefix));
-  const missing = wanted.filter((name) => !given.includes(name));
-  const extra = given.filter((name) => !wanted.includes(name));
-  if (missing.length > 0 || extra.length > 0) {
-    fail(
-      "state-dict",
-      `${owner}: expected ${wanted.join(", ")}` +
-        (missing.length > 0 ? `; missing: ${missing.join(", ")}` : "") +
-        (extra.length > 0 ? `; not expected: ${extra.join(", ")}` : ""),
-    );
-  }
-  const vectors = names.map((name) => {
-    const values = readVector(dict[prefix + name], length, `${owner}: ${prefix}${name}`);
-    const wrong = allowNonFinite ? -1 : values.findIndex((value) => !Number.isFinite(value));
-    if (wrong >= 0) {
-      fail(
-        "state-dict",
-        `${owner}: ${prefix}${name}[${wrong}] is ${values[wrong]}; allowNonFinite would take it`,
-      );
+): { vectors: Float32Array[]; count: number } {
+  const given = readOptions(owner, options, ["prefix", "allowNonFinite"]);
+  const prefix = readPrefix(given.prefix, owner);
+  const allowNonFinite = given.allowNonFinite ?? false;
+  checkOneOf(allowNonFinite, owner, "allowNonFinite");
+  checkEntries(dict, names, prefix, owner);
+  let expected = length;
+  const vectors = names.vectors.map((name) => {
+    const label = `${owner}: ${cut(prefix + name)}`;
+    const values = readVector(dict[prefix + name], expected, label);
+    expected = values.length;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i] as number;
+      if (!allowNonFinite && !Number.isFinite(value)) {
+        fail("state-dict", `${label}[${i}] is ${value}; allowNonFinite would take it`);
+      }
+      if (name === names.variance && value < 0) {
+        fail("state-dict", `${label}[${i}] is ${value}: negative`);
+      }
     }
     return values;
   });
-  return {
-    vectors,
-    count: counter === undefined ? 0 : readCount(dict[prefix + counter], `${owner}: ${counter}`),
+  const { counter } = names;
+  if (counter === undefined) return { vectors, count: 0 };
+  const count = readCount(dict[prefix + counter], `${owner}: ${cut(prefix + counter)}`);
+  return { vectors, count };
+}
+
+/** @throws BatchNormError `state-dict` unless the dict's names behind `prefix` are these */
+function checkEntries(
+  dict: unknown,
+  { vectors, counter }: EntryNames,
+  prefix: string,
+  owner: string,
+): void {
+  const kind = show(dict);
+  if (dict === null || typeof dict !== "object" || kind === "Map" || viewName(dict)) {
+    const remedy = kind === "Map" ? "; Object.fromEntries(map) makes one" : remedyFor(dict);
+    fail("state-dict", `${owner}: expected an object of entries, got ${kind}${remedy}`);
+  }
+  const names = counter === undefined ? vectors : [...vectors, counter];
+  const wanted = names.map((one) => prefix + one);
+  const all = Object.keys(dict);
+  const given = new Set(all.filter((name) => name.startsWith(prefix)));
+  const missing = wanted.filter((name) => !given.has(name));
+  const extra = [...given].filter((name) => !wanted.includes(name));
+  if (missing.length === 0 && extra.length === 0) return;
+  // Where some are there, the prefix was meant.
+  const fits = missing.length === wanted.length ? fittingPrefixes(all, names) : [];
+  fail(
+    "state-dict",
+    `${owner}: expected ${showNames(wanted) || "no entries"}` +
+      (fits.length > 0
+        ? `; the entries fit with prefix ${list(fits, show)}`
+        : (missing.length > 0 ? `; missing: ${showNames(missing)}` : "") +
+          (extra.length > 0 ? `; not expected: ${showNames(extra)}` : "")),
+  );
+}
+
+/** The prefixes behind which a dict has all the names. */
+function fittingPrefixes(all: readonly string[], names: readonly string[]): string[] {
+  const there = new Set(all);
+  const [first] = names;
+  if (first === undefined) return [];
+  return all
+    .filter((name) => name.endsWith(first))
+    .map((name) => name.slice(0, name.length - first.length))
+    .filter((prefix) => names.every((name) => there.has(prefix + name)));
+}
+
+/** What holds the values of an entry, in row-major order, and the shape that it gives them. */
+function readEntry(
+  entry: unknown,
+  owner: string,
+): { data: unknown; shape: readonly number[] | undefined } {
+  const view = viewOf(entry);
+  if (view?.disposed) fail("disposed", `${owner} was disposed`);
+  if (view) return { data: copyOut(view), shape: view.shape };
+  if (!isPlain(entry)) return { data: entry, shape: undefined };
+  const { values, shape } = readPlain(entry, owner, null);
+  return { data: values, shape };
+}
+
+/** A copy of the values as float32 has them: what is finite in float64 may be infinite then. */
+function readVector(entry: unknown, expected: number | null, owner: string): Float32Array {
+  const { data, shape } = readEntry(entry, owner);
+  const check = (size: number) => {
+    const length = expected ?? sizeOf(readShape([size], owner));
+    if (size !== length || (shape && (shape.length !== 1 || shape[0] !== length))) {
+      fail(
+        "state-dict",
+        `${owner}: expected the shape [${length}], got ${showShape(shape ?? [size])} of ` +
+          `${size} values${Array.isArray(data) ? remedyFor(data[0]) : ""}`,
+      );
+    }
   };
-}
-
-/** The length of one of the vectors, if the dict has one. */
-export function lengthIn(dict: StateDict, name: string): number | undefined {
-  const data: unknown = dataOf(dict?.[name]);
-  if (data instanceof Tensor) return data.size;
-  return Array.isArray(data) || ArrayBuffer.isView(data)
-    ? (data as unknown as ArrayLike<unknown>).length
-    : undefined;
-}
-
-/** What {@link PlainTensor}s hold; all else as it is. */
-function dataOf(entry: unknown): unknown {
-  return isPlain(entry) ? entry.data : entry;
-}
-
-function readVector(entry: unknown, length: number, owner: string): Float32Array {
-  const values = dataOf(entry);
-  if (values instanceof Tensor) {
-    if (values.disposed) fail("disposed", `${owner} was disposed`);
-    checkShape(values.shape, length, owner);
-    return values.toFloat32Array();
-  }
-  checkData(values, owner);
-  checkShape(isPlain(entry) ? entry.shape : [values.length], length, owner);
-  if (values.length !== length) {
-    fail("state-dict", `${owner}: expected ${length} values, got ${values.length}`);
-  }
-  // float32 first: what is finite in float64 may be infinite then.
-  return Float32Array.from(values);
-}
-
-function checkShape(shape: readonly number[], length: number, owner: string): void {
-  if (shape.length !== 1 || shape[0] !== length) {
-    fail("state-dict", `${owner}: expected the shape [${length}], got ${showShape(shape)}`);
-  }
+  return new Float32Array(readValues(data, owner, ["Float32Array"], check));
 }
 
 function readCount(entry: unknown, owner: string): number {
-  const inner = dataOf(entry);
-  const values: unknown =
-    inner instanceof Tensor
-      ? inner.toFloat32Array()
-      : Array.isArray(inner) || ArrayBuffer.isView(inner)
-        ? inner
-        : [inner];
-  const [value, ...more] = values as Iterable<unknown>;
+  // Of what shape it is doesn't matter: of one value, [], [1] or none.
+  const data = isPlain(entry) ? entry.data : readEntry(entry, owner).data;
+  // One byte may be a count; eight are more likely an int64 than eight counts.
+  if (isBytes(show(data))) {
+    fail("dtype", `${owner}: got ${show(data)}${remedyFor(data, "BigInt64Array")}`);
+  }
+  const isView = viewName(data) !== undefined;
+  if (isView) checkAttached(data as ArrayBufferView, owner);
+  const values = (isView || Array.isArray(data) ? data : [data]) as ArrayLike<unknown>;
+  const value = values.length === 1 ? values[0] : undefined;
   const count = typeof value === "number" || typeof value === "bigint" ? Number(value) : -1;
-  if (more.length > 0 || !isCount(count)) {
-    fail("state-dict", `${owner}: expected one whole number from 0 on, got ${show(entry)}`);
+  if (!isCount(count)) {
+    mustBe("state-dict", owner, COUNT, data);
   }
   return count;
 }

@@ -1,105 +1,154 @@
-import { fail, show, showShape } from "./errors.js";
+import { Allocation, type Storage } from "./allocation.js";
+import { COUNT, fail, isTensor, mustBe, PROXY, show, showShape } from "./errors.js";
 import {
-  elementsOf,
-  extentOf,
-  type Geometry,
-  isContiguous,
+  forEachPlace,
+  isCount,
+  readNumbers,
+  readShape,
   rowMajorStrides,
-  sameNumbers,
   sizeOf,
 } from "./geometry.js";
-import { defaultKernel, type Kernel, type KernelOption } from "./kernel.js";
-import { Storage } from "./storage.js";
+import { type Kernel, type KernelOption, readKernel } from "./kernel.js";
+import type { Port, Tracked } from "./port.js";
+import {
+  type Float32Values,
+  floats,
+  type NumberArray,
+  type NumberSource,
+  outside,
+  readValues,
+  type TensorData,
+} from "./values.js";
+import { View } from "./view.js";
+import { lengthOf } from "./views.js";
 
-/** What tensors are made from. */
-export type TensorData = Float32Array | Uint8Array | readonly number[];
+/** The inside of a tensor; undefined of what is none of this package's. */
+export let viewOf: (value: unknown) => View | undefined;
+
+function befriend(friend: typeof viewOf): void {
+  viewOf = friend;
+}
 
 /**
- * A float32 tensor in kernel memory: a shape, strides and an offset over a
- * {@link Storage} that views share. Immutable but for its elements.
+ * A float32 tensor in kernel memory: a shape, strides and an offset over bytes that
+ * views share. Immutable but for its elements.
  *
  * Memory is given back by {@link Tensor.dispose}, `using` or `scope`; the garbage
  * collector is a backstop only, and never for a tensor whose `.data` was read.
  *
  * @example
  * const x = Tensor.from([1, 2, 3, 4], [2, 2]);
- * x.data[0] = 5;             // zero copy: this is kernel memory
+ * x.set([5]);                // counted, and never lost
  * const column = x.slice(1, 0, 1);
  * column.toFloat32Array();   // Float32Array [5, 3]
  */
-export class Tensor implements Geometry {
-  readonly storage: Storage;
-  readonly shape: readonly number[];
-  /** Elements from one index to the next, per axis. */
-  readonly strides: readonly number[];
-  /** The first element's place in the storage, in elements. */
-  readonly offset: number;
-  /** Number of elements. */
-  readonly size: number;
-  /** Elements from the first to behind the last. */
-  readonly extent: number;
-  /** Whether the elements lie end to end, so that `.data` can show them. */
-  readonly contiguous: boolean;
+export class Tensor implements Tracked {
+  /** The kernel whose memory it lives in. */
+  readonly kernel: Kernel;
+  /** What `Object.prototype.toString` says: who wraps plain objects in Proxies leaves it alone. */
+  readonly [Symbol.toStringTag]: string = "Tensor";
+  readonly #view: View;
+  #data: Float32Values | undefined;
+  // Not the view's own: loops over frozen arrays are slow.
+  #shape: readonly number[] | undefined;
 
-  #data: Float32Array | undefined;
-  #disposed = false;
+  // What is not API is not reachable by it: no method, but a friend. (A static block would say
+  // it better, but made ready for Chrome 91 it takes the private fields with it.)
+  // @ts-expect-error: likewise
+  static #friend = befriend((value) =>
+    typeof value === "object" && value !== null && #view in value ? value.#view : undefined,
+  );
 
   /** @internal Use {@link Tensor.zeros} or {@link Tensor.from}. */
-  constructor(
-    storage: Storage,
-    shape: readonly number[],
-    strides = rowMajorStrides(shape),
-    offset = 0,
-  ) {
-    this.storage = storage;
-    this.shape = shape;
-    this.strides = strides;
-    this.offset = offset;
-    this.size = elementsOf(shape);
-    this.extent = extentOf(shape, strides);
-    this.contiguous = isContiguous(shape, strides);
-    storage.retain();
+  constructor(view: View) {
+    if (!(view instanceof View)) {
+      fail("invalid-shape", "Tensor: use Tensor.zeros or from");
+    }
+    this.#view = view;
+    view.tensor = this;
+    // Its own, so that posting a tensor to a worker throws and doesn't send an empty object.
+    this.kernel = view.allocation.port.kernel;
   }
 
   /**
    * A tensor of zeros.
    *
-   * @param shape at least one axis; sizes may be 0
-   * @throws BatchNormError `invalid-shape`, `shape-overflow`, `out-of-memory`
+   * @param shape 1 to 64 axes; sizes may be 0
+   * @throws BatchNormError `invalid-shape`, `shape-overflow`, `out-of-memory`, `invalid-option`
+   *
+   * @example
+   * const x = Tensor.zeros([32, 64, 56, 56]);
    */
-  static zeros(shape: readonly number[], { kernel = defaultKernel() }: KernelOption = {}): Tensor {
-    return allocate(kernel, shape, true, "Tensor.zeros");
+  static zeros(shape: readonly number[], options?: KernelOption): Tensor {
+    const owner = "Tensor.zeros";
+    return allocate(readKernel(options, owner), readShape(shape, owner), true).tensor;
   }
 
   /**
    * A tensor with a copy of `data`, in row-major order.
    *
+   * @param data `Float32Array`, `Uint8Array` (pixels) or numbers; nested arrays flattened
    * @param shape defaults to one axis as long as the data
-   * @throws BatchNormError `dtype`, `invalid-shape`, `shape-overflow`, `out-of-memory`
+   * @throws BatchNormError `dtype`, `invalid-shape`, `shape-overflow`, `out-of-memory`,
+   *   `invalid-option`
+   *
+   * @example
+   * const x = Tensor.from(pixels, [1, 28, 28, 3]);
    */
-  static from(
-    data: TensorData,
-    shape: readonly number[] = [data?.length],
-    { kernel = defaultKernel() }: KernelOption = {},
-  ): Tensor {
-    const tensor = copyIn(data, shape, kernel, "Tensor.from");
-    kernel.track(tensor);
+  static from(data: TensorData, shape?: readonly number[] | null, options?: KernelOption): Tensor {
+    const owner = "Tensor.from";
+    const port = readKernel(options, owner);
+    const values = outside(port.memory.buffer, readValues(data, owner));
+    const { tensor } = copyIn(values, shape ?? [lengthOf(values)], port, owner);
+    port.track(tensor);
     return tensor;
   }
 
-  /** The kernel whose memory it lives in. */
-  get kernel(): Kernel {
-    return this.storage.kernel;
+  /** Sizes, outermost axis first. */
+  get shape(): readonly number[] {
+    const { shape } = inside(this);
+    this.#shape ??= Object.freeze([...shape]);
+    return this.#shape;
   }
 
-  /** Address of the first element, in bytes. */
+  /** Elements from one index to the next, per axis. */
+  get strides(): readonly number[] {
+    return Object.freeze([...inside(this).strides]);
+  }
+
+  /** The first element's place in the storage, in elements. */
+  get offset(): number {
+    return inside(this).offset;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return inside(this).size;
+  }
+
+  /** Elements from the first to behind the last. */
+  get extent(): number {
+    return inside(this).extent;
+  }
+
+  /** Whether the elements lie end to end, so that `.data` can show them. */
+  get contiguous(): boolean {
+    return inside(this).contiguous;
+  }
+
+  /** The bytes that it shares with its views. */
+  get storage(): Storage {
+    return inside(this).allocation.storage;
+  }
+
+  /** Address of the first element in the kernel's memory, in bytes. */
   get address(): number {
-    return this.storage.address + this.offset * 4;
+    return inside(this).address;
   }
 
   /** Whether {@link Tensor.dispose} was called. */
   get disposed(): boolean {
-    return this.#disposed;
+    return inside(this).disposed;
   }
 
   /**
@@ -108,25 +157,73 @@ export class Tensor implements Geometry {
    * **Read it anew after anything that may allocate.** When the memory grows, every
    * view made before is detached: its length is 0 and writes to it vanish.
    * `reserve` at start avoids growth. The library does not see writes through it:
-   * don't overwrite what a pending `backward` needs.
+   * {@link Tensor.set} is counted, and so safe between a forward pass and its backward.
    *
    * @throws BatchNormError `disposed`; `not-contiguous` for a strided view, whose
    *   elements {@link Tensor.toFloat32Array} copies
+   *
+   * @example
+   * for (const value of x.data) console.log(value);
    */
-  get data(): Float32Array {
-    if (this.#data === undefined || this.#data.buffer !== this.kernel.memory.buffer) {
-      this.#check(".data");
-      if (!this.contiguous) {
+  get data(): Float32Values {
+    const view = live(this, ".data");
+    if (this.#data?.buffer !== view.allocation.port.memory.buffer) {
+      if (!view.contiguous) {
         fail(
           "not-contiguous",
-          `.data: the view ${showShape(this.shape)} has strides ${showShape(this.strides)}; ` +
-            "use toFloat32Array() for a copy",
+          `.data: ${showShape(view.shape)} has strides ${showShape(view.strides)}; ` +
+            "toFloat32Array() copies",
         );
       }
-      this.storage.handOut();
-      this.#data = elements(this);
+      view.allocation.handOut();
+      this.#data = view.elements;
     }
     return this.#data;
+  }
+
+  /**
+   * Writes numbers over the elements in row-major order, from the element `offset` on. The
+   * write is counted: a `backward` that needs what was there before is an error then, and
+   * not a wrong gradient.
+   *
+   * @param values a tensor, or an array or typed array of numbers; rounded to float32
+   * @param offset how many elements to leave before; default 0
+   * @returns this
+   * @throws BatchNormError `dtype`, `shape-mismatch` where there are more values than
+   *   elements, `invalid-option`, `disposed`; nothing is written then
+   *
+   * @example
+   * x.set(pixels);
+   * weight.set(weight.data.map((w, i) => w - rate * grad.data[i]));
+   */
+  set(values: NumberSource | Tensor, offset?: number | null): this {
+    const owner = "set";
+    const first = offset ?? 0;
+    if (!isCount(first)) {
+      mustBe("invalid-option", `${owner}: offset`, COUNT, offset);
+    }
+    const numbers = viewOf(values)
+      ? copyOut(live(values as Tensor, owner))
+      : readValues(values, owner, null);
+    const view = live(this, owner);
+    const count = lengthOf(numbers);
+    if (first + count > view.size) {
+      fail(
+        "shape-mismatch",
+        `${owner}: ${count} values from ${first} on don't fit ${showShape(view.shape)}`,
+      );
+    }
+    if (view.contiguous) view.elements.set(numbers, first);
+    else {
+      const all = view.elements;
+      // What is read while this is written must lie elsewhere.
+      const source = outside(all.buffer, numbers);
+      forEachPlace(view.shape, view.strides, first, first + count, (place, element) => {
+        all[place] = source[element - first] as number;
+      });
+    }
+    view.wrote();
+    return this;
   }
 
   /**
@@ -134,73 +231,62 @@ export class Tensor implements Geometry {
    *
    * @param shape one size may be −1 and is then worked out
    * @throws BatchNormError `invalid-shape`, `disposed`, `not-contiguous`
+   *
+   * @example
+   * x.reshape([-1, 64]);
    */
   reshape(shape: readonly number[]): Tensor {
-    this.#check("reshape");
-    const free = Array.isArray(shape) ? shape.indexOf(-1) : -1;
-    let full = free < 0 ? shape : shape.with(free, 1);
-    const known = sizeOf(full, "reshape");
-    if (free >= 0 && known > 0) full = full.with(free, Math.floor(this.size / known));
-    if (sizeOf(full, "reshape") !== this.size) {
+    const owner = "reshape";
+    const asked = readNumbers(shape, `${owner}: shape`);
+    const view = live(this, owner);
+    const full = [...asked];
+    const free = full.indexOf(-1);
+    if (free >= 0) {
+      full[free] = 1;
+      const known = sizeOf(readShape(full, owner));
+      if (known > 0) full[free] = Math.floor(view.size / known);
+    }
+    const whole = readShape(full, owner);
+    if (sizeOf(whole) !== view.size) {
       fail(
         "invalid-shape",
-        `reshape: ${showShape(this.shape)} has ${this.size} elements, which don't fill ${showShape(shape)}`,
+        `reshape: ${view.size} elements of ${showShape(view.shape)} don't fit ${showShape(asked)}`,
       );
     }
-    if (!this.contiguous) {
-      fail("not-contiguous", `reshape: the view ${showShape(this.shape)} is strided`);
+    if (!view.contiguous) {
+      fail("not-contiguous", `reshape: ${showShape(view.shape)} has strides`);
     }
-    return this.#view([...full], rowMajorStrides(full), this.offset);
+    return viewing(view, whole, rowMajorStrides(whole), view.offset);
   }
 
   /**
    * A view of the indices from `start` to before `end` of one axis, as
    * `Array.prototype.slice` counts them: negative ones from the end.
    *
+   * @param end default the end of the axis
    * @throws BatchNormError `invalid-shape`, `disposed`
    *
    * @example
    * x.slice(1, 0, 64);   // the first 64 channels of [N, C, H, W]
    */
-  slice(axis: number, start: number, end?: number): Tensor {
-    this.#check("slice");
-    const rank = this.shape.length;
-    const at = axis < 0 ? axis + rank : axis;
-    const size = this.shape[at];
-    if (size === undefined) {
-      fail("invalid-shape", `slice: axis must be from ${-rank} to ${rank - 1}, got ${show(axis)}`);
-    }
-    const place = (index: number): number => {
-      const from0 = index < 0 ? index + size : index;
-      if (!(Number.isSafeInteger(index) && from0 >= 0 && from0 <= size)) {
-        fail("invalid-shape", `slice: axis ${at} has ${size} indices, got ${show(index)}`);
-      }
-      return from0;
-    };
-    const first = place(start);
-    const length = Math.max(0, place(end ?? size) - first);
-    const offset = this.offset + first * (this.strides[at] as number);
-    return this.#view(this.shape.with(at, length), this.strides, offset);
+  slice(axis: number, start: number, end?: number | null): Tensor {
+    const view = live(this, "slice");
+    const { shape, strides } = view;
+    const rank = shape.length;
+    const at = countedFrom0(axis, rank, rank - 1, "slice: axis");
+    const size = shape[at] as number;
+    const name = `slice: axis ${at} has ${size} indices, one`;
+    const first = countedFrom0(start, size, size, name);
+    const cut = [...shape];
+    cut[at] = Math.max(0, countedFrom0(end ?? size, size, size, name) - first);
+    // What has no elements has no place either, and must not point behind the storage.
+    const offset = sizeOf(cut) === 0 ? view.offset : view.offset + first * (strides[at] as number);
+    return viewing(view, cut, strides, offset);
   }
 
   /** A copy of the elements, in row-major order, outside of kernel memory. */
-  toFloat32Array(): Float32Array {
-    this.#check("toFloat32Array");
-    if (this.contiguous) return elements(this).slice();
-    const { memory } = this.kernel;
-    const all = new Float32Array(memory.buffer, this.address, this.extent);
-    const copy = new Float32Array(this.size);
-    let to = 0;
-    const copyFrom = (place: number, axis: number): void => {
-      const [size, stride] = [this.shape[axis] as number, this.strides[axis] as number];
-      const inner = axis === this.shape.length - 1;
-      for (let i = 0; i < size; i++) {
-        if (inner) copy[to++] = all[place + i * stride] as number;
-        else copyFrom(place + i * stride, axis + 1);
-      }
-    };
-    copyFrom(0, 0);
-    return copy;
+  toFloat32Array(): Float32Values {
+    return copyOut(live(this, "toFloat32Array"));
   }
 
   /**
@@ -208,10 +294,8 @@ export class Tensor implements Geometry {
    * it again does nothing.
    */
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
+    inside(this).dispose();
     this.#data = undefined;
-    this.storage.release();
   }
 
   [Symbol.dispose](): void {
@@ -219,138 +303,169 @@ export class Tensor implements Geometry {
   }
 
   toString(): string {
-    return `${this.constructor.name}(${showShape(this.shape)}${this.#disposed ? ", disposed" : ""})`;
+    const { shape, disposed } = inside(this);
+    return `${this[Symbol.toStringTag]}(${showShape(shape)}${disposed ? ", disposed" : ""})`;
   }
 
   /** What Node's `console.log` shows: the shape and the first elements. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
-    if (this.#disposed) return this.toString();
-    const rest = this.size > 8 ? ", …" : "";
-    const first = (this.contiguous ? elements(this) : this.toFloat32Array()).subarray(0, 8);
+    const view = viewOf(this);
+    if (view === undefined) return "Tensor";
+    if (view.disposed) return this.toString();
+    const rest = view.size > 8 ? ", …" : "";
+    const first = (view.contiguous ? view.elements : copyOut(view)).subarray(0, 8);
     return `${this} { ${Array.from(first, (value) => Number(value.toPrecision(7))).join(", ")}${rest} }`;
-  }
-
-  #view(shape: readonly number[], strides: readonly number[], offset: number): Tensor {
-    const view = new Tensor(this.storage, shape, [...strides], offset);
-    this.kernel.track(view);
-    return view;
-  }
-
-  #check(owner: string): void {
-    if (this.#disposed) fail("disposed", `${owner}: the tensor ${this} was disposed`);
   }
 }
 
 /** A tensor with a gradient of its own: a layer's weight or bias. */
 export class Parameter extends Tensor {
-  /** Sum of the gradients since `zeroGrad`, in the same shape; `null` before the first. */
-  grad: Tensor | null = null;
+  override readonly [Symbol.toStringTag]: string = "Parameter";
+
+  /**
+   * Sum of the gradients since `zeroGrad`, in the same shape; `null` before the first.
+   * Setting it to `null` has the next `backward` make a new one.
+   *
+   * @throws BatchNormError `dtype`, `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap`
+   *   unless it is set to a contiguous tensor of its own memory, in the parameter's shape
+   */
+  get grad(): Tensor | null {
+    return inside(this).grad?.tensor ?? null;
+  }
+
+  set grad(value: Tensor | null) {
+    const own = live(this, ".grad");
+    if (value !== null) {
+      const view = live(value, "grad");
+      const { port } = own.allocation;
+      if (view.allocation.port !== port) fail("foreign-kernel", "grad is of another kernel");
+      if (view.shape.length !== 1 || view.size !== own.size || !view.contiguous) {
+        fail(
+          "shape-mismatch",
+          `grad must be a contiguous tensor of ${own.size} values, got ${showShape(view.shape)}`,
+        );
+      }
+      if (view.allocation === own.allocation) fail("overlap", "grad shares the parameter's memory");
+    }
+    if (own.grad) own.grad.isGrad = false;
+    own.grad = value && inside(value);
+    if (own.grad) own.grad.isGrad = true;
+  }
 
   override dispose(): void {
-    this.grad?.dispose();
+    inside(this).grad?.dispose();
     super.dispose();
   }
 }
 
-/** @internal A tensor that the innermost scope owns; its elements are arbitrary unless zeroed. */
-export function allocate(
-  kernel: Kernel,
+/** An index up to `last`, from the end of `size` where it is negative. */
+function countedFrom0(index: number, size: number, last: number, name: string): number {
+  const from0 = Number.isSafeInteger(index) && index < 0 ? index + size : index;
+  if (!isCount(from0) || from0 > last) {
+    mustBe("invalid-shape", name, `from ${-size} to ${last}`, index);
+  }
+  return from0;
+}
+
+/** The view of `this` in a method, which a Proxy has not. */
+function inside(tensor: Tensor): View {
+  return checkTensor(tensor, "this");
+}
+
+/** {@link inside} of a tensor that was not disposed. */
+function live(tensor: Tensor, owner: string): View {
+  const view = inside(tensor);
+  if (view.disposed) {
+    fail("disposed", `${owner}: the tensor ${showShape(view.shape)} was disposed`);
+  }
+  return view;
+}
+
+/**
+ * The view of what has to be a tensor. Whether it is alive, of the right kernel and in
+ * nobody's way is for `checkCall`, when nothing of the user's runs any more.
+ *
+ * @throws BatchNormError `dtype`
+ */
+export function checkTensor(value: unknown, name: string): View {
+  return viewOf(value) ?? failForTensor(name, "a Tensor", value);
+}
+
+/** Throws for what is no tensor of this package, with the remedy where there is one. */
+export function failForTensor(name: string, wanted: string, value: unknown): never {
+  mustBe("dtype", name, wanted, value, isTensor(show(value)) ? PROXY : "");
+}
+
+/** A tensor that no scope owns; its elements are arbitrary unless zeroed. */
+function make(port: Port, shape: readonly number[], zeroed: boolean, Kind = Tensor): View {
+  const view = new View(new Allocation(port, sizeOf(shape) * 4, zeroed), shape);
+  return new Kind(view) && view;
+}
+
+/** A tensor that the innermost scope owns; its elements are arbitrary unless zeroed. */
+export function allocate(port: Port, shape: readonly number[], zeroed: boolean): View {
+  const view = make(port, shape, zeroed);
+  port.track(view.tensor);
+  return view;
+}
+
+/** A view that the innermost scope owns. */
+function viewing(
+  { allocation }: View,
   shape: readonly number[],
-  zeroed: boolean,
-  owner: string,
+  strides: readonly number[],
+  offset: number,
 ): Tensor {
-  const size = sizeOf(shape, owner);
-  const tensor = new Tensor(new Storage(kernel, size * 4, zeroed), [...shape]);
-  kernel.track(tensor);
+  const tensor = new Tensor(new View(allocation, shape, strides, offset));
+  allocation.port.track(tensor);
   return tensor;
 }
 
-/** @internal A copy of `data` that no scope owns. */
+/**
+ * A copy, that no scope owns, of values that lie outside of this memory.
+ *
+ * @throws BatchNormError `invalid-shape`, `shape-overflow`, `out-of-memory`
+ */
 export function copyIn(
-  data: TensorData,
-  shape: readonly number[],
-  kernel: Kernel,
+  values: NumberArray,
+  given: readonly number[],
+  port: Port,
   owner: string,
-): Tensor {
-  checkData(data, owner);
-  const size = sizeOf(shape, owner);
-  if (size !== data.length) {
+): View {
+  const shape = readShape(given, owner);
+  const size = sizeOf(shape);
+  const count = lengthOf(values);
+  if (size !== count) {
     fail(
       "invalid-shape",
-      `${owner}: shape ${showShape(shape)} has ${size} elements, got data of ${data.length}`,
+      `${owner}: shape ${showShape(shape)} has ${size} elements, got data of ${count}`,
     );
   }
-  // Data may be a view of this very memory, which allocating can detach.
-  const { byteOffset, constructor: View } = data as Float32Array;
-  const tensor = new Tensor(new Storage(kernel, size * 4, false), [...shape]);
-  const again = () => new (View as typeof Float32Array)(kernel.memory.buffer, byteOffset, size);
-  elements(tensor).set(data.length === size ? data : again());
-  return tensor;
+  const view = make(port, shape, false);
+  view.elements.set(values);
+  return view;
 }
 
-/** @internal {@link Tensor} or a class of it. */
-export type VectorKind<T extends Tensor> = new (storage: Storage, shape: readonly number[]) => T;
+/** The elements in row-major order, outside of kernel memory. */
+export function copyOut(view: View): Float32Values {
+  const owner = "toFloat32Array";
+  const all = view.elements;
+  if (view.contiguous) return floats(all, owner);
+  const copy = floats(view.size, owner);
+  forEachPlace(view.shape, view.strides, 0, view.size, (place, element) => {
+    copy[element] = all[place] as number;
+  });
+  return copy;
+}
 
-/** @internal A vector that belongs to a layer: no scope frees it. */
-export function allocateVector<T extends Tensor>(
-  Kind: VectorKind<T>,
-  kernel: Kernel,
+/** A vector that belongs to a layer: no scope frees it. */
+export function allocateVector(
+  Kind: typeof Tensor,
+  port: Port,
   length: number,
   value: number,
-): T {
-  const vector = new Kind(new Storage(kernel, length * 4, true), [length]);
-  if (value !== 0) elements(vector).fill(value);
-  return vector;
-}
-
-/**
- * @internal The elements from the first one's place on, for the library's own
- * reading and writing: made anew, and not handed out.
- */
-export function elements(tensor: Tensor): Float32Array {
-  return new Float32Array(tensor.kernel.memory.buffer, tensor.address, tensor.extent);
-}
-
-/** @internal Overwrites a contiguous tensor and counts the write. */
-export function write(tensor: Tensor, data: ArrayLike<number>): void {
-  elements(tensor).set(data);
-  tensor.storage.wrote(tensor);
-}
-
-/**
- * @internal
- * @throws BatchNormError `dtype` unless `data` can become float32 without surprise
- */
-export function checkData(data: unknown, owner: string): asserts data is TensorData {
-  // By tag, not instanceof: arrays of another realm (an iframe, a vm) are as good.
-  const tag: string = ArrayBuffer.isView(data) ? show(data) : "";
-  const known: boolean = Array.isArray(data) || tag === "Float32Array" || tag === "Uint8Array";
-  if (!known) {
-    const hint = ArrayBuffer.isView(data) ? "; convert with Float32Array.from(data)" : "";
-    const got = show(data) + hint;
-    fail("dtype", `${owner}: data must be a Float32Array, Uint8Array or number[], got ${got}`);
-  }
-  if (Array.isArray(data)) {
-    const wrong = data.findIndex((value) => typeof value !== "number");
-    if (wrong >= 0) {
-      fail("dtype", `${owner}: data[${wrong}] must be a number, got ${show(data[wrong])}`);
-    }
-    return;
-  }
-  // Views can't be made of what is detached; `ArrayBuffer.prototype.detached` is younger
-  // than Node 20.
-  try {
-    new Uint8Array((data as Float32Array).buffer);
-  } catch (cause) {
-    fail(
-      "dtype",
-      `${owner}: data is detached: its buffer was transferred, or was kernel memory that has grown`,
-      { cause },
-    );
-  }
-}
-
-/** @internal Whether a shape is that of the tensor. */
-export function hasShape(tensor: Tensor, shape: readonly number[]): boolean {
-  return sameNumbers(tensor.shape, shape);
+): View {
+  const view = make(port, [length], true, Kind);
+  if (value !== 0) view.elements.fill(value);
+  return view;
 }

@@ -133,3 +133,9 @@ export interface Results {
   versions: { [name: string]: string };
   records: Record[];
 }
+
+/** A build of this package, of today or before. */
+export type Library = Pick<
+  typeof import("batchnorm-wasm"),
+  "BatchNorm" | "createKernel" | "Tensor"
+>;

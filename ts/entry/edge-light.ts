@@ -1,7 +1,8 @@
 /** The package in Vercel's edge runtime, whose bundlers know a module by its `?module`. */
 import kernel from "../generated/kernel.wasm?module";
-import { createKernel, provideDefaultKernel } from "../kernel.js";
+import { instantiate } from "../instantiate.js";
+import { kernelOf, provideDefaultKernel } from "../kernel.js";
 
-provideDefaultKernel(() => createKernel(kernel));
+provideDefaultKernel(() => kernelOf(instantiate(kernel)));
 
 export * from "../index.js";

@@ -1,9 +1,10 @@
 /** The package wherever bytes can be compiled: the kernel's are part of this file. */
 import kernel from "../generated/kernel.wasm?text";
-import { createKernel, provideDefaultKernel } from "../kernel.js";
+import { instantiate } from "../instantiate.js";
+import { kernelOf, provideDefaultKernel } from "../kernel.js";
 import { decode } from "./text.js";
 
 // At first use, not at import: a program that only might normalize pays nothing.
-provideDefaultKernel(() => createKernel(decode(kernel)));
+provideDefaultKernel(() => kernelOf(instantiate(decode(kernel))));
 
 export * from "../index.js";

@@ -1,3 +1,6 @@
-/** `batchnorm-wasm/kernel.wasm`, where importing it compiles it: Workers and edge functions. */
-declare const kernel: WebAssembly.Module;
+/**
+ * `batchnorm-wasm/kernel.wasm`, where importing it compiles it: Workers and edge functions.
+ * A `WebAssembly.Module`, which only the DOM library has a type for.
+ */
+declare const kernel: object;
 export default kernel;

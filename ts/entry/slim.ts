@@ -1,26 +1,54 @@
 /** The package without the kernel: bring it yourself, as a module, bytes or an address. */
 import { fail, show } from "../errors.js";
-import { createKernel, hasDefaultKernel, provideDefaultKernel } from "../kernel.js";
+import {
+  grown,
+  initialBytesOf,
+  instantiateAsync,
+  type KernelModule,
+  type MemoryOptions,
+  withMemory,
+} from "../instantiate.js";
+import { createKernel, hasDefaultKernel, kernelOf, provideDefaultKernel } from "../kernel.js";
 
 export * from "../index.js";
 
-/** What the kernel can come as: `batchnorm-wasm/kernel.wasm`, compiled, read or to be fetched. */
-export type KernelSource = WebAssembly.Module | BufferSource | Response | URL | string;
+/**
+ * What the kernel can come as: `batchnorm-wasm/kernel.wasm`, compiled or read; a `Response`
+ * with it; or its address, as a `URL` or text.
+ */
+export type KernelSource = KernelModule | FetchedKernel | { readonly href: string } | string;
+
+/** Of a `Response`, what is read. */
+export interface FetchedKernel {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly statusText: string;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
 
 /**
- * Makes the default kernel. Only the first success counts: calling it again, or
- * twice at once, does nothing more.
+ * Makes the default kernel, and compiles in the background. Only the first success counts:
+ * calling it again, or twice at once, does nothing more.
  *
- * @param source an address (`URL` or `string`) is fetched; any may be a promise
+ * @param source may be a promise; an address is fetched (a file's is read, in Node)
  * @throws BatchNormError `kernel` where it can't be fetched or is not this package's
- *   kernel, `no-simd`; it can be tried again then
+ *   kernel, `no-simd`, `out-of-memory`; it can be tried again then
  *
  * @example
  * await init(new URL("./kernel.wasm", import.meta.url));
  */
-export async function init(source: KernelSource | PromiseLike<KernelSource>): Promise<void> {
+export async function init(
+  source: KernelSource | PromiseLike<KernelSource>,
+  options?: MemoryOptions | null,
+): Promise<void> {
   if (hasDefaultKernel()) return;
-  initSync(await load(await source));
+  const initialBytes = initialBytesOf("init", options);
+  const module = await load(await source);
+  // Another call may have ended first.
+  if (hasDefaultKernel()) return;
+  const exports = await instantiateAsync(withMemory(module, initialBytes));
+  const kernel = kernelOf(grown(exports, initialBytes));
+  provideDefaultKernel(() => kernel);
 }
 
 /**
@@ -29,23 +57,25 @@ export async function init(source: KernelSource | PromiseLike<KernelSource>): Pr
  * @example
  * initSync(readFileSync("kernel.wasm"));
  */
-export function initSync(module: WebAssembly.Module | BufferSource): void {
+export function initSync(module: KernelModule, options?: MemoryOptions | null): void {
   if (hasDefaultKernel()) return;
-  const kernel = createKernel(module);
+  const kernel = createKernel(module, options);
   provideDefaultKernel(() => kernel);
 }
 
 /** A module or bytes, fetched where need be. */
-async function load(source: KernelSource): Promise<WebAssembly.Module | BufferSource> {
-  // By tag and by method, not instanceof: those of another realm are as good.
-  const isAddress = typeof source === "string" || show(source) === "URL";
+async function load(source: KernelSource): Promise<KernelModule> {
+  let address: string | undefined;
   try {
-    const found = isAddress ? await fetch(source as string | URL) : source;
-    if (!("arrayBuffer" in (found as Response))) return found as WebAssembly.Module | BufferSource;
-    const response = found as Response;
+    // By what they have, not instanceof: those of another realm are as good.
+    address = typeof source === "string" ? source : (source as { href?: string }).href;
+    const isHere = address === undefined || "arrayBuffer" in Object(source);
+    const found = (isHere ? source : await fetch(address as string)) as object;
+    if (!("arrayBuffer" in found)) return found;
+    const response = found as FetchedKernel;
     if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
     return await response.arrayBuffer();
   } catch (cause) {
-    fail("kernel", `init: the kernel can't be fetched from ${source}`, { cause });
+    fail("kernel", `init: the kernel can't be fetched from ${show(address ?? source)}`, { cause });
   }
 }

@@ -1,11 +1,11 @@
 /** What the entries import; see `scripts/build-js.mjs` for the text. */
 declare module "*.wasm" {
-  const module: WebAssembly.Module;
+  const module: object;
   export default module;
 }
 
 declare module "*.wasm?module" {
-  const module: WebAssembly.Module;
+  const module: object;
   export default module;
 }
 

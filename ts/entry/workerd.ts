@@ -1,7 +1,8 @@
 /** The package in Cloudflare Workers, which refuse bytes: the platform compiles the kernel. */
 import kernel from "../generated/kernel.wasm";
-import { createKernel, provideDefaultKernel } from "../kernel.js";
+import { instantiate } from "../instantiate.js";
+import { kernelOf, provideDefaultKernel } from "../kernel.js";
 
-provideDefaultKernel(() => createKernel(kernel));
+provideDefaultKernel(() => kernelOf(instantiate(kernel)));
 
 export * from "../index.js";

@@ -28,7 +28,6 @@ use core::array::from_fn;
 use core::cell::Cell;
 use core::ops::Range;
 
-use crate::Cells;
 use crate::lanes::{F32x4, LANES};
 use crate::layout::Form;
 use crate::sweep::{Pass, fold, fold_in_f64};
@@ -36,37 +35,22 @@ use crate::sweep::{Pass, fold, fold_in_f64};
 /// Below this a mean square may have lost terms to underflow.
 const TINY: f64 = 1e-30;
 
+/// From this ε on [`TINY`] more or less is no digit of σ² + ε, even in f64.
+const DECISIVE: f64 = 1e-12;
+
 /// 1/σ beside which products with gradients of usual sizes underflow.
 const FAR_FROM_1: Range<f64> = 1e15..f64::INFINITY;
 
 /// Values of a channel that its pivot is taken from.
 const SAMPLES: usize = 8;
 
-/// Mean and variance of each channel.
-#[derive(Clone, Copy, Debug)]
-pub enum Statistics<'a> {
-    /// A batch's own, the variance biased.
-    Own([&'a [Cell<f64>]; 2]),
+/// Whose mean and variance they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistics {
+    /// The batch's own, the variance biased.
+    Own,
     /// Given ones, which are constants.
-    Given([Cells<'a>; 2]),
-}
-
-impl Statistics<'_> {
-    /// Mean and variance of a channel.
-    #[inline(always)]
-    pub fn of(&self, channel: usize) -> [f64; 2] {
-        match self {
-            Self::Own([mean, variance]) => [mean[channel].get(), variance[channel].get()],
-            Self::Given([mean, variance]) => {
-                [f64::from(mean[channel].get()), f64::from(variance[channel].get())]
-            }
-        }
-    }
-
-    /// Whether they are the batch's own.
-    pub fn own(&self) -> bool {
-        matches!(self, Self::Own(_))
-    }
+    Given,
 }
 
 #[inline(always)]
@@ -103,14 +87,17 @@ pub fn gather(pass: &mut Pass) {
     pass.group = whole;
 }
 
-/// Mean and biased variance of a channel that was gathered.
-pub fn moments(pass: &Pass, channel: usize) -> [f64; 2] {
+/// Mean and biased variance of a channel that was gathered. Where `eps` decides, as in a dead
+/// channel, a variance below [`TINY`] is not looked into: that would take ten times as long
+/// as all the rest.
+pub fn moments(pass: &Pass, channel: usize, eps: f64) -> [f64; 2] {
     let count = pass.layout.count as f64;
     let mut pivot = f64::from(pass.workspace.constants(channel)[0]);
     let [mut sum, mut squares] = pass.workspace.sums(channel);
     // Beside such a pivot d² of no other float32 than the pivot itself is 0.
     let constant = squares == 0.0 && pivot.abs() > 1e-15;
-    if !in_range(squares, count) && !constant {
+    let dead = squares < TINY * count && eps >= DECISIVE;
+    if !in_range(squares, count) && !constant && !dead {
         pivot = finite(pivot);
         [sum, squares] = fold_in_f64(pass, channel, [0, 0], [pivot; 2]);
     }
@@ -147,13 +134,13 @@ fn co_deviations(
 }
 
 /// Sums up pairs of the group's channels of x and dy, operands 0 and 1, for [`co_moment`].
-pub fn gather_pairs(pass: &mut Pass, statistics: &Statistics) {
+pub fn gather_pairs(pass: &mut Pass, means: &[Cell<f64>], statistics: Statistics) {
     pivots(pass, 1);
     for channel in pass.group.clone() {
         let [pivot, ..] = pass.workspace.constants(channel);
         // dy may be taken around a pivot where Σ(x − mean) = 0.
-        let pivot = if statistics.own() { pivot } else { 0.0 };
-        let center = statistics.of(channel)[0] as f32;
+        let pivot = if statistics == Statistics::Own { pivot } else { 0.0 };
+        let center = means[channel].get() as f32;
         pass.workspace.set_constants(channel, [center, pivot, 0.0, 0.0, 0.0]);
     }
     fold(pass, [0, 1], co_deviations);

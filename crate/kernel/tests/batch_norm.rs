@@ -9,7 +9,7 @@ mod tensors;
 use std::cell::Cell;
 
 use batchnorm_kernel::Workspace;
-use batchnorm_kernel::norm::batch::{self, ParameterGradients};
+use batchnorm_kernel::norm::batch::{self, ParameterGradients, Saved};
 use bounds::{Bounds, assert_within};
 use kernel::{Gradients, Parameters, cells, parameters, running, values};
 use naive::{Channels, Statistics};
@@ -359,8 +359,9 @@ fn running_statistics_move_by_the_weight_of_the_new_ones() {
         let running = [cells(&[1.0f32, -2.0]), cells(&[1.0f32, 4.0])];
         let batch = [cells(&[2.0f64, 8.0]), cells(&[3.0f64, 0.5])];
         let statistics = running.each_ref().map(|values| &values[..]);
-        let batch = batch.each_ref().map(|values| &values[..]);
-        batch::update_running(statistics, batch, weight, correction);
+        let [mean, variance] = batch.each_ref().map(|values| &values[..]);
+        let saved = Saved { mean, variance, gamma: &[] };
+        batch::update_running(statistics, &saved, weight, correction);
         running.map(|cells: Vec<Cell<f32>>| values(&cells))
     };
     assert_eq!(step(0.0, 2.0), [[1.0, -2.0], [1.0, 4.0]]);
@@ -368,4 +369,35 @@ fn running_statistics_move_by_the_weight_of_the_new_ones() {
     // n/(n − 1) belongs to the variance alone.
     assert_eq!(step(0.5, 2.0), [[1.5, 3.0], [3.5, 2.5]]);
     assert_eq!(step(0.1, 1.0), [[1.1, -1.0], [1.2, 3.65]]);
+}
+
+#[test]
+fn a_forward_pass_by_given_statistics_saves_them_and_gamma() {
+    // An empty batch's as well.
+    for shape in [Shape::new([2, 3], 1), Shape::new([0, 3], 1)] {
+        let layout = shape.layout(&[&Placement::contiguous(&Shape::new([1, 1], 1))]);
+        let layout = layout.expect("a layout");
+        let workspace = &mut Workspace::new();
+        workspace.reserve(&layout).expect("memory");
+        let given = [cells(&[1.5f32, -2.0, f32::NAN]), cells(&[0.25f32, 0.0, 3.0])];
+        let given = given.each_ref().map(|values| &values[..]);
+        let gamma = cells(&[2.0f32, -0.1, 7.0]);
+        let [x, y] = [(); 2].map(|()| cells(&vec![0.0f32; shape.len()]));
+        for gamma in [Some(&gamma[..]), None] {
+            let saved = [(); 3].map(|()| cells(&[0.0f64; 3]));
+            let [mean, variance, saved_gamma] = saved.each_ref().map(|values| &values[..]);
+            batch::forward(
+                &layout,
+                [&x, &y],
+                &batch::Parameters { gamma, beta: None, eps: 1e-5 },
+                Some(given),
+                Some(&Saved { mean, variance, gamma: saved_gamma }),
+                workspace,
+            );
+            let gamma = gamma.map_or(vec![1.0; 3], values);
+            for (saved, given) in saved.iter().zip([values(given[0]), values(given[1]), gamma]) {
+                assert_eq!(format!("{:?}", values(saved)), format!("{:?}", wide(&given)));
+            }
+        }
+    }
 }

@@ -105,14 +105,17 @@ fn a_workspace_used_for_other_layouts_gives_the_bits_of_a_new_one() {
 }
 
 #[test]
-fn an_empty_batch_writes_no_element_and_adds_no_gradient() {
+fn an_empty_batch_has_no_statistics_writes_no_element_and_adds_no_gradient() {
     for shape in [Shape::new([0, 3, 4], 1), Shape::new([2, 3, 0], 1), Shape::new([2, 0, 4], 1)] {
         let channels = shape.channel_count();
         let placement = Placement::contiguous(&Shape::new([1, 1, 1], 1));
         let [x, dy, dx] = [(); 3].map(|()| Tensor::empty(&shape, &placement));
         let (parameters, workspace) = (Parameters::none(1e-5), &mut Workspace::new());
         let statistics = Statistics { mean: vec![0.0; channels], variance: vec![1.0; channels] };
-        kernel::training(&shape, [&x, &dx], &parameters, workspace);
+        let none = kernel::training(&shape, [&x, &dx], &parameters, workspace);
+        for values in [none.mean, none.variance] {
+            assert_eq!(values, vec![0.0; channels]);
+        }
         let got = kernel::backward(&shape, [&x, &dy, &dx], &parameters, &statistics, workspace);
         assert_eq!(got.beta, vec![0.0; channels]);
         dx.assert_sentinels();

@@ -85,7 +85,8 @@ fn one_channel_out_of_range_leaves_the_others_to_the_bit() {
         let values = Random(5).normals(shape.len(), 10.0, 1.0);
         let statistics = |values: &[f32]| {
             let [x, y] = [(); 2].map(|()| Tensor::contiguous(&shape, values));
-            kernel::training(&shape, [&x, &y], &Parameters::none(1e-5), &mut Workspace::new())
+            // Any larger ε would decide about the smallest ones.
+            kernel::training(&shape, [&x, &y], &Parameters::none(0.0), &mut Workspace::new())
         };
         let all = statistics(&values);
         for factor in [0.0, 1e-25, 1e25] {
@@ -100,6 +101,73 @@ fn one_channel_out_of_range_leaves_the_others_to_the_bit() {
             // Scaled by no power of two, x was rounded once more.
             let ratio = some.variance[0] / (all.variance[0] * f64::from(factor).powi(2));
             assert!(factor == 0.0 || (ratio - 1.0).abs() < 1e-5, "{shape:?}: {ratio}");
+        }
+    }
+}
+
+/// Channels whose squares f32 can't hold, beside a usual one: 0, a constant, values of 1e-20.
+fn dead(shape: &Shape) -> Vec<f32> {
+    let mut random = Random(6);
+    let value = |&channel: &usize| match channel {
+        0 => 0.0,
+        1 => 0.3,
+        2 => 1e-20 * random.normal() as f32,
+        _ => random.normal() as f32,
+    };
+    shape.channels().of.iter().map(value).collect()
+}
+
+fn dead_shapes() -> [Shape; 5] {
+    [
+        Shape::new([1, 4, 4000], 1),
+        Shape::new([40, 4, 10, 10], 1),
+        Shape::new([500, 4, 3], 1),
+        Shape::new([4000, 16], 1),
+        Shape::new([4000, 19], 1),
+    ]
+}
+
+#[test]
+fn dead_channels_beside_an_epsilon_that_decides_have_their_means_and_y_but_no_variance() {
+    for shape in dead_shapes() {
+        let (channels, values) = (shape.channels(), dead(&shape));
+        let [x, y] = [(); 2].map(|()| Tensor::contiguous(&shape, &values));
+        let parameters = Parameters::none(1e-5);
+        let got = kernel::training(&shape, [&x, &y], &parameters, &mut Workspace::new());
+        let truth = naive::statistics(&channels, &wide(&values));
+        assert_eq!([got.mean[0], got.mean[1]], [0.0, f64::from(0.3f32)], "{shape:?}");
+        assert_eq!([got.variance[0], got.variance[1]], [0.0; 2], "{shape:?}");
+        assert!((got.mean[2] - truth.mean[2]).abs() < 1e-6 * 1e-20, "{shape:?}");
+        assert!(got.variance[2] < 1e-30, "{shape:?}");
+        assert!((got.variance[3] / truth.variance[3] - 1.0).abs() < 1e-6, "{shape:?}");
+        let expected =
+            naive::training(&channels, &wide(&values), &parameters.naive(channels.number));
+        for (i, (y, expected)) in y.wide().iter().zip(expected).enumerate() {
+            // 1e-20 beside the root of ε, and 1 of the others.
+            let size = [0.0, 0.0, 1e-17, 1.0][channels.of[i].min(3)];
+            assert!((y - expected).abs() <= 2e-6 * size, "{shape:?}: {y:e} is not {expected:e}");
+        }
+    }
+}
+
+#[test]
+fn dead_channels_have_all_their_digits_where_epsilon_does_not_decide() {
+    for shape in dead_shapes() {
+        let (channels, values) = (shape.channels(), dead(&shape));
+        let truth = naive::statistics(&channels, &wide(&values));
+        for eps in [0.0, 0.9e-12] {
+            let [x, y] = [(); 2].map(|()| Tensor::contiguous(&shape, &values));
+            let parameters = Parameters::none(eps);
+            let got = kernel::training(&shape, [&x, &y], &parameters, &mut Workspace::new());
+            assert_eq!([got.mean[0], got.mean[1]], [0.0, f64::from(0.3f32)], "{shape:?}");
+            assert_eq!([got.variance[0], got.variance[1]], [0.0; 2], "{shape:?}");
+            for (i, y) in y.wide().iter().enumerate() {
+                assert!(channels.of[i] > 1 || *y == 0.0, "{shape:?}: {y:e}");
+            }
+            for channel in 2..channels.number {
+                let ratio = got.variance[channel] / truth.variance[channel];
+                assert!((ratio - 1.0).abs() < 1e-6, "{shape:?}: {ratio}");
+            }
         }
     }
 }

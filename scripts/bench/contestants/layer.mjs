@@ -1,15 +1,15 @@
 /** A layer of this package with a cell's parameters, in a kernel of its own. */
-import { BatchNorm, createKernel, Tensor } from "../../../dist/entry/slim.js";
-
 /**
  * A kernel for each cell, so that none depends on what the cells before left in memory.
  * The module is compiled once: optimized code is the module's, not the instance's.
  *
+ * @param {import("../contestant.d.ts").Library} library
  * @param {WebAssembly.Module} module
  * @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  */
-export function createLayer(module, { op, axis }, data) {
+export function createLayer(library, module, { op, axis }, data) {
+  const { BatchNorm, createKernel, Tensor } = library;
   const kernel = createKernel(module);
   const { weight, bias, mean, variance, eps } = data;
   const layer = new BatchNorm(weight.length, { axis, eps, kernel });
@@ -21,7 +21,7 @@ export function createLayer(module, { op, axis }, data) {
     num_batches_tracked: 0,
   });
   layer.train(!op.startsWith("inference"));
-  /** @type {Tensor[]} */
+  /** @type {import("batchnorm-wasm").Tensor[]} */
   const tensors = [];
   return {
     layer,

@@ -2,6 +2,7 @@
  * This package where data stays outside of kernel memory: a `Float32Array` goes in and
  * a new one comes out, at the cost of a copy each way, which is timed.
  */
+import * as library from "../../../dist/entry/slim.js";
 import { bytesOf } from "../cells.mjs";
 import { createLayer } from "./layer.mjs";
 import { timed } from "./timed.mjs";
@@ -37,7 +38,7 @@ function refuses(cell) {
  */
 function prepare(module, cell, data) {
   const { op, shape } = cell;
-  const { layer, gradients, dispose } = createLayer(module, cell, data);
+  const { layer, gradients, dispose } = createLayer(library, module, cell, data);
   const x = { data: data.x, shape };
   const dy = op.endsWith("backward") ? { data: data.dy, shape } : undefined;
   if (op === "backward") layer.forward(x);

@@ -1,4 +1,5 @@
 /** This package as it is to be used: tensors in kernel memory, outputs that are reused. */
+import * as library from "../../../dist/entry/slim.js";
 import { bytesOf } from "../cells.mjs";
 import { createLayer } from "./layer.mjs";
 import { timed } from "./timed.mjs";
@@ -15,20 +16,33 @@ export default {
     return {
       version,
       refuses: () => undefined,
-      prepare: async (cell, data) =>
-        (cell.op.endsWith("backward") ? prepareBackward : prepareForward)(module, cell, data),
+      prepare: async (cell, data) => prepare(library, module, cell, data),
     };
   },
 };
 
 /**
+ * A cell for any build of this package.
+ *
+ * @param {import("../contestant.d.ts").Library} library
+ * @param {WebAssembly.Module} module
+ * @param {import("../contestant.d.ts").Cell} cell
+ * @param {import("../contestant.d.ts").Data} data
+ */
+export function prepare(library, module, cell, data) {
+  const prepareOp = cell.op.endsWith("backward") ? prepareBackward : prepareForward;
+  return prepareOp(library, module, cell, data);
+}
+
+/**
+ * @param {import("../contestant.d.ts").Library} library
  * @param {WebAssembly.Module} module
  * @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  * @returns {import("../contestant.d.ts").Prepared}
  */
-function prepareForward(module, cell, data) {
-  const { layer, zeros, dispose } = createLayer(module, cell, data);
+function prepareForward(library, module, cell, data) {
+  const { layer, zeros, dispose } = createLayer(library, module, cell, data);
   const x = zeros(cell.shape);
   const y = cell.op === "inference-in-place" ? x : zeros(cell.shape);
   x.data.set(data.x);
@@ -40,13 +54,14 @@ function prepareForward(module, cell, data) {
 }
 
 /**
+ * @param {import("../contestant.d.ts").Library} library
  * @param {WebAssembly.Module} module
  * @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  * @returns {import("../contestant.d.ts").Prepared}
  */
-function prepareBackward(module, cell, data) {
-  const { layer, zeros, gradients, dispose } = createLayer(module, cell, data);
+function prepareBackward(library, module, cell, data) {
+  const { layer, zeros, gradients, dispose } = createLayer(library, module, cell, data);
   const alone = cell.op === "backward";
   const x = zeros(cell.shape);
   const y = zeros(cell.shape);

@@ -41,77 +41,110 @@ pub struct ParameterGradients<'a> {
     pub beta: Option<Cells<'a>>,
 }
 
-/// Normalizes: by the statistics of x itself, which it takes and writes, or by given ones.
+/// What a forward pass saves of each channel: all but x that its gradients need.
+#[derive(Clone, Copy, Debug)]
+pub struct Saved<'a> {
+    /// Mean. Where there was no element to take it from, it and the variance are no number.
+    pub mean: &'a [Cell<f64>],
+    /// Variance; the batch's own is the biased one.
+    pub variance: &'a [Cell<f64>],
+    /// Scale γ, 1 where absent.
+    pub gamma: &'a [Cell<f64>],
+}
+
+/// Normalizes: by `given` means and variances, or by those of x itself, which it takes.
 ///
 /// The layout's operands are x and y.
 pub fn forward(
     layout: &Layout,
     [x, y]: [Cells; 2],
     parameters: &Parameters,
-    statistics: &Statistics,
+    given: Option<[Cells; 2]>,
+    saved: Option<&Saved>,
     workspace: &mut Workspace,
 ) {
     let pass = Pass { layout, tensors: [x, y, &[]], group: 0..0, workspace };
-    take_and_normalize(pass, statistics, Some(parameters));
+    take_and_normalize(pass, Some(parameters), given, saved);
 }
 
-/// Writes mean and biased variance of each channel of x, the layout's only operand.
-pub fn statistics(layout: &Layout, x: Cells, own: [&[Cell<f64>]; 2], workspace: &mut Workspace) {
+/// Saves mean and biased variance of each channel of x, the layout's only operand.
+pub fn statistics(layout: &Layout, x: Cells, saved: &Saved, workspace: &mut Workspace) {
     let pass = Pass { layout, tensors: [x, &[], &[]], group: 0..0, workspace };
-    take_and_normalize(pass, &Statistics::Own(own), None);
+    take_and_normalize(pass, None, None, Some(saved));
 }
 
 #[inline(never)]
-fn take_and_normalize(mut pass: Pass, statistics: &Statistics, parameters: Option<&Parameters>) {
-    let size = match statistics {
-        Statistics::Own(_) => pass.layout.group(1),
-        // There is nothing in the cache to come back to.
-        Statistics::Given(_) => pass.layout.channels,
+fn take_and_normalize(
+    mut pass: Pass,
+    parameters: Option<&Parameters>,
+    given: Option<[Cells; 2]>,
+    saved: Option<&Saved>,
+) {
+    let given_of = |channel: usize| {
+        given.map(|statistics| statistics.map(|values| f64::from(values[channel].get())))
     };
+    if let Some(saved) = saved {
+        // Of all channels, and first: an empty batch has no group.
+        let gamma = parameters.and_then(|parameters| parameters.gamma);
+        for channel in 0..pass.layout.channels {
+            saved.set_statistics(channel, given_of(channel).unwrap_or([0.0; 2]));
+            saved.gamma[channel].set(value_of(gamma, channel, 1.0));
+        }
+    }
+    let own = given.is_none();
+    // By given statistics there is nothing in the cache to come back to.
+    let size = if own { pass.layout.group(1) } else { pass.layout.channels };
+    let eps = parameters.map_or(0.0, |parameters| parameters.eps);
     while next_group(&mut pass, size) {
-        if statistics.own() {
+        if own {
             gather(&mut pass);
         }
         for channel in pass.group.clone() {
-            if let Statistics::Own([mean, variance]) = statistics {
-                let moments = moments(&pass, channel);
-                mean[channel].set(moments[0]);
-                variance[channel].set(moments[1]);
-            }
+            let statistics = given_of(channel).unwrap_or_else(|| {
+                let moments = moments(&pass, channel, eps);
+                if let Some(saved) = saved {
+                    saved.set_statistics(channel, moments);
+                }
+                moments
+            });
             if let Some(parameters) = parameters {
-                let (mean, inverse_std, gamma) = parameters.of(channel, statistics);
+                let [mean, variance] = statistics;
+                let inverse_std = affine::inverse_std(variance + eps, own);
+                let gamma = value_of(parameters.gamma, channel, 1.0);
                 let beta = value_of(parameters.beta, channel, 0.0);
                 let constants = affine::forward(mean, inverse_std, gamma, beta);
                 pass.workspace.set_constants(channel, constants);
             }
         }
         if parameters.is_some() {
-            apply_forward(&mut pass, [0, 1], statistics.own());
+            apply_forward(&mut pass, [0, 1], own);
         }
     }
 }
 
-/// The gradients of [`forward`]; β is not read.
+/// The gradients of [`forward`], by what it `saved` of these `statistics`, and its ε.
 ///
 /// The layout's operands are x, dy and dx.
 pub fn backward(
     layout: &Layout,
     tensors: [Cells; 3],
-    parameters: &Parameters,
-    statistics: &Statistics,
+    saved: &Saved,
+    statistics: Statistics,
+    eps: f64,
     gradients: &ParameterGradients,
     workspace: &mut Workspace,
 ) {
     let count = layout.count as f64;
-    let own = statistics.own();
+    let own = statistics == Statistics::Own;
     let sums = own || gradients.gamma.is_some() || gradients.beta.is_some();
     let pass = &mut Pass { layout, tensors, group: 0..0, workspace };
     while next_group(pass, layout.group(2)) {
         if sums {
-            gather_pairs(pass, statistics);
+            gather_pairs(pass, saved.mean, statistics);
         }
         for channel in pass.group.clone() {
-            let (mean, inverse_std, gamma) = parameters.of(channel, statistics);
+            let (mean, gamma) = (saved.mean[channel].get(), saved.gamma[channel].get());
+            let inverse_std = affine::inverse_std(saved.variance[channel].get() + eps, own);
             let [sum_dy, co] =
                 if sums { co_moment(pass, channel, mean, inverse_std) } else { [0.0; 2] };
             // Σdy·x̂ = s·Σ(x − μ)·dy, and there the mean of dy makes no difference.
@@ -145,24 +178,24 @@ fn apply_forward(pass: &mut Pass, operands: [usize; 2], backwards: bool) {
     apply(pass, &operands, backwards, affine::forward_map);
 }
 
-/// Moves running means and variances towards a batch's: `weight` of the new ones,
-/// their variance times `correction` (n/(n−1) for the unbiased one).
-pub fn update_running(running: [Cells; 2], own: [&[Cell<f64>]; 2], weight: f64, correction: f64) {
-    for ((running, own), factor) in running.into_iter().zip(own).zip([1.0, correction]) {
-        for (running, own) in running.iter().zip(own) {
+/// Moves running means and variances towards saved ones: `weight` of the new ones, their
+/// variance times `correction` (n/(n−1) for the unbiased one).
+pub fn update_running(running: [Cells; 2], saved: &Saved, weight: f64, correction: f64) {
+    let saved = [saved.mean, saved.variance];
+    for ((running, saved), factor) in running.into_iter().zip(saved).zip([1.0, correction]) {
+        for (running, saved) in running.iter().zip(saved) {
             let old = f64::from(running.get());
-            let new = own.get() * factor;
+            let new = saved.get() * factor;
             running.set((old * (1.0 - weight) + new * weight) as f32);
         }
     }
 }
 
-impl Parameters<'_> {
-    /// Mean, 1/σ and γ of a channel.
-    fn of(&self, channel: usize, statistics: &Statistics) -> (f64, f64, f64) {
-        let [mean, variance] = statistics.of(channel);
-        let inverse_std = affine::inverse_std(variance + self.eps, statistics.own());
-        (mean, inverse_std, value_of(self.gamma, channel, 1.0))
+impl Saved<'_> {
+    #[inline(always)]
+    fn set_statistics(&self, channel: usize, [mean, variance]: [f64; 2]) {
+        self.mean[channel].set(mean);
+        self.variance[channel].set(variance);
     }
 }
 

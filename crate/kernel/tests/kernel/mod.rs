@@ -3,8 +3,9 @@
 
 use std::cell::Cell;
 
-use batchnorm_kernel::norm::batch::{self, ParameterGradients};
-use batchnorm_kernel::{Cells, Workspace, moments};
+use batchnorm_kernel::moments;
+use batchnorm_kernel::norm::batch::{self, ParameterGradients, Saved};
+use batchnorm_kernel::{Cells, Workspace};
 
 use crate::naive::{self, Statistics};
 use crate::tensors::{Random, Shape, Tensor, wide};
@@ -91,12 +92,11 @@ pub fn training(
 ) -> Statistics {
     let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
     workspace.reserve(&layout).expect("memory");
-    let [mean, variance] = [(); 2].map(|()| cells(&vec![f64::NAN; layout.channels]));
-    let statistics = moments::Statistics::Own([&mean, &variance]);
-    parameters.with(|parameters| {
-        batch::forward(&layout, memory([x, y]), parameters, &statistics, workspace);
-    });
-    Statistics { mean: values(&mean), variance: values(&variance) }
+    saved(layout.channels, |saved| {
+        parameters.with(|parameters| {
+            batch::forward(&layout, memory([x, y]), parameters, None, Some(saved), workspace);
+        });
+    })
 }
 
 /// Normalizes x into y, which may be x, by running statistics.
@@ -110,9 +110,9 @@ pub fn inference(
     let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
     workspace.reserve(&layout).expect("memory");
     let (mean, variance) = (cells(mean), cells(variance));
-    let statistics = moments::Statistics::Given([&mean, &variance]);
+    let given = Some([&mean[..], &variance]);
     parameters.with(|parameters| {
-        batch::forward(&layout, memory([x, y]), parameters, &statistics, workspace);
+        batch::forward(&layout, memory([x, y]), parameters, given, None, workspace);
     });
 }
 
@@ -120,9 +120,7 @@ pub fn inference(
 pub fn statistics(shape: &Shape, x: &Tensor, workspace: &mut Workspace) -> Statistics {
     let layout = shape.layout(&[&x.placement]).expect("a layout");
     workspace.reserve(&layout).expect("memory");
-    let [mean, variance] = [(); 2].map(|()| cells(&vec![f64::NAN; layout.channels]));
-    batch::statistics(&layout, x.cells(), [&mean, &variance], workspace);
-    Statistics { mean: values(&mean), variance: values(&variance) }
+    saved(layout.channels, |saved| batch::statistics(&layout, x.cells(), saved, workspace))
 }
 
 /// Gradients of [`training`] into dx, which may be x or dy.
@@ -147,14 +145,8 @@ pub fn backward_into(
     gradients: ParameterGradients,
     workspace: &mut Workspace,
 ) {
-    let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
-    workspace.reserve(&layout).expect("memory");
-    let (mean, variance) = (cells(&statistics.mean), cells(&statistics.variance));
-    let statistics = moments::Statistics::Own([&mean, &variance]);
-    parameters.with(|parameters| {
-        let tensors = memory(tensors);
-        batch::backward(&layout, tensors, parameters, &statistics, &gradients, workspace);
-    });
+    let own = moments::Statistics::Own;
+    backward_through(shape, tensors, parameters, (statistics, own), &gradients, workspace);
 }
 
 /// Gradients of [`inference`] into dx, which may be x or dy.
@@ -179,14 +171,33 @@ pub fn backward_frozen_into(
     gradients: ParameterGradients,
     workspace: &mut Workspace,
 ) {
+    let statistics = Statistics { mean: wide(mean), variance: wide(variance) };
+    let given = moments::Statistics::Given;
+    backward_through(shape, tensors, parameters, (&statistics, given), &gradients, workspace);
+}
+
+fn backward_through(
+    shape: &Shape,
+    tensors: [&Tensor; 3],
+    parameters: &Parameters,
+    (values, statistics): (&Statistics, moments::Statistics),
+    gradients: &ParameterGradients,
+    workspace: &mut Workspace,
+) {
     let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
     workspace.reserve(&layout).expect("memory");
-    let (mean, variance) = (cells(mean), cells(variance));
-    let statistics = moments::Statistics::Given([&mean, &variance]);
-    parameters.with(|parameters| {
-        let tensors = memory(tensors);
-        batch::backward(&layout, tensors, parameters, &statistics, &gradients, workspace);
-    });
+    let gamma = parameters.naive(layout.channels).gamma;
+    let [mean, variance, gamma] = [&values.mean, &values.variance, &gamma].map(|of| cells(of));
+    let saved = &Saved { mean: &mean, variance: &variance, gamma: &gamma };
+    let (tensors, eps) = (memory(tensors), parameters.eps);
+    batch::backward(&layout, tensors, saved, statistics, eps, gradients, workspace);
+}
+
+/// The statistics that `run` saves.
+fn saved(channels: usize, run: impl FnOnce(&Saved)) -> Statistics {
+    let [mean, variance, gamma] = [(); 3].map(|()| cells(&vec![0.0; channels]));
+    run(&Saved { mean: &mean, variance: &variance, gamma: &gamma });
+    Statistics { mean: values(&mean), variance: values(&variance) }
 }
 
 /// What `run` adds to gradients of 0.

@@ -1,0 +1,242 @@
+//! Records of any bytes: a status, and nothing written but what they name.
+//!
+//! Many of them: `PROPTEST_CASES=1000000 cargo test --release -p batchnorm-boundary hostile`
+
+use std::ops::Range;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::arena::{Arena, GUARD, SIZE, Words, state};
+use crate::Status;
+use crate::record::Record;
+
+/// Words of the longest record, and some more.
+const RECORD: usize = 300;
+
+/// Elements that are walked: strides of zero make many of a little memory.
+const WALKED: f64 = 16_384.0;
+
+/// Checks `property`; PROPTEST_CASES of them.
+fn for_all<S: Strategy>(strategy: S, property: impl Fn(S::Value)) {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let config =
+        Config { cases: cases.unwrap_or(1024), failure_persistence: None, ..Config::default() };
+    let outcome = TestRunner::new(config).run(&strategy, |value| {
+        property(value);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// SplitMix64 (Steele, Lea & Flood, 2014).
+struct Random(u64);
+
+impl Random {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        self.bits() as usize % end
+    }
+
+    /// Mostly of usual size, sometimes any bits.
+    fn value(&mut self) -> f32 {
+        match self.below(16) {
+            0 => f32::from_bits(self.bits() as u32),
+            1 => 0.0,
+            _ => self.bits() as i32 as f32 / (1 << 28) as f32,
+        }
+    }
+
+    fn values(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.value()).collect()
+    }
+}
+
+/// A call without a fault: its arena, the address of its record, and its words.
+fn valid(seed: u64) -> (Arena, usize, Words) {
+    let (mut arena, random) = (Arena::new(), &mut Random(seed));
+    let record = arena.reserve::<u32>(RECORD);
+    let rank = 1 + random.below(4);
+    let mut sizes: Vec<u32> = (0..rank).map(|_| random.below(5) as u32).collect();
+    if random.below(4) > 0 {
+        sizes.iter_mut().for_each(|size| *size = (*size).max(1));
+    }
+    if random.below(8) == 0 {
+        sizes.resize(rank + random.below(65 - rank), 1);
+    }
+    let axis = random.below(sizes.len());
+    let channels = sizes[axis] as usize;
+    let len: usize = sizes.iter().map(|&size| size as usize).product();
+    let mut strides = vec![0; sizes.len()];
+    let mut stride = 1;
+    for dim in (0..sizes.len()).rev() {
+        // In the order of the dimensions, or the other way round.
+        let dim = if seed.is_multiple_of(3) { sizes.len() - 1 - dim } else { dim };
+        strides[dim] = stride;
+        stride *= sizes[dim];
+    }
+
+    let operation = random.below(4) as u32;
+    let mut words = Words { operation, axis: axis as u32, sizes, ..Words::default() };
+    words.numbers = [[0.0, 1e-5, 1e-3][random.below(3)], 0.1, 1.5];
+    for k in 0..[2, 1, 3, 1][operation as usize] {
+        words.tensors[k] = (arena.put(&random.values(len)), len, strides.clone());
+    }
+    let given = operation == 0 && random.below(2) == 0;
+    if given {
+        words.mean = arena.put(&random.values(channels));
+        let variance: Vec<_> = random.values(channels).iter().map(|value| value.abs()).collect();
+        words.variance = arena.put(&variance);
+    }
+    for vector in [&mut words.gamma, &mut words.beta, &mut words.first, &mut words.second] {
+        if random.below(2) == 0 {
+            *vector = arena.put(&random.values(channels));
+        }
+    }
+    if !given || random.below(2) == 0 {
+        let saved: Vec<_> = random.values(3 * channels).into_iter().map(f64::from).collect();
+        words.saved = arena.put(&saved);
+    }
+    words.constant = random.below(2) as u32;
+    arena.write(record, &words.all());
+    (arena, record, words)
+}
+
+/// The words of the record at an address, if it is as long as its rank says.
+fn read(arena: &Arena, record: usize) -> Option<Vec<usize>> {
+    let words = |len| {
+        let cells = arena.memory().cells::<u32>(record, len)?;
+        Some(cells.iter().map(|cell| cell.get() as usize).collect::<Vec<_>>())
+    };
+    let rank = words(17)?[8];
+    if rank <= 64 { words(17 + rank + 3 * (2 + rank)) } else { None }
+}
+
+/// Where a call may write, if it ends well.
+fn outputs(words: &[usize]) -> Option<Vec<Range<usize>>> {
+    let rank = words[8];
+    let channels = words[17..][..rank].get(words[7])?;
+    let tensor = |k: usize| {
+        let [address, len] = [0, 1].map(|i| words[17 + rank + k * (2 + rank) + i]);
+        address..address + 4 * len
+    };
+    let vector = |index: usize, bytes: usize| match words[index] {
+        0 => 0..0,
+        address => address..address + bytes * channels,
+    };
+    let (first, second, saved) = (vector(13, 4), vector(14, 4), vector(15, 24));
+    Some(match words[6] {
+        0 if words[11] != 0 => vec![tensor(1), saved],
+        0 => vec![tensor(1), saved, first, second],
+        1 => vec![saved],
+        2 => vec![tensor(2), first, second],
+        _ => vec![first, second],
+    })
+}
+
+/// Calls what a record describes, and checks that it wrote nothing but what that names, and
+/// nothing at all where it was refused. Not called is what would walk for long.
+fn check(arena: &Arena, record: usize) -> Option<Status> {
+    let words = read(arena, record);
+    let elements = words
+        .as_ref()
+        .map_or(0.0, |words| words[17..][..words[8]].iter().map(|&size| size as f64).product());
+    if WALKED < elements && elements < 1e20 {
+        // That it is read is enough.
+        let _ = Record::read(arena.memory(), record, &mut state().layout);
+        return None;
+    }
+    let before = arena.snapshot();
+    let status = arena.call(record);
+    let allowed = match status {
+        Status::Ok => words.and_then(|words| outputs(&words)).expect("a whole record"),
+        _ => vec![],
+    };
+    for address in arena.changed(&before) {
+        let may_change = allowed.iter().any(|range| range.contains(&address));
+        assert!(may_change, "{status:?}, but {address} has changed");
+    }
+    Some(status)
+}
+
+/// What may go wrong with a word.
+#[derive(Clone, Debug)]
+enum Fault {
+    Any(u32),
+    Small(u32),
+    Added(i32),
+    Flipped(u32),
+    /// As another word is.
+    Mixed(usize),
+    Address(usize),
+}
+
+fn faults() -> impl Strategy<Value = Vec<(usize, Fault)>> {
+    let fault = prop_oneof![
+        any::<u32>().prop_map(Fault::Any),
+        (0u32..70).prop_map(Fault::Small),
+        (-9i32..=9).prop_map(Fault::Added),
+        (0u32..32).prop_map(Fault::Flipped),
+        (0..RECORD).prop_map(Fault::Mixed),
+        (0..GUARD + SIZE).prop_map(Fault::Address),
+    ];
+    // Most words that mean something come early.
+    let index = prop_oneof![3 => 0usize..40, 1 => 0..RECORD];
+    prop::collection::vec((index, fault), 1..5)
+}
+
+fn spoil(words: &mut [u32], faults: &[(usize, Fault)]) {
+    for (index, fault) in faults {
+        let index = index % words.len();
+        words[index] = match *fault {
+            Fault::Any(value) | Fault::Small(value) => value,
+            Fault::Added(value) => words[index].wrapping_add_signed(value),
+            Fault::Flipped(bit) => words[index] ^ 1 << bit,
+            Fault::Mixed(other) => words[other % words.len()],
+            Fault::Address(address) => (address / 4 * 4) as u32,
+        };
+    }
+}
+
+#[test]
+fn a_record_without_a_fault_is_accepted_and_writes_what_it_names() {
+    for_all(any::<u64>(), |seed| {
+        let (arena, record, words) = valid(seed);
+        assert_eq!(check(&arena, record), Some(Status::Ok), "{words:?}");
+    });
+}
+
+#[test]
+fn a_record_with_faults_writes_nothing_but_what_it_names() {
+    for_all((any::<u64>(), faults()), |(seed, faults)| {
+        let (arena, record, words) = valid(seed);
+        let mut words = words.all();
+        spoil(&mut words, &faults);
+        arena.write(record, &words);
+        check(&arena, record);
+    });
+}
+
+#[test]
+fn a_record_of_any_words_at_any_address_writes_nothing_but_what_it_names() {
+    let word = prop_oneof![
+        4 => Just(0),
+        3 => 1u32..5,
+        1 => any::<u32>(),
+        2 => (0..(GUARD + SIZE) as u32).prop_map(|address| address / 8 * 8),
+    ];
+    let words = prop::collection::vec(word, 17 + 4 + 3 * (2 + 4));
+    let record = prop_oneof![3 => Just(GUARD), 1 => 0..GUARD + SIZE, 1 => 0..u32::MAX as usize];
+    for_all((words, record), |(words, record)| {
+        let arena = Arena::new();
+        arena.write(GUARD, &words);
+        check(&arena, record);
+    });
+}

@@ -1,0 +1,5 @@
+//! Whole calls over a memory that is not the module's.
+
+mod arena;
+mod calls;
+mod hostile;

@@ -1,0 +1,114 @@
+/** What a call of the kernel reads and what it writes, checked in one visit. */
+import { fail, showShape } from "./errors.js";
+import { coincide, overlaps, sameNumbers } from "./geometry.js";
+import type { View } from "./view.js";
+
+/** `crate/boundary`'s operations. (The build writes enums as numbers: small and fast.) */
+export enum Operation {
+  FORWARD,
+  STATISTICS,
+  BACKWARD,
+  UPDATE,
+}
+
+/** Places of a call's operands. */
+export enum Place {
+  // Tensors of x's shape, the output either exactly x or dy (in place) or apart from all others.
+  X,
+  DY,
+  OUT,
+  // Vectors of one value a channel, in the order of the record.
+  WEIGHT,
+  BIAS,
+  MEAN,
+  VARIANCE,
+  /** Written: the running mean, or the gradient of the weight. */
+  FIRST,
+  /** Written: the running variance, or the gradient of the bias. */
+  SECOND,
+}
+
+const NAMES = ["x", "dy", "out", "weight", "bias", "mean", "variance", "runningMean", "runningVar"];
+const GRADIENTS = ["weightGrad", "biasGrad"];
+
+/** A call, declared whole. */
+export interface Call {
+  readonly owner: string;
+  readonly operation: Operation;
+  /** The channel axis, counted from 0. */
+  readonly axis: number;
+  /** By their places; `null` where there is none. */
+  readonly operands: (View | null)[];
+  readonly eps: number;
+  /** Weight of the batch in the running statistics. */
+  momentum: number;
+  /** What the batch's variance is multiplied with there. */
+  correction: number;
+  /** Address of a record of saved values, which nobody else has; 0 without. */
+  saved: number;
+  /** Whether the saved statistics are constants to the gradient. */
+  constant: boolean;
+}
+
+/**
+ * The last thing before a call: no code of the user's may run from here on.
+ *
+ * @throws BatchNormError `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap`
+ */
+export function checkCall(call: Call): void {
+  const { owner, axis, operands } = call;
+  const x = operands[Place.X] as View;
+  const channels = x.shape[axis] as number;
+  for (let i = Place.X; i <= Place.SECOND; i++) {
+    const view = operands[i] as View | null;
+    if (view === null) continue;
+    if (view.disposed) fail("disposed", `${owner}: ${nameOf(call, i)} was disposed`);
+    if (view.allocation.port !== x.allocation.port) failForKernel(owner, nameOf(call, i));
+    const fits =
+      i < Place.WEIGHT
+        ? sameNumbers(view.shape, x.shape)
+        : view.shape.length === 1 && view.size === channels && view.contiguous;
+    if (!fits) {
+      const wanted =
+        i < Place.WEIGHT
+          ? `have x's shape ${showShape(x.shape)}`
+          : `be a contiguous tensor of ${channels} values`;
+      fail(
+        "shape-mismatch",
+        `${owner}: ${nameOf(call, i)} must ${wanted}, got ${showShape(view.shape)}`,
+      );
+    }
+  }
+  checkApart(call, Place.OUT);
+  checkApart(call, Place.FIRST);
+  checkApart(call, Place.SECOND);
+}
+
+/** @throws BatchNormError `foreign-kernel` */
+export function failForKernel(owner: string, name: string): never {
+  fail("foreign-kernel", `${owner}: ${name} is of another kernel`);
+}
+
+/** @throws BatchNormError `overlap` where what is written shares memory with another operand */
+function checkApart(call: Call, written: number): void {
+  const { operands } = call;
+  const to = operands[written] as View | null;
+  if (to === null) return;
+  for (let i = Place.X; i <= Place.SECOND; i++) {
+    const other = operands[i] as View | null;
+    if (other === null || i === written || other.allocation !== to.allocation) continue;
+    const isInput = written === Place.OUT && i < Place.OUT;
+    if (!(isInput && coincide(to, other)) && overlaps(to, other)) {
+      fail(
+        "overlap",
+        `${call.owner}: ${nameOf(call, written)} overlaps ${nameOf(call, i)}` +
+          (isInput ? ", not exactly in place" : ""),
+      );
+    }
+  }
+}
+
+function nameOf({ operation }: Call, place: number): string {
+  const gradient = operation === Operation.BACKWARD && GRADIENTS[place - Place.FIRST];
+  return gradient || (NAMES[place] as string);
+}

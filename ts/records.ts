@@ -1,0 +1,22 @@
+/**
+ * Records of forward passes, known by their inside alone: a program that reads none carries
+ * no code of theirs. What reads one imports `saved.ts`, and that tells here how to make one.
+ */
+import type { Port } from "./port.js";
+import type { BatchNormSaved, SavedState } from "./saved.js";
+
+const states = /* @__PURE__ */ new WeakMap<object, SavedState>();
+
+/** The inside of a record; undefined of what is none of this package's. */
+export function savedOf(value: unknown): SavedState | undefined {
+  return states.get(value as object);
+}
+
+/** Makes an empty record, where anything in the program can read one. */
+export let newSaved: ((port: Port) => BatchNormSaved) | undefined;
+
+/** For `saved.ts`. */
+export function provideSaved(make: (port: Port) => BatchNormSaved): typeof states {
+  newSaved = make;
+  return states;
+}

@@ -1,0 +1,50 @@
+import { mustBe } from "./errors.js";
+import { type KernelOption, readKernel } from "./kernel.js";
+import type { MemoryTrace, Tracer } from "./port.js";
+
+/**
+ * Has the kernel remember where each tensor's memory is made from now on, at the cost of a
+ * stack trace each: `memoryUsage().traced` tells what of it is in use. To find what was
+ * forgotten, not for production.
+ *
+ * @param on `false` stops it and forgets
+ * @throws BatchNormError `invalid-option`
+ *
+ * @example
+ * traceMemory();
+ * step();
+ * console.log(memoryUsage().traced);
+ */
+export function traceMemory(on = true, options?: KernelOption | null): void {
+  const port = readKernel(options, "traceMemory");
+  if (typeof on !== "boolean") {
+    mustBe("invalid-option", "traceMemory: on", "true or false", on);
+  }
+  port.tracer = on ? (port.tracer ?? new Traces()) : null;
+}
+
+class Traces implements Tracer {
+  /** By address. */
+  readonly #made = new Map<number, { bytes: number; stack: string }>();
+
+  took(address: number, bytes: number): void {
+    this.#made.set(address, { bytes, stack: `${new Error("made here").stack}` });
+  }
+
+  freed(address: number): void {
+    this.#made.delete(address);
+  }
+
+  sums(): MemoryTrace[] {
+    const sums = new Map<string, MemoryTrace>();
+    for (const { bytes, stack } of this.#made.values()) {
+      const before = sums.get(stack);
+      sums.set(stack, {
+        bytes: bytes + (before?.bytes ?? 0),
+        storages: 1 + (before?.storages ?? 0),
+        stack,
+      });
+    }
+    return [...sums.values()].sort((a, b) => b.bytes - a.bytes);
+  }
+}

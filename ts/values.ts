@@ -1,0 +1,83 @@
+/** Numbers from outside of kernel memory: what is taken, read once, and copied. */
+import { checkAttached, fail, mustBe, remedyFor } from "./errors.js";
+import { isCount } from "./geometry.js";
+import { bufferOf, lengthOf, viewName } from "./views.js";
+
+/** What tensors are made from. */
+export type TensorData = Float32Array | Uint8Array | readonly number[];
+
+/** What can be written into a tensor: numbers of any kind but `bigint`. */
+export type NumberSource = readonly number[] | NumberArray | Uint8ClampedArray;
+
+/** A `Float32Array` over an `ArrayBuffer`, however old the TypeScript that reads this is. */
+export type Float32Values = ReturnType<typeof Float32Array.of>;
+/** The like for a `Float64Array`. */
+export type Float64Values = ReturnType<typeof Float64Array.of>;
+
+/** What {@link readValues} gives. */
+export type NumberArray =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array;
+
+/**
+ * The elements of data: a typed array is given as it is (nothing of it can change while it
+ * is copied), of an array a copy, each element read once.
+ *
+ * @param kinds of typed arrays that are taken, or `null` for all but `bigint`s
+ * @param check of the number of elements, before they are read
+ * @throws BatchNormError `dtype`
+ */
+export function readValues(
+  data: unknown,
+  owner: string,
+  kinds: readonly string[] | null = ["Float32Array", "Uint8Array"],
+  check?: (length: number) => void,
+): NumberArray {
+  const kind = viewName(data);
+  if (kind !== undefined && (kinds?.includes(kind) ?? !kind.startsWith("Big"))) {
+    const view = data as NumberArray;
+    checkAttached(view, owner);
+    check?.(lengthOf(view));
+    return view;
+  }
+  const length: unknown = Array.isArray(data) ? data.length : undefined;
+  if (!isCount(length)) {
+    const wanted = kinds?.join(", ") ?? "typed array";
+    mustBe("dtype", `${owner}: data`, `a ${wanted} or number[]`, data, remedyFor(data));
+  }
+  check?.(length);
+  const values = floats(length, owner);
+  for (let i = 0; i < length; i++) {
+    const value = (data as unknown[])[i];
+    if (typeof value !== "number") {
+      mustBe("dtype", `${owner}: data[${i}]`, "a number", value, remedyFor(value));
+    }
+    values[i] = value;
+  }
+  return values;
+}
+
+/**
+ * Elements outside of kernel memory: a copy, or so many zeros.
+ *
+ * @throws BatchNormError `out-of-memory` where JavaScript has no room for them
+ */
+export function floats(source: Float32Values | number, owner: string): Float32Values {
+  try {
+    // Slicing fills memory once, where zeros would be written first.
+    return typeof source === "number" ? new Float32Array(source) : source.slice();
+  } catch (cause) {
+    return fail("out-of-memory", `${owner}: JavaScript has no room`, { cause });
+  }
+}
+
+/** The same values, or a copy where they lie in this very buffer. */
+export function outside(buffer: ArrayBuffer, values: NumberArray): NumberArray {
+  return bufferOf(values) === buffer ? new Float32Array(values) : values;
+}
