@@ -1,0 +1,74 @@
+/** What the tests of faults share. The package's public API alone, as in them. */
+import { readFileSync } from "node:fs";
+import {
+  BatchNorm,
+  BatchNormError,
+  type BatchNormErrorCode,
+  batchNormTraining,
+  defaultKernel,
+  memoryUsage,
+  Tensor,
+} from "batchnorm-wasm";
+import { expect } from "vitest";
+
+export const kernelBytes = readFileSync(new URL("../ts/generated/kernel.wasm", import.meta.url));
+
+/** What TypeScript would not let pass. */
+export const wrong = (value: unknown) => value as never;
+
+export const values = (tensor: Tensor) => [...tensor.toFloat32Array()];
+
+/** Expects the typed error, and all tensors and the number of live ones as they were. */
+export function expectError(
+  code: BatchNormErrorCode | RegExp,
+  call: () => unknown,
+  watched: readonly Tensor[] = [],
+): BatchNormError {
+  const state = () => [watched.map(values), memoryUsage().liveStorages];
+  const before = state();
+  let error: unknown;
+  try {
+    call();
+  } catch (thrown) {
+    error = thrown;
+  }
+  expect(error).toBeInstanceOf(BatchNormError);
+  const typed = error as BatchNormError;
+  expect([typed.code], typed.message).toEqual([
+    typeof code === "string" ? code : expect.stringMatching(code),
+  ]);
+  expect(state(), "nothing is written before an error is thrown").toEqual(before);
+  return typed;
+}
+
+/** first, first + 1, … in a shape. */
+export function counting(shape: number[], first = 1, kernel = defaultKernel()): Tensor {
+  const size = shape.reduce((product, size) => product * size, 1);
+  const data = Array.from({ length: size }, (_, i) => first + i);
+  return Tensor.from(data, shape, { kernel });
+}
+
+/** Tensors for calls over [4, 3], and a layer that ran forward. */
+export function example() {
+  const [x, dy, out] = [counting([4, 3]), counting([4, 3], 5), counting([4, 3])];
+  const [weight, bias, mean, variance] = [3, 5, 7, 9].map((first) => counting([3], first)) as [
+    Tensor,
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const { saved } = batchNormTraining(x, { weight, bias });
+  const bn = new BatchNorm(3);
+  bn.forward(x);
+  return { x, dy, out, weight, bias, mean, variance, saved, bn };
+}
+
+/** {@link expectError} whose message has all the words. */
+export function expectWords(
+  code: BatchNormErrorCode,
+  words: readonly string[],
+  call: () => unknown,
+): void {
+  const { message } = expectError(code, call);
+  for (const word of words) expect(message).toContain(word);
+}
