@@ -1,0 +1,86 @@
+import { backward, forwardFunction, statisticsFunction } from "./functions.js";
+import { construct, forwardLayer, load, manage, record, saved, setting } from "./layers.js";
+import { assign, forge, kernel, scoped, wrapped } from "./others.js";
+import { Random } from "./random.js";
+import { dispose, make, read, set, view } from "./tensors.js";
+import { root, themes } from "./theme.js";
+import type { World } from "./world.js";
+
+/** Fills a world: guarded memory with tensors in it, a stranger's tensor, layers. */
+export function setUp(world: World, random: Random): void {
+  const channels = random.pick([1, 2, 3, 4, 5, 8, 17]);
+  const other = random.pick([1, 2, 3, 5]);
+  const shapes = [
+    [random.pick([2, 3, 4, 9]), channels],
+    [2, channels, other],
+    random.pick([
+      [2, channels, 2, other],
+      [other, 3, 2, channels],
+      [1, channels, 1, 1, 1, 1, 1, 3],
+      [2, 1, channels, 1, 3],
+    ]),
+    [channels],
+    [channels],
+  ];
+  themes.set(world, { channels, shapes });
+  world.inside = (seed, log) => inside(world, seed, log);
+  for (let i = 0; i < 3; i++) root(world, random, world.home.code);
+  root(world, random, "");
+  for (let i = 0; i < 2; i++) construct(world, random, false);
+  if (world.crowded) world.crowd(random);
+}
+
+/** Runs a call inside of another one's getter, and writes down its program. */
+function inside(world: World, seed: number, log: (() => string)[]): void {
+  if (world.depth > 2) return;
+  const outer = world.log;
+  world.log = log;
+  try {
+    step(world, seed, true);
+  } finally {
+    world.log = outer;
+  }
+}
+
+type Kind = (world: World, random: Random, mild: boolean) => void;
+
+/** Each kind with how often it is called, relative to the others. */
+export const KINDS: readonly (readonly [name: string, weight: number, call: Kind])[] = [
+  ["batchNormInference", 8, (...all) => forwardFunction(...all, false)],
+  ["batchNormTraining", 8, (...all) => forwardFunction(...all, true)],
+  ["batchNormStatistics", 4, statisticsFunction],
+  ["batchNormBackward", 8, (...all) => backward(...all, false)],
+  ["new layer", 3, (world, random, mild) => construct(world, random, !mild)],
+  ["forward", 10, forwardLayer],
+  ["backward", 7, (...all) => backward(...all, true)],
+  ["mode and switches", 4, setting],
+  ["layer upkeep", 4, manage],
+  ["saved", 3, saved],
+  ["record", 3, record],
+  ["loadStateDict", 5, load],
+  ["new tensor", 5, make],
+  ["view", 6, view],
+  ["read", 4, read],
+  ["set", 4, set],
+  ["dispose", 3, dispose],
+  ["assignment", 2, assign],
+  ["forgery", 2, forge],
+  ["scope", 3, scoped],
+  ["kernel", 2, kernel],
+  ["Proxy", 2, wrapped],
+];
+
+let all = KINDS.flatMap((kind) => new Array<(typeof KINDS)[0]>(kind[1]).fill(kind));
+
+/** Makes no calls of these kinds. */
+export function skip(names: readonly string[]): void {
+  all = all.filter(([name]) => !names.includes(name));
+}
+
+/** One call that a seed determines; `mild` is as a caller would write it. */
+export function step(world: World, seed: number, mild = false): void {
+  const random = new Random(seed);
+  const [name, , call] = random.pick(all);
+  if (world.depth === 0) world.kind = name;
+  call(world, random, mild);
+}
