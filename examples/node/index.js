@@ -4,7 +4,7 @@
  *
  *     npm i && npm start
  */
-import { BatchNorm, reserve, scope, Tensor } from "batchnorm-wasm";
+import { BatchNorm, scope, Tensor } from "batchnorm-wasm";
 
 const [ROWS, STEPS, LEARNING_RATE] = [256, 200, 0.1];
 /** Each sensor's true values have this spread and this centre. */
@@ -12,25 +12,23 @@ const SPREAD = [1, 2, 3, 4];
 const CENTRE = [0, -1, 5, 10];
 const shape = [ROWS, SPREAD.length];
 
-reserve(8 * ROWS * SPREAD.length * 4); // else growth would detach the `.data` that are kept
 const bn = new BatchNorm(SPREAD.length);
 const readings = Tensor.zeros(shape);
 const error = Tensor.zeros(shape);
 
 for (let step = 0; step < STEPS; step++) {
   const noise = Float32Array.from(readings.data, gaussian);
-  readings.data.set(noise.map((value) => 100 + 7 * value));
+  readings.set(noise.map((value) => 100 + 7 * value));
   scope(() => {
     const y = bn.train().forward(readings).data;
     // The loss is ½·mean((y − truth)²) of each sensor.
-    error.data.set(y.map((value, i) => (value - truth(noise[i], i % SPREAD.length)) / ROWS));
+    error.set(y.map((value, i) => (value - truth(noise[i], i % SPREAD.length)) / ROWS));
     bn.zeroGrad();
     bn.backward(error, { out: error });
   });
-  for (const { data, grad } of [bn.weight, bn.bias]) {
-    grad.data.forEach((slope, channel) => {
-      data[channel] -= LEARNING_RATE * slope;
-    });
+  for (const parameter of [bn.weight, bn.bias]) {
+    const slopes = parameter.grad.data;
+    parameter.set(parameter.data.map((value, channel) => value - LEARNING_RATE * slopes[channel]));
   }
 }
 console.log("weight", bn.weight, "is near", SPREAD);

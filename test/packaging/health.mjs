@@ -19,8 +19,8 @@ using y: Tensor = scope(() => bn.train().forward(Tensor.zeros([4, 3])));
 const data: Float32Array = y.data;
 const plain: PlainResult = bn.forward({ data: [1, 2, 3], shape: [1, 3] });
 const same: typeof BatchNorm = SlimBatchNorm;
-initSync(kernel);
-export const ready: Promise<void> = init(fetch("kernel.wasm"));
+initSync(kernel, { initialBytes: 2 ** 26 });
+export const ready: Promise<void> = init("kernel.wasm");
 export const code = (error: unknown): BatchNormErrorCode | null =>
   error instanceof BatchNormError ? error.code : null;
 export default [data, plain.data.length, same, new BatchNormalization().gamma];
@@ -28,6 +28,18 @@ export default [data, plain.data.length, same, new BatchNormalization().gamma];
 new BatchNorm(3, { preset: "pytorch" });
 // @ts-expect-error plain in, plain out
 export const wrong: Tensor = bn.forward({ data: [1, 2, 3], shape: [1, 3] });
+`;
+
+/** What a page does: some of it takes arrays only that no other thread shares. */
+const PAGE = `
+for (const values of [y.data, plain.data, y.toFloat32Array()]) {
+  new Blob([values]);
+  fetch("values", { method: "POST", body: values });
+  new AudioBuffer({ length: 4, sampleRate: 44_100 }).copyToChannel(values, 0);
+}
+init(fetch("kernel.wasm"));
+init(new URL("kernel.wasm", "https://example.org"));
+initSync(new WebAssembly.Module(new Uint8Array(8)));
 `;
 
 const RESOLUTIONS = { node16: "node16", nodenext: "nodenext", bundler: "esnext" };
@@ -47,15 +59,22 @@ async function* all() {
   yield tool("@arethetypeswrong/cli", "esm-only", attw);
 
   writeFileSync(join(consumer, "program.mts"), PROGRAM);
+  writeFileSync(join(consumer, "page.mts"), PROGRAM + PAGE);
   for (const name of ["typescript-oldest", "typescript-newest"]) {
     for (const [moduleResolution, module] of Object.entries(RESOLUTIONS)) {
-      const compilerOptions = {
-        ...{ strict: true, exactOptionalPropertyTypes: true, noEmit: true, skipLibCheck: false },
-        ...{ target: "es2022", lib: ["es2022", "dom"], types: [], module, moduleResolution },
-      };
-      const config = JSON.stringify({ compilerOptions, include: ["program.mts"] });
-      writeFileSync(join(consumer, "tsconfig.json"), config);
-      yield tool(name, `moduleResolution ${moduleResolution}`, [`${name}/bin/tsc`]);
+      for (const [file, lib] of [
+        ["page.mts", ["es2022", "dom"]],
+        ["program.mts", ["es2022"]],
+      ]) {
+        const compilerOptions = {
+          ...{ strict: true, exactOptionalPropertyTypes: true, noEmit: true, skipLibCheck: false },
+          ...{ target: "es2022", lib, types: [], module, moduleResolution },
+        };
+        const config = JSON.stringify({ compilerOptions, include: [file] });
+        writeFileSync(join(consumer, "tsconfig.json"), config);
+        const check = `moduleResolution ${moduleResolution}, lib ${lib}`;
+        yield tool(name, check, [`${name}/bin/tsc`]);
+      }
     }
   }
 }

@@ -60,8 +60,8 @@ export function run(library, golden) {
   const bn = new BatchNorm(torch.shape[1], { preset: "torch" });
 
   check("train a step, backward", () => {
-    bn.weight?.data.set(torch.weight);
-    bn.bias?.data.set(torch.bias);
+    bn.weight?.set(torch.weight);
+    bn.bias?.set(torch.bias);
     for (const step of torch.steps) {
       const y = bn.train().forward(Tensor.from(step.x, torch.shape));
       bn.zeroGrad();
@@ -84,11 +84,18 @@ export function run(library, golden) {
     compare("y of plain data", bn.forward(plain).data, y);
   });
 
+  check("views", () => {
+    const [, channels, length] = torch.shape;
+    const x = Tensor.from(torch.eval.x, torch.shape);
+    const last = bn.forward(x.slice(0, 1).reshape([-1, channels, length]));
+    compare("y of the last", last.toFloat32Array(), torch.eval.y.slice(channels * length));
+  });
+
   check("Keras, channels last", () => {
     const { shape, gamma, beta, steps } = keras;
-    const layer = new BatchNorm(shape.at(-1), { preset: "keras" });
-    layer.weight?.data.set(gamma);
-    layer.bias?.data.set(beta);
+    const layer = new BatchNorm(shape.at(-1), { preset: "keras" }).train();
+    layer.weight?.set(gamma);
+    layer.bias?.set(beta);
     for (const step of steps) {
       const y = layer.forward(Tensor.from(step.x, shape));
       compare("y", y.toFloat32Array(), step.y);

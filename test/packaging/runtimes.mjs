@@ -6,6 +6,7 @@ import { install, pack } from "./pack.mjs";
 import { report } from "./results.mjs";
 import { testCommands } from "./runtimes/commands.mjs";
 import { testEdgeRuntime } from "./runtimes/edge-runtime.mjs";
+import { testJsdom } from "./runtimes/jsdom.mjs";
 import { testWorkerd } from "./runtimes/workerd.mjs";
 
 const tarball = pack();
@@ -20,5 +21,6 @@ async function* all() {
   yield* testCommands(consumer);
   yield* testWorkerd(consumer);
   yield* testEdgeRuntime(consumer);
+  yield* testJsdom(consumer);
   yield* testBrowsers(consumer);
 }

@@ -12,6 +12,9 @@ const BYTES_TYPE = "application/octet-stream";
 /** A Worker has 128 MB in all, and JSON of numbers takes several times its length. */
 const MAX_BODY = { [JSON_TYPE]: 1 << 20, [BYTES_TYPE]: 16 << 20 };
 
+/** Errors name what came, which may be as long as the body. */
+const MAX_ERROR = 300;
+
 const bn = new BatchNorm(null, { axis: -1 }).loadStateDict(state).eval();
 
 export default {
@@ -32,7 +35,7 @@ export default {
 /** @param {Request} request */
 async function infer(request) {
   if (request.method !== "POST") throw new Refusal(405, "POST a tensor");
-  const type = request.headers.get("content-type")?.split(";")[0]?.trim() ?? "";
+  const type = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase() ?? "";
   if (type !== JSON_TYPE && type !== BYTES_TYPE) {
     throw new Refusal(415, `content-type must be ${JSON_TYPE} or ${BYTES_TYPE}`);
   }
@@ -68,12 +71,13 @@ async function read(/** @type {Request} */ request, /** @type {number} */ limit)
 
 /** @param {Uint8Array} body @returns {any} */
 function parse(body) {
+  let value;
   try {
-    const value = JSON.parse(new TextDecoder().decode(body));
-    if (value?.data && value.shape) return value;
+    value = JSON.parse(new TextDecoder().decode(body));
   } catch (error) {
     throw new Refusal(400, `the body is not JSON: ${error}`);
   }
+  if (Array.isArray(value?.data) && Array.isArray(value.shape)) return value;
   throw new Refusal(400, 'expected {"data": [number, …], "shape": [number, …]}');
 }
 
@@ -85,5 +89,5 @@ class Refusal extends Error {
 }
 
 function refuse(/** @type {number} */ status, /** @type {string} */ error, code = "request") {
-  return Response.json({ error, code }, { status });
+  return Response.json({ error: error.slice(0, MAX_ERROR), code }, { status });
 }

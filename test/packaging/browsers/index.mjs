@@ -63,6 +63,7 @@ function cellsOf({ plain, isolated, closed, example, collector }) {
     ...contexts.map((context) => underPolicy(context, plain.origin, false)),
     ...contexts.map((context) => underPolicy(context, isolated.origin, true)),
     underPolicy("slim page", plain.origin, false),
+    underPolicy("audio worklet", plain.origin, false),
     {
       // Nothing can run, and the error is to say why: so the policy was in force above, too.
       check: "page, CSP that refuses wasm",

@@ -15,6 +15,9 @@ const normalized = rows.map((value, i) => {
 const bytes = "application/octet-stream";
 const f32 = (/** @type {Buffer} */ body) => new Float32Array(Uint8Array.from(body).buffer);
 
+const long = "9".repeat(500_000);
+const deep = Array(20_000).fill(1);
+
 /** @type {import("./service.mjs").Exchange[]} */
 export const exchanges = [
   {
@@ -38,6 +41,15 @@ export const exchanges = [
     request: post(bytes, new Uint8Array(12 * Math.floor(BYTES_LIMIT / 12))),
     status: 200,
   },
+  {
+    name: "JSON, its type in capitals, with a charset",
+    request: post(
+      "Application/JSON; Charset=UTF-8",
+      Buffer.from(JSON.stringify({ data: rows, shape })),
+    ),
+    status: 200,
+    check: (body) => expectNear(JSON.parse(`${body}`).data, normalized),
+  },
   { name: "GET", request: {}, status: 405 },
   { name: "another type", request: post("text/plain", Buffer.from("1")), status: 415 },
   { name: "JSON beyond the limit", request: postJson(" ".repeat(JSON_LIMIT + 1)), status: 413 },
@@ -52,5 +64,13 @@ export const exchanges = [
   { name: "a shape not filled", request: postJson({ data: rows, shape: [3, 3] }), status: 400 },
   { name: "too many channels", request: postJson({ data: rows, shape: [1, 6] }), status: 400 },
   { name: "data of text", request: postJson({ data: "123", shape: [1, 3] }), status: 400 },
+  {
+    name: "data of no array",
+    request: postJson({ data: { length: 3e7 }, shape: [1e7, 3] }),
+    status: 400,
+  },
+  { name: "a long word", request: postJson(`{"data": [1], "shape": ["${long}"]}`), status: 400 },
+  { name: "long no JSON", request: postJson(long.replaceAll("9", "x")), status: 400 },
+  { name: "many axes, not filled", request: postJson({ data: [1, 2], shape: deep }), status: 400 },
   { name: "half a row", request: post(bytes, new Uint8Array(16)), status: 400 },
 ];

@@ -11,8 +11,19 @@ const modules = fileURLToPath(new URL("../node_modules", import.meta.url));
 /** A Node that runs what the Node of this run may be too old for. */
 export const newerNode = `${modules}/node24/bin/node`;
 
-/** @type {{ name: string, command: string[], toRead?: string }[]} */
+/**
+ * What runs the programs: with what is to be allowed to read files, or to fetch without a
+ * warning of its own, and the checks that it can't make.
+ *
+ * @type {{ name: string, command: string[], toRead?: string, toFetch?: string, lacks?: string }[]}
+ */
 const runtimes = [
+  {
+    name: "Node 18",
+    command: [`${modules}/node18/bin/node`],
+    toFetch: "--no-warnings",
+    lacks: "require()",
+  },
   ...[20, 22, 24, 26].map((major) => ({
     name: `Node ${major}`,
     command: [`${modules}/node${major}/bin/node`],
@@ -32,7 +43,11 @@ const runSlim = `import golden from "./golden.mjs"; import { run } from "./progr
   const found = run(library, golden); ${print}`;
 
 // By check; `reads` where a file is opened, as Deno's `require` does.
-/** @type {Record<string, { file: string, code: string | ((url: string) => string), reads?: boolean }>} */
+/**
+ * @type {Record<string, {
+ *   file: string, code: string | ((url: string) => string), reads?: boolean, fetches?: boolean,
+ * }>}
+ */
 const programs = {
   import: {
     file: "import.mjs",
@@ -51,8 +66,16 @@ const programs = {
       library.initSync(bytes); library.initSync(bytes); ${runSlim}`,
     reads: true,
   },
+  "slim, init(file)": {
+    file: "slim-file.mjs",
+    code: `import * as library from "batchnorm-wasm/slim";
+      const kernel = "./node_modules/batchnorm-wasm/dist/generated/kernel.wasm";
+      await library.init(new URL(kernel, import.meta.url)); ${runSlim}`,
+    reads: true,
+  },
   "slim, init(URL)": {
     file: "slim-url.mjs",
+    fetches: true,
     code: (/** @type {string} */ url) => `import * as library from "batchnorm-wasm/slim";
       const wrong = library.init(Promise.resolve(new URL("data:,nothing")));
       const { code } = await wrong.catch((error) => error);
@@ -75,17 +98,20 @@ export async function* testCommands(consumer) {
     writeFileSync(join(consumer, file), typeof code === "string" ? code : code(url));
   }
   const suite = /** @type {const} */ ("runtimes");
-  for (const { name, command, toRead } of runtimes) {
+  for (const { name, command, toRead, toFetch, lacks } of runtimes) {
     const [file = ""] = command;
     const version = existsSync(file) ? await versionOf(file) : "";
-    for (const [check, { file: program, reads }] of Object.entries(programs)) {
+    for (const [check, { file: program, reads, fetches }] of Object.entries(programs)) {
+      if (check === lacks) continue;
       if (!version) {
         yield skipped({ suite, name, version, check }, file);
         continue;
       }
-      const allowed = reads && toRead ? [toRead] : [];
+      const flags = [reads && toRead, fetches && toFetch].filter(
+        (flag) => typeof flag === "string",
+      );
       yield cell({ suite, name, version, check }, () =>
-        runForJson([...command, ...allowed, program], { cwd: consumer }),
+        runForJson([...command, ...flags, program], { cwd: consumer }),
       );
     }
     if (version && name.startsWith("Node")) {

@@ -19,6 +19,9 @@ export function post(type, body) {
   return { method: "POST", headers, body: Buffer.from(body).toString("base64") };
 }
 
+/** What an error's answer may take, whatever came: no megabyte is echoed. */
+const ERROR_LIMIT = 1000;
+
 /**
  * Sends all requests and compares the answers.
  *
@@ -31,8 +34,12 @@ export async function exchange(ask, exchanges) {
     const answer = answers[i];
     const body = Buffer.from(answer?.body ?? "", "base64");
     try {
-      if (answer?.status !== status) throw new Error(`${answer?.status}, not ${status}: ${body}`);
-      if (status >= 400 && !JSON.parse(`${body}`).error) throw new Error("no word of the reason");
+      if (answer?.status !== status)
+        throw new Error(`${answer?.status}, not ${status}: ${body.subarray(0, ERROR_LIMIT)}`);
+      if (status >= 400) {
+        if (!JSON.parse(`${body}`).error) throw new Error("no word of the reason");
+        if (body.length > ERROR_LIMIT) throw new Error(`an error of ${body.length} bytes`);
+      }
       check?.(body);
       return { name, status: /** @type {const} */ ("passed") };
     } catch (error) {

@@ -18,16 +18,25 @@ const answer = `export default {
   fetch: () => Response.json({ ...run(library, golden), refuses: refusesBytes() }),
 };`;
 
+const program = `import { refusesBytes } from "../refuse-bytes.mjs";
+  import * as library from "batchnorm-wasm";
+  import golden from "../golden.mjs"; import { run } from "../program.mjs"; ${answer}`;
+
+const slimProgram = `import { refusesBytes } from "../refuse-bytes.mjs";
+  import module from "batchnorm-wasm/kernel.wasm";
+  import * as library from "batchnorm-wasm/slim";
+  import golden from "../golden.mjs"; import { run } from "../program.mjs";
+  library.initSync(module); ${answer}`;
+
+const TODAY = "2026-07-01";
+/** Workers keep the globals of their date: these have no FinalizationRegistry. */
+const OLD = "2022-01-01";
+
 /** Workers by check; each answers the program's results. */
-const programs = {
-  "import, bytes refused": `import { refusesBytes } from "../refuse-bytes.mjs";
-    import * as library from "batchnorm-wasm";
-    import golden from "../golden.mjs"; import { run } from "../program.mjs"; ${answer}`,
-  "slim, initSync(module), bytes refused": `import { refusesBytes } from "../refuse-bytes.mjs";
-    import module from "batchnorm-wasm/kernel.wasm";
-    import * as library from "batchnorm-wasm/slim";
-    import golden from "../golden.mjs"; import { run } from "../program.mjs";
-    library.initSync(module); ${answer}`,
+const workers = {
+  "import, bytes refused": { code: program, date: TODAY },
+  "slim, initSync(module), bytes refused": { code: slimProgram, date: TODAY },
+  [`import, bytes refused, compatibility date ${OLD}`]: { code: program, date: OLD },
 };
 
 /**
@@ -38,19 +47,19 @@ export async function* testWorkerd(consumer) {
   const [suite, name] = [/** @type {const} */ ("runtimes"), "workerd"];
   const missing = [wrangler, workerd, newerNode].find((path) => !existsSync(path));
   const version = missing ? "" : JSON.parse(readFileSync(workerd, "utf8")).version;
-  const checks = [...Object.keys(programs), "examples/cloudflare-worker"];
+  const checks = [...Object.keys(workers), "examples/cloudflare-worker"];
   if (missing) {
     for (const check of checks) yield skipped({ suite, name, version, check }, missing);
     return;
   }
-  for (const [check, code] of Object.entries(programs)) {
+  for (const [i, [check, { code, date }]] of Object.entries(workers).entries()) {
     yield cell({ suite, name, version, check }, async () => {
-      const folder = join(consumer, `workerd-${Object.keys(programs).indexOf(check)}`);
+      const folder = join(consumer, `workerd-${i}`);
       mkdirSync(folder);
       writeFileSync(join(folder, "index.js"), code);
-      const config = `name = "checks"\nmain = "index.js"\ncompatibility_date = "2026-07-01"\n`;
+      const config = `name = "checks"\nmain = "index.js"\ncompatibility_date = "${date}"\n`;
       writeFileSync(join(folder, "wrangler.toml"), config);
-      const [{ body }] = await ask(await bundle(folder), [{}]);
+      const [{ body }] = await ask(await bundle(folder), [{}], date);
       const found = JSON.parse(Buffer.from(body, "base64").toString());
       if (!found.refuses) throw new Error("bytes were compiled: nothing is shown");
       return found;
@@ -60,7 +69,7 @@ export async function* testWorkerd(consumer) {
     const folder = join(consumer, "cloudflare-worker");
     cpSync(example, folder, { recursive: true });
     const bundled = await bundle(folder);
-    return exchange((requests) => ask(bundled, requests), exchanges);
+    return exchange((requests) => ask(bundled, requests, TODAY), exchanges);
   });
 }
 
@@ -71,9 +80,9 @@ async function bundle(folder) {
   return join(folder, "out");
 }
 
-/** @param {string} bundled @param {import("./service.mjs").Request[]} requests */
-async function ask(bundled, requests) {
+/** @param {string} bundled @param {import("./service.mjs").Request[]} requests @param {string} date */
+async function ask(bundled, requests, date) {
   const list = join(bundled, "requests.json");
   writeFileSync(list, JSON.stringify(requests));
-  return runForJson([newerNode, askWorker, bundled, list], { cwd: bundled });
+  return runForJson([newerNode, askWorker, bundled, list, date], { cwd: bundled });
 }

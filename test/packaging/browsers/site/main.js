@@ -4,6 +4,7 @@ import { report } from "./report.js";
 /** @type {Record<string, () => Promise<object>>} */
 const contexts = {
   page: async () => (await import("./here.js")).here(),
+  "audio worklet": async () => (await import("./audio-worklet.js")).audioWorklet(),
   "slim page": async () => (await import("./slim-page.js")).slimPage(),
   "module worker": () =>
     new Promise((resolve, reject) => {
