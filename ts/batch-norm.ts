@@ -17,6 +17,7 @@ import {
   checkOneOf,
   type PlainResult,
   type PlainTensor,
+  type Read,
   readOut,
   readTensor,
   readVector,
@@ -272,8 +273,8 @@ export function batchNormBackward(
     const dx = runBackward(owner, view, saved, out, weightGrad, biasGrad);
     return {
       dx: plain ? takeOut(dx, room) : dx.tensor,
-      weightGrad: weightGrad && weightGrad.tensor,
-      biasGrad: biasGrad && biasGrad.tensor,
+      weightGrad: weightGrad?.tensor ?? null,
+      biasGrad: biasGrad?.tensor ?? null,
     };
   } catch (error) {
     for (const vector of made) vector.dispose();
@@ -331,24 +332,26 @@ function runRead(
   const isNew = wanted === true;
   const saved = isNew ? make(port) : wanted;
   const state = saved === null ? null : readSaved(saved, owner);
-  const vector = (name: "weight" | "bias" | "mean" | "variance") =>
-    readVector(given[name], port, owner, name);
   // All are read before the first is copied in, which may detach views of kernel memory.
   const read = readTensor(x, port, owner, "x");
-  const reads = [read, vector("weight"), vector("bias"), vector("mean"), vector("variance")];
+  const weight = readVector(given.weight, port, owner, "weight");
+  const bias = readVector(given.bias, port, owner, "bias");
+  const mean = readVector(given.mean, port, owner, "mean");
+  const variance = readVector(given.variance, port, owner, "variance");
   const plain = "values" in read;
   const out = readOut(given.out, plain, owner);
   const givenAxis = given.axis ?? 1;
   const copies: View[] = [];
   try {
-    const [view, weight, bias, mean, variance] = reads.map((read) => {
+    const bring = (read: View | Read | null) => {
       const view = read && bringIn(read, port);
-      if (view && view !== read) copies.push(view);
+      if (view !== read) copies.push(view as View);
       return view;
-    }) as Vectors;
+    };
+    const view = bring(read) as View;
     const axis = resolveAxis(givenAxis, view.shape.length, owner);
-    const call = callOf(Operation.FORWARD, owner, view, axis, eps, weight, bias, out);
-    give(call, mean, variance);
+    const call = callOf(Operation.FORWARD, owner, view, axis, eps, bring(weight), bring(bias), out);
+    give(call, bring(mean), bring(variance));
     const room = plain ? roomFor(view, owner) : null;
     const y = run(call, state);
     // The record needs x for the backward pass.
@@ -359,9 +362,6 @@ function runRead(
     for (const copy of copies) copy.dispose();
   }
 }
-
-/** x, and one value a channel each of γ, β, mean and variance. */
-type Vectors = [View, View | null, View | null, View | null, View | null];
 
 /** The kernel of a call: that which was given, else x's, else the default one. */
 function portOfCall(x: unknown, { kernel }: KernelOption, owner: string): Port {

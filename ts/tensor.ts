@@ -54,7 +54,8 @@ export class Tensor implements Tracked {
 
   // What is not API is not reachable by it: no method, but a friend. (A static block would say
   // it better, but made ready for Chrome 91 it takes the private fields with it.)
-  // @ts-expect-error: likewise
+  // @ts-expect-error: run for what it does
+  // biome-ignore lint/correctness/noUnusedPrivateClassMembers: likewise
   static #friend = befriend((value) =>
     typeof value === "object" && value !== null && #view in value ? value.#view : undefined,
   );
