@@ -79,7 +79,7 @@ export async function instantiateAsync(source: KernelModule): Promise<object> {
 /**
  * Bytes of a module whose memory section asks for `initialBytes` at least: memory that is
  * there from the start detaches nothing. What is no bytes, or has no such section, stays as
- * it is, for the compiler to judge, or {@link grow}.
+ * it is, for the compiler to judge, or {@link grown}.
  *
  * @throws BatchNormError `kernel` where bytes can't be read: a detached buffer's
  */

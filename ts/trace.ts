@@ -1,4 +1,4 @@
-import { mustBe } from "./errors.js";
+import { checkOneOf } from "./arguments.js";
 import { type KernelOption, readKernel } from "./kernel.js";
 import type { MemoryTrace, Tracer } from "./port.js";
 
@@ -17,9 +17,7 @@ import type { MemoryTrace, Tracer } from "./port.js";
  */
 export function traceMemory(on = true, options?: KernelOption | null): void {
   const port = readKernel(options, "traceMemory");
-  if (typeof on !== "boolean") {
-    mustBe("invalid-option", "traceMemory: on", "true or false", on);
-  }
+  checkOneOf(on, "traceMemory", "on");
   port.tracer = on ? (port.tracer ?? new Traces()) : null;
 }
 

@@ -18,6 +18,7 @@ import {
   axisOf,
   here,
   type Input,
+  inPlaceOf,
   input,
   isVectorOf,
   output,
@@ -29,16 +30,7 @@ import {
   vectorValues,
 } from "./theme.js";
 import { arg } from "./values.js";
-import {
-  apart,
-  bits,
-  Fault,
-  type Pass,
-  sameElements,
-  type TensorModel,
-  VECTORS,
-  type World,
-} from "./world.js";
+import { apart, bits, Fault, type Pass, type TensorModel, VECTORS, type World } from "./world.js";
 
 const MOST_CHANNELS = 1000;
 
@@ -98,8 +90,7 @@ function call(world: World, x: Input, options: Options, training: boolean): void
   const updated = ["runningMean", "runningVar"].flatMap(models);
   const outs = models("out");
   const writes = [...outs, ...updated];
-  const inPlace =
-    outs.length === 1 && x.model && sameElements(x.model, outs[0] as TensorModel) ? x.model : null;
+  const inPlace = inPlaceOf(x, outs);
   const all = [...(x.model ? [x.model] : []), ...reads, ...updated, ...outs];
   const axis = options.one("axis").value ?? 1;
   const at = Number.isInteger(axis) ? resolve(axis as number, x.shape.length) : -1;
@@ -192,14 +183,7 @@ function call(world: World, x: Input, options: Options, training: boolean): void
         const taken = takeResult(world, x, outs, y, names[0] as string);
         if (known) {
           expectForward(taken.values, pass, bias ?? null, x.of);
-          const [m, v] = updated;
-          if (m && v && training && updated.length === 2) {
-            const momentum = options.one("momentum").value ?? 0.1;
-            const kind = options.one("runningVariance").value ?? "unbiased";
-            const before = { mean: world.values(m), variance: world.values(v) };
-            const now = { mean: world.now(m), variance: world.now(v) };
-            expectMoved(pass, before, now, momentum as number, kind as "biased", x.of);
-          }
+          if (training) expectRunning(world, options, pass, updated, x.of);
         }
         // Of values that may have been others, nothing is known but that they were written.
         const given = both ? result.saved : options.one("saved").value;
@@ -224,6 +208,23 @@ function call(world: World, x: Input, options: Options, training: boolean): void
       },
     },
   );
+}
+
+/** Running statistics as a batch must have moved them, where there are both. */
+function expectRunning(
+  world: World,
+  options: Options,
+  pass: Parameters<typeof expectMoved>[0],
+  updated: readonly TensorModel[],
+  of: string | undefined,
+): void {
+  const [m, v] = updated;
+  if (!m || !v || updated.length !== 2) return;
+  const momentum = options.one("momentum").value ?? 0.1;
+  const kind = options.one("runningVariance").value ?? "unbiased";
+  const before = { mean: world.values(m), variance: world.values(v) };
+  const now = { mean: world.now(m), variance: world.now(v) };
+  expectMoved(pass, before, now, momentum as number, kind as "biased", of);
 }
 
 export function statisticsFunction(world: World, random: Random, mild: boolean): void {
@@ -251,7 +252,6 @@ export function statisticsFunction(world: World, random: Random, mild: boolean):
   }
   const { value, code } = options.build();
   const updated = ["runningMean", "runningVar"].flatMap((name) => options.models(world, name));
-  const [m, v] = updated;
   world.attempt(
     () => options.surrounded(`batchNormStatistics(${x.arg.code()}, ${code()});`),
     () => options.surround(() => batchNormStatistics(x.arg.value as Anything, value as Anything)),
@@ -276,12 +276,7 @@ export function statisticsFunction(world: World, random: Random, mild: boolean):
         const values = x.model ? world.values(x.model) : x.values;
         const pass = { x: values, shape: x.shape, axis: at };
         expectStatistics(got, pass, x.of);
-        if (!m || !v || updated.length !== 2) return;
-        const momentum = options.one("momentum").value ?? 0.1;
-        const kind = options.one("runningVariance").value ?? "unbiased";
-        const before = { mean: world.values(m), variance: world.values(v) };
-        const now = { mean: world.now(m), variance: world.now(v) };
-        expectMoved(pass, before, now, momentum as number, kind as "biased", x.of);
+        expectRunning(world, options, pass, updated, x.of);
       },
     },
   );
@@ -348,10 +343,7 @@ export function backward(world: World, random: Random, mild: boolean, byLayer: b
     ? gradients
     : ["weightGrad", "biasGrad"].flatMap((name) => options.models(world, name));
   const written = given.filter((one): one is TensorModel => !!one);
-  const inPlace =
-    outs.length === 1 && dy.model && sameElements(dy.model, outs[0] as TensorModel)
-      ? dy.model
-      : null;
+  const inPlace = inPlaceOf(dy, outs);
   const x = pass?.xModel ?? undefined;
   const needed = [...(pass?.kept ?? []), ...(x ? [x] : [])];
   const valid =

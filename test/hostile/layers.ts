@@ -9,6 +9,7 @@ import {
   allApart,
   axisOf,
   here,
+  inPlaceOf,
   input,
   output,
   product,
@@ -20,16 +21,7 @@ import {
   vectorValues,
 } from "./theme.js";
 import { type Arg, arg, hostile } from "./values.js";
-import {
-  apart,
-  bits,
-  Fault,
-  type Pass,
-  sameElements,
-  type TensorModel,
-  VECTORS,
-  type World,
-} from "./world.js";
+import { apart, bits, Fault, type Pass, type TensorModel, VECTORS, type World } from "./world.js";
 
 const ANY = [1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -147,8 +139,7 @@ export function forwardLayer(world: World, random: Random, mild: boolean): void 
   const { value, code } = options.build();
   const outs = options.models(world, "out");
   const name = world.name("t");
-  const inPlace =
-    outs.length === 1 && x.model && sameElements(x.model, outs[0] as TensorModel) ? x.model : null;
+  const inPlace = inPlaceOf(x, outs);
   const read = (field: string) => world.modelOf.get(layer[field as "weight"]);
   const vectors = () => ["weight", "bias", "runningMean", "runningVar"].map(read);
   const mode = options.one("training").known

@@ -3,7 +3,7 @@ import { type PlainResult, Tensor } from "batchnorm-wasm";
 import { hostileTensor } from "./options.js";
 import type { Random } from "./random.js";
 import { type Arg, arg, type Filling, guarded, hostile, hostileShape, numbers } from "./values.js";
-import { apart, Fault, rowMajor, type TensorModel, type World } from "./world.js";
+import { apart, Fault, rowMajor, sameElements, type TensorModel, type World } from "./world.js";
 
 // Arguments here are of any type: that is the point.
 export type Anything = never;
@@ -121,6 +121,12 @@ export function vectorValues(world: World, value: unknown): Float32Array | null 
   if (model) return world.values(model);
   // Of others that might be taken, what they hold is not worth asking.
   return certain.get(value as object);
+}
+
+/** The tensor that goes in, where the only one to be written is exactly that. */
+export function inPlaceOf(x: Input, outs: readonly TensorModel[]): TensorModel | null {
+  const [out] = outs;
+  return outs.length === 1 && out && x.model && sameElements(x.model, out) ? x.model : null;
 }
 
 /** Some vector of one value a channel: mostly a tensor. */
