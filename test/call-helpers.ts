@@ -1,4 +1,4 @@
-/** What the tests of faults share. The package's public API alone, as in them. */
+/** What the tests of calls share: tensors, and typed errors. The package's public API alone. */
 import { readFileSync } from "node:fs";
 import {
   BatchNorm,
@@ -18,13 +18,12 @@ export const wrong = (value: unknown) => value as never;
 
 export const values = (tensor: Tensor) => [...tensor.toFloat32Array()];
 
-/** Expects the typed error, and all tensors and the number of live ones as they were. */
-export function expectError(
+/** Expects the typed error, and what `state` tells as it was. */
+export function expectThrown(
   code: BatchNormErrorCode | RegExp,
   call: () => unknown,
-  watched: readonly Tensor[] = [],
+  state: () => unknown,
 ): BatchNormError {
-  const state = () => [watched.map(values), memoryUsage().liveStorages];
   const before = state();
   let error: unknown;
   try {
@@ -39,6 +38,15 @@ export function expectError(
   ]);
   expect(state(), "nothing is written before an error is thrown").toEqual(before);
   return typed;
+}
+
+/** Expects the typed error, and all tensors and the number of live ones as they were. */
+export function expectError(
+  code: BatchNormErrorCode | RegExp,
+  call: () => unknown,
+  watched: readonly Tensor[] = [],
+): BatchNormError {
+  return expectThrown(code, call, () => [watched.map(values), memoryUsage().liveStorages]);
 }
 
 /** first, first + 1, … in a shape. */

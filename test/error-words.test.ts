@@ -20,9 +20,7 @@ import {
   showShape,
   unknownName,
 } from "../ts/errors.js";
-
-/** What TypeScript would not let pass. */
-const wrong = (value: unknown) => value as never;
+import { wrong } from "./call-helpers.js";
 
 function messageOf(call: () => unknown): string {
   try {

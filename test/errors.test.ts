@@ -5,7 +5,7 @@ import {
   BatchNorm,
   BatchNorm2d,
   BatchNormalization,
-  BatchNormError,
+  type BatchNormError,
   type BatchNormErrorCode,
   type BatchNormSaved,
   batchNormBackward,
@@ -25,12 +25,12 @@ import { Allocation } from "../ts/allocation.js";
 import { portOf } from "../ts/kernel.js";
 import type { Port } from "../ts/port.js";
 import { View } from "../ts/view.js";
+import { counting, expectThrown, kernelBytes, wrong } from "./call-helpers.js";
 
 // Child processes and gigabytes on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const kernelBytes = readFileSync(new URL("../ts/generated/kernel.wasm", import.meta.url));
 
 /** Codes that some test below has seen. */
 const seen = new Set<BatchNormErrorCode>();
@@ -75,42 +75,19 @@ function expectError(
   call: () => unknown,
   watched: readonly (Tensor | BatchNorm | BatchNormSaved)[] = [],
 ): BatchNormError {
-  const before = snapshot(watched);
-  let error: unknown;
-  try {
-    call();
-  } catch (thrown) {
-    error = thrown;
-  }
-  expect(error).toBeInstanceOf(BatchNormError);
-  const typed = error as BatchNormError;
-  expect(typed.code, typed.message).toBe(code);
+  const typed = expectThrown(code, call, () => snapshot(watched));
   expect(typed.name).toBe("BatchNormError");
   for (const word of words) expect(typed.message).toContain(word);
-  expect(snapshot(watched), "nothing is written before an error is thrown").toEqual(before);
   seen.add(code);
   return typed;
 }
 
-/** What TypeScript would not let pass. */
-const wrong = (value: unknown) => value as never;
-
-/** 1, 2, 3, … in a shape. */
-function counting(shape: number[], kernel = defaultKernel()): Tensor {
-  const size = shape.reduce((product, size) => product * size, 1);
-  return Tensor.from(
-    Array.from({ length: size }, (_, i) => i + 1),
-    shape,
-    { kernel },
-  );
-}
-
 /** Tensors for a call over [4, 3], and a layer that has run forward and backward. */
 function example(kernel = defaultKernel()) {
-  const x = counting([4, 3], kernel);
-  const dy = counting([4, 3], kernel);
-  const out = counting([4, 3], kernel);
-  const vector = () => counting([3], kernel);
+  const x = counting([4, 3], 1, kernel);
+  const dy = counting([4, 3], 1, kernel);
+  const out = counting([4, 3], 1, kernel);
+  const vector = () => counting([3], 1, kernel);
   const [weight, bias, mean, variance] = [vector(), vector(), vector(), vector()];
   const { y, saved } = batchNormTraining(x, { weight, bias });
   const bn = new BatchNorm(3, { kernel });
@@ -1228,7 +1205,7 @@ describe("memory that runs out", () => {
   test("a tensor of 2 GiB or more is refused at once, without growing the memory", () => {
     const kernel = createKernel(kernelBytes);
     const { memoryBytes } = kernel.memoryUsage();
-    const [x, start] = [counting([2, 2], kernel), performance.now()];
+    const [x, start] = [counting([2, 2], 1, kernel), performance.now()];
     for (const size of [2 ** 29, 2 ** 30]) {
       const words = [`${size * 4} more bytes`, "16 bytes in 1 tensors", "2 GiB a tensor"];
       expectError("out-of-memory", words, () => Tensor.zeros([size], { kernel }), [x]);
@@ -1293,8 +1270,8 @@ describe("memory that runs out", () => {
   test("a call whose workspace doesn't fit writes nothing and leaves nothing behind", () => {
     const kernel = createKernel(kernelBytes);
     const channels = 2 ** 12;
-    const tensor = () => counting([2, channels], kernel);
-    const vector = () => counting([channels], kernel);
+    const tensor = () => counting([2, channels], 1, kernel);
+    const vector = () => counting([channels], 1, kernel);
     const [x, out, dy, mean, variance] = [tensor(), tensor(), tensor(), vector(), vector()];
     const bn = new BatchNorm(channels, { kernel });
     const all = [x, out, dy, mean, variance, bn];
@@ -1328,10 +1305,10 @@ describe("memory that runs out", () => {
   test("a backward that can't have all its gradients keeps none", () => {
     const kernel = createKernel(kernelBytes);
     const channels = 2 ** 12;
-    const [x, dy] = [counting([2, channels], kernel), counting([2, channels], kernel)];
+    const [x, dy] = [counting([2, channels], 1, kernel), counting([2, channels], 1, kernel)];
     const bn = new BatchNorm(channels, { kernel });
     bn.forward(x);
-    const { saved } = batchNormTraining(x, { weight: counting([channels], kernel) });
+    const { saved } = batchNormTraining(x, { weight: counting([channels], 1, kernel) });
     // Room for nothing, for γ's gradient, for both and for neither dx nor workspace.
     const rooms = [0, 1, 2].map(() => untouched(kernel, channels * 4));
     fill(kernel);

@@ -17,14 +17,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
-import {
-  counting,
-  expectError,
-  expectWords,
-  kernelBytes,
-  values,
-  wrong,
-} from "./faults-helpers.js";
+import { counting, expectError, expectWords, kernelBytes, values, wrong } from "./call-helpers.js";
 
 describe("set", () => {
   test("of a strided view to values that lie among its elements writes what they were", () => {

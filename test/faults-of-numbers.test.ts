@@ -18,7 +18,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
-import { counting, expectWords, kernelBytes, values, wrong } from "./faults-helpers.js";
+import { counting, expectWords, kernelBytes, values, wrong } from "./call-helpers.js";
 
 /** To five digits behind the point. */
 function expectClose(got: ArrayLike<number>, want: readonly number[]) {

@@ -19,7 +19,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
-import { counting, example, expectError, kernelBytes, values } from "./faults-helpers.js";
+import { counting, example, expectError, kernelBytes, values } from "./call-helpers.js";
 
 describe("a Proxy, as Vue and MobX make them", () => {
   const proxied = <T extends object>(object: T): T => new Proxy(object, {});

@@ -23,14 +23,7 @@ import {
 import { build } from "esbuild";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { kernelText } from "../scripts/kernel-text.mjs";
-import {
-  counting,
-  expectError,
-  expectWords,
-  kernelBytes,
-  values,
-  wrong,
-} from "./faults-helpers.js";
+import { counting, expectError, expectWords, kernelBytes, values, wrong } from "./call-helpers.js";
 
 const kernelFile = new URL("../ts/generated/kernel.wasm", import.meta.url);
 const MB = 2 ** 20;

@@ -21,7 +21,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
-import { counting, example, expectError, kernelBytes, values, wrong } from "./faults-helpers.js";
+import { counting, example, expectError, kernelBytes, values, wrong } from "./call-helpers.js";
 
 describe("an output that is false, 0, an empty string or NaN", () => {
   const nothings = [false, 0, "", Number.NaN, 0n, -0];

@@ -1,5 +1,4 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import {
   BatchNorm,
@@ -15,13 +14,13 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test, vi } from "vitest";
+import { counting, kernelBytes } from "./call-helpers.js";
 
 // A child process on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 const MiB = 2 ** 20;
 const root = fileURLToPath(new URL("..", import.meta.url));
-const kernelBytes = readFileSync(new URL("../ts/generated/kernel.wasm", import.meta.url));
 const { GROW_ON_ALLOCATE } = process.env;
 
 /** A test of one mode alone. In the other it is not there, rather than skipped. */
@@ -42,15 +41,6 @@ function runWithGc(code: string): string {
     cwd: root,
     encoding: "utf8",
   }).trim();
-}
-
-/** 1, 2, 3, … in a shape. */
-function counting(shape: number[]): Tensor {
-  const size = shape.reduce((product, size) => product * size, 1);
-  return Tensor.from(
-    Array.from({ length: size }, (_, i) => i + 1),
-    shape,
-  );
 }
 
 /** What `fn` left alive, in bytes and pieces. */

@@ -12,6 +12,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
+import { wrong } from "./call-helpers.js";
 
 const names: Record<PresetName, string[]> = {
   torch: ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"],
@@ -230,9 +231,6 @@ describe("loadStateDict", () => {
     expect(onnx.eval().forward(x)).toEqual(trained("keras").eval().forward(x));
   });
 });
-
-/** What TypeScript would not let pass. */
-const wrong = (value: unknown) => value as never;
 
 /** Expects the dict to be refused with the words, and the layer and memory to stay as they were. */
 function expectRefused(

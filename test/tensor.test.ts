@@ -10,6 +10,7 @@ import {
 } from "batchnorm-wasm";
 import { describe, expect, test, vi } from "vitest";
 import { Allocation } from "../ts/allocation.js";
+import { values } from "./call-helpers.js";
 
 /** 0, 1, 2, … in a shape. */
 function counting(...shape: number[]): Tensor {
@@ -19,8 +20,6 @@ function counting(...shape: number[]): Tensor {
     shape,
   );
 }
-
-const values = (tensor: Tensor) => [...tensor.toFloat32Array()];
 
 describe("making", () => {
   test("zeros has its shape and zeros", () => {
