@@ -189,7 +189,8 @@ export function input(
     if (kind === 11) {
       // Elements that lie otherwise: columns first.
       const strides = shape.map((_, axis) => product(shape.slice(0, axis)));
-      const name = random.pick(["stride", "strides"]);
+      const name = random.pick(["stride", "strides", "fortranOrder"]);
+      const order = name === "fortranOrder" || strides;
       const walked = numbers(values.length, seed, "plain");
       const from = rowMajor(shape);
       values.forEach((_, i) => {
@@ -201,8 +202,8 @@ export function input(
       });
       return {
         arg: arg(
-          { data: values, shape, [name]: strides },
-          `{ data: ${code}, shape: [${shape}], ${name}: [${strides}] }`,
+          { data: values, shape, [name]: order },
+          `{ data: ${code}, shape: [${shape}], ${name}: ${JSON.stringify(order)} }`,
         ),
         model: undefined,
         of: " of strided plain data",
