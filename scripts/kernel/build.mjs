@@ -4,6 +4,7 @@
  *
  *   kernel.wasm   the module
  *   kernel.d.ts   the types of its exports
+ *   abi.ts        the enums of crate/boundary/src/abi.rs
  *   kernel.json   the record: what it was built from, with which toolchain, its hash
  *
  * wasm-bindgen's JavaScript is not kept. The module imports nothing, so all that it
@@ -88,7 +89,7 @@ function toolchainPath() {
 }
 
 /**
- * Leaves kernel.wasm and kernel.d.ts in target/kernel.
+ * Leaves kernel.wasm, kernel.d.ts and abi.ts in target/kernel.
  *
  * @param {string} path
  */
@@ -117,7 +118,20 @@ function compile(path) {
   const types = readFileSync(`${pack}/kernel_bg.wasm.d.ts`, "utf8").split("\n");
   const ours = types.filter((line) => line.startsWith("export") && !line.includes("__wbindgen"));
   writeFileSync(`${built}/kernel.d.ts`, `${ours.join("\n")}\n`);
+  writeFileSync(`${built}/abi.ts`, abiOf(readFileSync(`${pack}/kernel.d.ts`, "utf8")));
   return env;
+}
+
+/**
+ * The enums that wasm-bindgen has declared, as sources: both sides then have the same numbers.
+ *
+ * @param {string} declarations
+ */
+function abiOf(declarations) {
+  const enums = declarations.match(/\/\*\*(?:(?!\*\/)[^])*\*\/\nexport enum \w+ \{[^}]*\}/g) ?? [];
+  if (enums.length === 0) fail("wasm-bindgen has declared no enums");
+  const head = "/** What both sides of the boundary agree on: crate/boundary/src/abi.rs. */";
+  return `${[head, ...enums].join("\n\n").replaceAll("    ", "  ")}\n`;
 }
 
 /** @param {Buffer} wasm */
@@ -169,7 +183,7 @@ function conclude(wasm, made) {
 
   if (options.force || (!upToDate && !options.check)) {
     mkdirSync(committed, { recursive: true });
-    for (const name of ["kernel.wasm", "kernel.d.ts", "kernel.json"]) {
+    for (const name of ["kernel.wasm", "kernel.d.ts", "abi.ts", "kernel.json"]) {
       copyFileSync(`${built}/${name}`, `${committed}/${name}`);
     }
     console.log(`kernel: ${upToDate ? "forced" : "the sources have changed"}: wrote ${committed}`);

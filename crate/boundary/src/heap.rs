@@ -3,7 +3,7 @@
 
 extern crate alloc;
 
-use alloc::alloc::{Layout as Block, alloc, alloc_zeroed, dealloc};
+use alloc::alloc::{Layout as Request, alloc, alloc_zeroed, dealloc};
 
 #[cfg(target_arch = "wasm32")]
 pub use growing::{PAGE, base};
@@ -17,31 +17,31 @@ const LINE: usize = 64;
 const SMALL_PAGE: usize = 4096;
 const LARGE: usize = 1 << 18;
 
-fn block(bytes: usize) -> Option<Block> {
+fn request(bytes: usize) -> Option<Request> {
     // An empty tensor has an address too: one byte.
-    let of = |alignment| Block::from_size_align(bytes.max(1), alignment).ok();
+    let of = |alignment| Request::from_size_align(bytes.max(1), alignment).ok();
     // The largest ones have no room for more than a line.
     if bytes < LARGE { of(LINE) } else { of(SMALL_PAGE).or_else(|| of(LINE)) }
 }
 
 pub fn allocate(bytes: usize, zeroed: bool) -> usize {
-    let Some(block) = block(bytes) else { return 0 };
-    // SAFETY: the block's size is not zero.
-    let pointer = unsafe { if zeroed { alloc_zeroed(block) } else { alloc(block) } };
+    let Some(request) = request(bytes) else { return 0 };
+    // SAFETY: its size is not zero.
+    let pointer = unsafe { if zeroed { alloc_zeroed(request) } else { alloc(request) } };
     pointer.expose_provenance()
 }
 
 pub fn release(address: usize, bytes: usize) {
-    if let Some(block) = block(bytes) {
+    if let Some(request) = request(bytes) {
         // SAFETY: the caller owes an address from `allocate` with the same
         // number of bytes, and to forget it; the port's storage does so.
-        unsafe { dealloc(core::ptr::with_exposed_provenance_mut(address), block) }
+        unsafe { dealloc(core::ptr::with_exposed_provenance_mut(address), request) }
     }
 }
 
 #[cfg(target_arch = "wasm32")]
 mod growing {
-    use alloc::alloc::{GlobalAlloc, Layout as Block};
+    use alloc::alloc::{GlobalAlloc, Layout as Request};
     use core::arch::wasm32::{memory_grow, memory_size};
     use core::ptr::{self, NonNull, with_exposed_provenance, with_exposed_provenance_mut};
 
@@ -76,39 +76,39 @@ mod growing {
     // SAFETY: rlsf's blocks are as large and as aligned as was asked for, nobody else's, and
     // in pools that nobody else writes to.
     unsafe impl GlobalAlloc for PerInstance<Heap> {
-        unsafe fn alloc(&self, block: Block) -> *mut u8 {
-            self.borrow_mut().allocate(block).map_or(ptr::null_mut(), NonNull::as_ptr)
+        unsafe fn alloc(&self, request: Request) -> *mut u8 {
+            self.borrow_mut().allocate(request).map_or(ptr::null_mut(), NonNull::as_ptr)
         }
 
-        unsafe fn dealloc(&self, pointer: *mut u8, block: Block) {
+        unsafe fn dealloc(&self, pointer: *mut u8, request: Request) {
             // SAFETY: the caller's: it is an allocation of `alloc`, and so not null.
             unsafe {
-                self.borrow_mut().free.deallocate(NonNull::new_unchecked(pointer), block.align());
+                self.borrow_mut().free.deallocate(NonNull::new_unchecked(pointer), request.align());
             }
         }
     }
 
     impl Heap {
         #[inline(never)]
-        fn allocate(&mut self, block: Block) -> Option<NonNull<u8>> {
+        fn allocate(&mut self, request: Request) -> Option<NonNull<u8>> {
             if self.end == 0 {
                 // SAFETY: the linker leaves to the heap all that is there.
                 unsafe { self.take_in(base(), memory_size(0) * PAGE) }
             }
-            self.free.allocate(block).or_else(|| {
-                self.grow(block)?;
-                self.free.allocate(block)
+            self.free.allocate(request).or_else(|| {
+                self.grow(request)?;
+                self.free.allocate(request)
             })
         }
 
-        /// Makes room for a block: a quarter more memory, so that many of them grow it but a
+        /// Makes room for a request: a quarter more memory, so that many of them grow it but a
         /// few times; less where that is refused, down to what it needs.
         #[cold]
-        fn grow(&mut self, block: Block) -> Option<()> {
+        fn grow(&mut self, request: Request) -> Option<()> {
             let size = memory_size(0);
             // A list of free blocks has sizes of which the smallest is 1/32 less than the
             // largest, and is searched only if the smallest suffices.
-            let needed = block.size() + block.size() / 32 + block.align() + 4 * GRANULARITY;
+            let needed = request.size() + request.size() / 32 + request.align() + 4 * GRANULARITY;
             // Somebody else may have grown it: what is behind our end is not ours.
             let there = if size * PAGE == self.end { self.free_at_the_end() } else { 0 };
             let least = needed.saturating_sub(there).div_ceil(PAGE).max(1);

@@ -10,27 +10,20 @@
 //!
 //! where C/n is the mean of (x̂ − mean x̂)·(dy − mean dy). `x·a + (β − mean·a)`
 //! would cancel where |mean| ≫ σ; here `x − c` is exact there, and what rounding
-//! the mean to `c` left over is at most σ (no f32 lies nearer to the mean than
+//! the mean to `c` leaves over is at most σ (no f32 lies nearer to the mean than
 //! `c`), so that it can go into the offset. All constants are made in f64 and
 //! rounded once.
 
-use crate::lanes::{F32x4, sqrt};
+use crate::lanes::F32x4;
 use crate::workspace::Constants;
-
-/// `1/√variance`, where ε is in the variance. Of statistics taken from the data
-/// themselves, the batch's `own`: where it is zero every `x − mean` is zero too, and 0
-/// stands for their quotient.
-pub fn inverse_std(variance: f64, own: bool) -> f64 {
-    if own && variance == 0.0 { 0.0 } else { 1.0 / sqrt(variance) }
-}
 
 /// Constants `[c, a, b]` of the forward map.
 pub fn forward(mean: f64, inverse_std: f64, gamma: f64, beta: f64) -> Constants {
     let center = mean as f32;
     let scale = gamma * inverse_std;
-    let rest = mean - f64::from(center);
-    // Not `beta - scale * rest` where the mean is an f32: 0·∞ is no offset.
-    let offset = if rest == 0.0 { beta } else { beta - scale * rest };
+    let off = mean - f64::from(center);
+    // Not `beta - scale * off` where the mean is an f32: 0·∞ is no offset.
+    let offset = if off == 0.0 { beta } else { beta - scale * off };
     [center, scale as f32, offset as f32, 0.0, 0.0]
 }
 
@@ -45,8 +38,8 @@ pub fn backward(
 ) -> Constants {
     let [center, center_dy] = [mean as f32, mean_dy as f32];
     let slope = inverse_std * covariance;
-    let rest = slope * (mean - f64::from(center)) - (mean_dy - f64::from(center_dy));
-    [center, slope as f32, center_dy, rest as f32, (gamma * inverse_std) as f32]
+    let offset = slope * (mean - f64::from(center)) - (mean_dy - f64::from(center_dy));
+    [center, slope as f32, center_dy, offset as f32, (gamma * inverse_std) as f32]
 }
 
 /// The forward map; with `c = b = 0` also the backward map through constant
@@ -60,7 +53,7 @@ pub fn forward_map([x]: [F32x4; 1], [center, scale, offset]: [F32x4; 3]) -> F32x
 #[inline(always)]
 pub fn backward_map(
     [x, dy]: [F32x4; 2],
-    [center, slope, center_dy, rest, scale]: [F32x4; 5],
+    [center, slope, center_dy, offset, scale]: [F32x4; 5],
 ) -> F32x4 {
-    ((dy - center_dy) - (x - center) * slope + rest) * scale
+    ((dy - center_dy) - (x - center) * slope + offset) * scale
 }

@@ -1,15 +1,14 @@
 //! Memory that an operation needs while it runs, kept from call to call.
 //!
 //! A channel's constants and sums stand at its number. Where a channel has several
-//! columns, [`Workspace::begin`] brings its constants to all of them before a walk, and
-//! [`Workspace::collect`] brings back what they summed up.
+//! columns, its constants are spread to all of them before a walk, and what they summed up is
+//! collected after it.
 
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::array::from_fn;
-use core::ops::Range;
 
-use crate::layout::{Layout, TILE};
+use crate::layout::{Band, Layout, TILE};
 
 /// Constants of the largest map, [`crate::affine::backward_map`].
 pub const MAX_CONSTANTS: usize = 5;
@@ -92,8 +91,8 @@ impl Workspace {
         }
     }
 
-    /// Makes ready for a walk over the channels `group`, which may sum up.
-    pub fn begin(&mut self, layout: &Layout, group: Range<usize>, sums: bool) {
+    /// Brings channels' constants to all of their columns.
+    pub(crate) fn spread(&mut self, layout: &Layout) {
         if layout.columns() > layout.channels {
             // From the last one: no column stands before its channel's own place.
             let mut column = layout.columns();
@@ -107,16 +106,19 @@ impl Workspace {
                 }
             }
         }
-        if sums {
-            for column in layout.columns_in(group) {
-                self.set_sums(column, [0.0; 2]);
-            }
+    }
+
+    /// Sums of a band begin anew.
+    #[inline(never)]
+    pub(crate) fn clear_sums(&mut self, layout: &Layout, band: &Band) {
+        for column in layout.columns_in(band) {
+            self.set_sums(column, [0.0; 2]);
         }
     }
 
-    /// Columns' sums and constants to their channels' places.
+    /// Brings columns' sums, and constants, back to their channels' places.
     #[inline(never)]
-    pub fn collect(&mut self, layout: &Layout) {
+    pub(crate) fn collect(&mut self, layout: &Layout) {
         if layout.columns() > layout.channels {
             let mut column = 0;
             while column < layout.columns() {

@@ -9,7 +9,10 @@ mod tensors;
 use std::cell::Cell;
 
 use batchnorm_kernel::Workspace;
-use batchnorm_kernel::norm::batch::{self, ParameterGradients, Saved};
+use batchnorm_kernel::layout::{Limits, Order};
+use batchnorm_kernel::norm::batch;
+use batchnorm_kernel::parameters::{self, ParameterGradients};
+use batchnorm_kernel::statistics::Saved;
 use bounds::{Bounds, assert_within};
 use kernel::{Gradients, Parameters, cells, parameters, running, values};
 use naive::{Channels, Statistics};
@@ -47,6 +50,54 @@ fn training_gives_the_naive_statistics_and_results_in_any_shape_and_strides() {
         assert!(x.bits() == before, "x was written");
         [x, y].iter().for_each(Tensor::assert_sentinels);
     });
+}
+
+/// Runs in several bands and pieces, of one channel too; short runs; columns, by rows and by
+/// strips; each with its number of bands.
+fn cut_shapes() -> [(Shape, usize); 5] {
+    let limits = Limits { band: 3000, piece: 256, short: 64, cached: usize::MAX };
+    let cut = |shape: Shape| Shape { limits, ..shape };
+    let by_row = |shape: Shape| Shape { limits: Limits { cached: 0, ..limits }, ..shape };
+    [
+        (cut(Shape::new([2, 5, 600], 1)), 3),
+        (cut(Shape::new([1, 2, 4100], 1)), 2),
+        (cut(Shape::new([30, 9, 5, 5], 1)), 3),
+        (cut(Shape::new([300, 21], 1)), 1),
+        (by_row(Shape::new([300, 70], 1)), 1),
+    ]
+}
+
+#[test]
+fn training_and_its_gradients_in_several_bands_and_pieces_are_within_bounds() {
+    for (shape, bands) in cut_shapes() {
+        let (random, channels) = (&mut Random(7), shape.channels());
+        let [x, dy] = [(); 2].map(|()| Tensor::contiguous(&shape, &activations(&channels, random)));
+        let [y, dx] = [(); 2].map(|()| Tensor::empty(&shape, &x.placement));
+        let parameters = parameters(&shape, random);
+        let workspace = &mut Workspace::new();
+        let layout = shape.layout(&[&x.placement; 3]).expect("a layout");
+        let mut pieces = [0; 2];
+        for (pieces, order) in pieces.iter_mut().zip([Order::Forwards, Order::Backwards]) {
+            layout.walk(&(0..channels.number), order, &mut |_, _| *pieces += 1);
+        }
+        assert_eq!(layout.bands(1).count(), bands, "{shape:?}");
+        assert!(pieces[0] > bands && pieces[0] == pieces[1], "{shape:?}: {pieces:?}");
+
+        let got = kernel::training(&shape, [&x, &y], &parameters, workspace);
+        let gradients = kernel::backward(&shape, [&x, &dy, &dx], &parameters, &got, workspace);
+        let (bounds, parameters) = (Bounds::worst(&layout), parameters.naive(channels.number));
+        let (x, dy) = (x.wide(), dy.wide());
+        let truth = naive::statistics(&channels, &x);
+        let errors = bounds.statistics(&channels, &x, &truth);
+        assert_within("mean", &got.mean, &truth.mean, &errors.mean);
+        assert_within("variance", &got.variance, &truth.variance, &errors.variance);
+        let bound = bounds.training(&channels, &x, &parameters);
+        assert_within("y", &y.wide(), &naive::training(&channels, &x, &parameters), &bound);
+        let truth = naive::backward(&channels, &x, &dy, &parameters);
+        let bound = bounds.backward(&channels, &x, &dy, &parameters);
+        assert_gradients_within((&dx, &gradients), &truth, &bound);
+        [y, dx].iter().for_each(Tensor::assert_sentinels);
+    }
 }
 
 #[test]
@@ -106,7 +157,7 @@ fn backward_gives_the_naive_gradients_in_any_shape_and_strides() {
 }
 
 #[test]
-fn frozen_backward_gives_the_naive_gradients_in_any_shape_and_strides() {
+fn constant_backward_gives_the_naive_gradients_in_any_shape_and_strides() {
     for_all(100, cases(1..=2000), |Case { shape, operands, seed }| {
         let (random, channels) = (&mut Random(seed), shape.channels());
         let x = Tensor::new(&shape, &operands[0], &activations(&channels, random));
@@ -116,15 +167,15 @@ fn frozen_backward_gives_the_naive_gradients_in_any_shape_and_strides() {
         let parameters = parameters(&shape, random);
         let (tensors, workspace) = ([&x, &dy, &dx], &mut Workspace::new());
         let statistics = [&mean[..], &variance];
-        let got = kernel::backward_frozen(&shape, tensors, &parameters, statistics, workspace);
+        let got = kernel::backward_constant(&shape, tensors, &parameters, statistics, workspace);
 
         let statistics = Statistics { mean: wide(&mean), variance: wide(&variance) };
         let (values, gradients) = (x.wide(), dy.wide());
         let parameters = parameters.naive(channels.number);
         let truth =
-            naive::backward_frozen(&channels, &values, &gradients, &statistics, &parameters);
+            naive::backward_constant(&channels, &values, &gradients, &statistics, &parameters);
         let layout = shape.layout(&operands.iter().collect::<Vec<_>>()).expect("a layout");
-        let bound = Bounds::worst(&layout).backward_frozen(
+        let bound = Bounds::worst(&layout).backward_constant(
             &channels,
             &values,
             &gradients,
@@ -153,7 +204,7 @@ fn naive_gradients_are_the_slopes_of_the_naive_forward_pass() {
     let random = &mut Random(3);
     let mut draw = |len| wide(&random.normals(len, 0.5, 1.0));
     let (x, dy, gamma, beta) = (draw(24), draw(24), draw(2), draw(2));
-    let frozen = Statistics { mean: draw(2), variance: vec![0.7, 2.0] };
+    let constant = Statistics { mean: draw(2), variance: vec![0.7, 2.0] };
     let parameters = |gamma: &[f64], beta: &[f64]| naive::Parameters {
         gamma: gamma.into(),
         beta: beta.into(),
@@ -165,7 +216,7 @@ fn naive_gradients_are_the_slopes_of_the_naive_forward_pass() {
             |statistics| naive::inference(&channels, x, statistics, parameters),
         )
     };
-    for statistics in [None, Some(&frozen)] {
+    for statistics in [None, Some(&constant)] {
         let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| -> f64 {
             let y = forward(x, &parameters(gamma, beta), statistics);
             y.iter().zip(&dy).map(|(y, dy)| y * dy).sum()
@@ -173,7 +224,7 @@ fn naive_gradients_are_the_slopes_of_the_naive_forward_pass() {
         let parameters = parameters(&gamma, &beta);
         let got = statistics.map_or_else(
             || naive::backward(&channels, &x, &dy, &parameters),
-            |statistics| naive::backward_frozen(&channels, &x, &dy, statistics, &parameters),
+            |statistics| naive::backward_constant(&channels, &x, &dy, statistics, &parameters),
         );
         // Central differences: h² of the third derivative, and 10⁻¹⁶/h of rounding.
         let near = |slopes: Vec<f64>, got: &[f64]| {
@@ -335,7 +386,7 @@ fn sums_of_dy_beyond_the_range_of_f32_do_not_reach_dx() {
 }
 
 #[test]
-fn frozen_backward_without_parameters_gradients_gives_the_same_dx_and_reads_no_x() {
+fn constant_backward_without_parameters_gradients_gives_the_same_dx_and_reads_no_x() {
     for shape in [Shape::new([5, 2, 30], 1), Shape::new([100, 3], 1)] {
         let random = &mut Random(17);
         let [x, dy, dx, alone] =
@@ -343,12 +394,12 @@ fn frozen_backward_without_parameters_gradients_gives_the_same_dx_and_reads_no_x
         let [mean, variance] = running(&shape, random);
         let (parameters, statistics) = (Parameters::none(1e-5), [&mean[..], &variance]);
         let workspace = &mut Workspace::new();
-        kernel::backward_frozen(&shape, [&x, &dy, &dx], &parameters, statistics, workspace);
+        kernel::backward_constant(&shape, [&x, &dy, &dx], &parameters, statistics, workspace);
 
         let none = ParameterGradients { gamma: None, beta: None };
         let unread = Tensor::contiguous(&shape, &[f32::NAN; 300]);
         let tensors = [&unread, &dy, &alone];
-        kernel::backward_frozen_into(&shape, tensors, &parameters, statistics, none, workspace);
+        kernel::backward_constant_into(&shape, tensors, &parameters, statistics, none, workspace);
         assert!(alone.bits() == dx.bits());
     }
 }
@@ -389,7 +440,7 @@ fn a_forward_pass_by_given_statistics_saves_them_and_gamma() {
             batch::forward(
                 &layout,
                 [&x, &y],
-                &batch::Parameters { gamma, beta: None, eps: 1e-5 },
+                &parameters::Parameters { gamma, beta: None, eps: 1e-5 },
                 Some(given),
                 Some(&Saved { mean, variance, gamma: saved_gamma }),
                 workspace,

@@ -38,10 +38,10 @@ fn results_in_place_are_those_out_of_place_to_the_bit() {
         assert!(over.bits() == apart.bits(), "inference");
         over.assert_sentinels();
 
-        for frozen in [false, true] {
+        for constant in [false, true] {
             let mut run = |x: &Tensor, dy: &Tensor, dx: &Tensor| {
-                if frozen {
-                    kernel::backward_frozen(&shape, [x, dy, dx], &parameters, running, workspace)
+                if constant {
+                    kernel::backward_constant(&shape, [x, dy, dx], &parameters, running, workspace)
                 } else {
                     kernel::backward(&shape, [x, dy, dx], &parameters, &statistics, workspace)
                 }
@@ -51,7 +51,7 @@ fn results_in_place_are_those_out_of_place_to_the_bit() {
             assert_eq!(run(&over_x, &tensor(&dy), &over_x), gradients);
             assert_eq!(run(&tensor(&x), &over_dy, &over_dy), gradients);
             for over in [over_x, over_dy] {
-                assert!(over.bits() == dx.bits(), "backward, frozen: {frozen}");
+                assert!(over.bits() == dx.bits(), "backward, constant: {constant}");
                 over.assert_sentinels();
             }
         }
@@ -171,7 +171,7 @@ fn what_is_not_a_number_stays_in_its_channel() {
 
 #[test]
 fn the_order_of_a_batch_changes_statistics_by_no_more_than_rounding() {
-    for_all(60, (1..60u32, 1..8u32, 1..40u32, any::<u64>()), |(n, c, inner, seed)| {
+    for_all(60, (2..60u32, 1..8u32, 1..40u32, any::<u64>()), |(n, c, inner, seed)| {
         let (shape, random) = (Shape::new([n, c, inner], 1), &mut Random(seed));
         let channels = shape.channels();
         let x = activations(&channels, random);

@@ -3,9 +3,9 @@
 mod naive;
 mod tensors;
 
-use std::ops::Range;
-
-use batchnorm_kernel::layout::{Block, Extent, Form, Layout, LayoutError, PerOperand};
+use batchnorm_kernel::layout::{
+    Band, Form, Layout, LayoutError, Operand, Order, PerOperand, Piece,
+};
 use proptest::prelude::*;
 use tensors::{Case, Placement, Shape, cases, for_all};
 
@@ -24,15 +24,15 @@ fn owners(layout: &Layout) -> Vec<Vec<usize>> {
     owners
 }
 
-/// What a walk over `group` visits, sorted.
-fn visits(layout: &Layout, group: Range<usize>, backwards: bool) -> Vec<Visit> {
+/// What a walk over a band visits, sorted.
+fn visits(layout: &Layout, band: Band, order: Order) -> Vec<Visit> {
     let owners = owners(layout);
     let mut visits = Vec::new();
-    layout.walk(group, backwards, &mut |first_column, block| {
-        for row in 0..block.rows {
-            for lane in 0..block.width {
+    layout.walk(&band, order, &mut |first_column, piece| {
+        for row in 0..piece.rows {
+            for lane in 0..piece.width {
                 let column = if layout.form == Form::Runs { 0 } else { lane };
-                let start = |k: usize| block.start[k] + row * block.stride[k] + lane;
+                let start = |k: usize| piece.start[k] + row * piece.stride[k] + lane;
                 visits.push((owners[first_column + column][0], [0, 1, 2].map(start)));
             }
         }
@@ -41,24 +41,24 @@ fn visits(layout: &Layout, group: Range<usize>, backwards: bool) -> Vec<Visit> {
     visits
 }
 
-/// What a walk over `group` has to visit, sorted.
-fn elements(shape: &Shape, operands: &[&Placement], group: Range<usize>) -> Vec<Visit> {
+/// What a walk over a band has to visit, sorted.
+fn elements(shape: &Shape, operands: &[&Placement], band: Band) -> Vec<Visit> {
     let places: Vec<_> = operands.iter().map(|operand| operand.places(shape)).collect();
     // Operands that are not there follow the first.
     let place = |i: usize| [0, 1, 2].map(|k| places.get(k).unwrap_or(&places[0])[i]);
     let channels = shape.channels().of.into_iter().enumerate();
     let mut elements: Vec<_> = channels
-        .filter(|(_, channel)| group.contains(channel))
+        .filter(|(_, channel)| band.contains(channel))
         .map(|(i, channel)| (channel, place(i)))
         .collect();
     elements.sort_unstable();
     elements
 }
 
-fn blocks(layout: &Layout, backwards: bool) -> Vec<(usize, Block)> {
-    let mut blocks = Vec::new();
-    layout.walk(0..layout.channels, backwards, &mut |column, block| blocks.push((column, *block)));
-    blocks
+fn pieces(layout: &Layout, order: Order) -> Vec<(usize, Piece)> {
+    let mut pieces = Vec::new();
+    layout.walk(&(0..layout.channels), order, &mut |column, piece| pieces.push((column, *piece)));
+    pieces
 }
 
 /// A case, and how many of its operands there are.
@@ -77,52 +77,71 @@ fn a_walk_visits_every_element_once_in_its_channel() {
         let (layout, operands) = layout_of(&case, operands);
         let all = 0..layout.channels;
         let elements = elements(&case.shape, &operands, all.clone());
-        assert!(visits(&layout, all.clone(), false) == elements, "forwards");
-        assert!(visits(&layout, all, true) == elements, "backwards");
+        assert!(visits(&layout, all.clone(), Order::Forwards) == elements, "forwards");
+        assert!(visits(&layout, all, Order::Backwards) == elements, "backwards");
     });
 }
 
 #[test]
-fn walks_over_groups_of_channels_visit_what_one_walk_does() {
-    let group = any::<[prop::sample::Index; 2]>();
-    for_all(150, (some_operands(), group), |((case, operands), ends)| {
+fn walks_over_bands_visit_what_one_walk_does() {
+    let ends = any::<[prop::sample::Index; 2]>();
+    for_all(150, (some_operands(), ends), |((case, operands), ends)| {
         let (layout, operands) = layout_of(&case, operands);
         if layout.form == Form::Columns {
-            assert!(layout.group(1) >= layout.channels, "columns can't be parted");
+            assert_eq!(layout.bands(1).count(), 1, "columns can't be parted");
             return;
         }
         let mut ends = ends.map(|end| end.index(layout.channels + 1));
         ends.sort_unstable();
-        let group = ends[0]..ends[1];
-        let elements = elements(&case.shape, &operands, group.clone());
-        assert!(visits(&layout, group, false) == elements);
+        let band = ends[0]..ends[1];
+        let elements = elements(&case.shape, &operands, band.clone());
+        assert!(visits(&layout, band, Order::Forwards) == elements);
     });
 }
 
 #[test]
-fn a_walk_backwards_has_the_blocks_of_a_walk_forwards() {
+fn bands_follow_each_other_over_all_channels() {
+    for_all(150, (some_operands(), 0..=3usize), |((case, operands), inputs)| {
+        let (mut layout, _) = layout_of(&case, operands);
+        for limit in [layout.limits.band, 1000, 1] {
+            layout.limits.band = limit;
+            let mut next = 0;
+            for band in layout.bands(inputs) {
+                let elements = band.len() * layout.count * inputs;
+                assert!(band.start == next && band.start < band.end, "{band:?}");
+                let parted = layout.form == Form::Runs && band.len() > 1;
+                assert!(!parted || elements <= limit, "{band:?} of {elements} elements");
+                next = band.end;
+            }
+            assert_eq!(next, layout.channels);
+        }
+    });
+}
+
+#[test]
+fn a_walk_backwards_has_the_pieces_of_a_walk_forwards() {
     for_all(150, some_operands(), |(case, operands)| {
         let (layout, _) = layout_of(&case, operands);
-        let sorted = |backwards| {
-            let mut blocks: Vec<_> = blocks(&layout, backwards)
+        let sorted = |order| {
+            let mut pieces: Vec<_> = pieces(&layout, order)
                 .into_iter()
-                .map(|(column, b)| (column, b.start, b.stride, b.rows, b.width))
+                .map(|(column, p)| (column, p.start, p.stride, p.rows, p.width))
                 .collect();
-            blocks.sort_unstable();
-            blocks
+            pieces.sort_unstable();
+            pieces
         };
-        assert!(sorted(false) == sorted(true));
+        assert!(sorted(Order::Forwards) == sorted(Order::Backwards));
     });
 }
 
 #[test]
-fn no_block_is_empty_and_none_of_columns_is_wider_than_a_row() {
+fn no_piece_is_empty_and_none_of_columns_is_wider_than_a_row() {
     for_all(150, some_operands(), |(case, operands)| {
         let (layout, _) = layout_of(&case, operands);
-        for (column, block) in blocks(&layout, false) {
-            assert!(block.rows > 0 && block.width > 0, "{block:?}");
-            let columns = if layout.form == Form::Runs { 1 } else { block.width };
-            assert!(column + columns <= layout.columns(), "{block:?}");
+        for (column, piece) in pieces(&layout, Order::Forwards) {
+            assert!(piece.rows > 0 && piece.width > 0, "{piece:?}");
+            let columns = if layout.form == Form::Runs { 1 } else { piece.width };
+            assert!(column + columns <= layout.columns(), "{piece:?}");
         }
     });
 }
@@ -167,10 +186,10 @@ fn long_rows_of_few_channels_are_folded() {
 fn a_walk_over_nothing_visits_nothing() {
     for sizes in [[0, 3, 4], [2, 0, 4], [2, 3, 0]] {
         for axis in 0..3 {
-            let layout = Layout::new(&sizes, axis, &[Extent { strides: &[12, 4, 1], len: 0 }]);
+            let layout = Layout::new(&sizes, axis, &[Operand { strides: &[12, 4, 1], extent: 0 }]);
             let layout = layout.expect("a layout");
             assert_eq!((layout.channels, layout.count), (sizes[axis] as usize, 0));
-            assert_eq!(visits(&layout, 0..layout.channels, false), []);
+            assert_eq!(visits(&layout, 0..layout.channels, Order::Forwards), []);
         }
     }
 }
@@ -182,20 +201,20 @@ fn an_empty_shape_is_accepted_in_whichever_order_its_sizes_come() {
     many[39] = 0;
     for sizes in [&[0, HUGE, HUGE, HUGE][..], &[HUGE, HUGE, HUGE, 0], &many] {
         let strides = &vec![0; sizes.len()];
-        let layout = Layout::new(sizes, 0, &[Extent { strides, len: 0 }]);
+        let layout = Layout::new(sizes, 0, &[Operand { strides, extent: 0 }]);
         assert_eq!(layout.map(|layout| layout.count), Ok(0), "{sizes:?}");
     }
 }
 
 #[test]
 fn a_wrong_number_of_axes_strides_or_operands_is_refused() {
-    let extent = |strides| Extent { strides, len: 100 };
-    let good = extent(&[3, 1]);
+    let operand = |strides| Operand { strides, extent: 100 };
+    let good = operand(&[3, 1]);
     for (sizes, axis, operands) in [
         (&[2, 3][..], 2, &[good][..]),
-        (&[], 0, &[extent(&[])]),
-        (&[2, 3], 0, &[extent(&[1])]),
-        (&[2, 3], 0, &[good, extent(&[3, 1, 1])]),
+        (&[], 0, &[operand(&[])]),
+        (&[2, 3], 0, &[operand(&[1])]),
+        (&[2, 3], 0, &[good, operand(&[3, 1, 1])]),
         (&[2, 3], 0, &[]),
         (&[2, 3], 0, &[good; 4]),
     ] {
@@ -206,7 +225,7 @@ fn a_wrong_number_of_axes_strides_or_operands_is_refused() {
 #[test]
 fn more_elements_than_the_address_space_holds_are_refused() {
     for sizes in [&[u32::MAX; 2][..], &[u32::MAX; 40], &[1 << 31, 1 << 30, 2]] {
-        let operand = Extent { strides: &vec![0; sizes.len()], len: usize::MAX };
+        let operand = Operand { strides: &vec![0; sizes.len()], extent: usize::MAX };
         assert_eq!(Layout::new(sizes, 0, &[operand]).err(), Some(LayoutError::TooLarge));
     }
 }
@@ -214,7 +233,7 @@ fn more_elements_than_the_address_space_holds_are_refused() {
 #[test]
 fn a_shape_of_forty_dimensions_does_not_panic() {
     // Elements that overlap, so that nothing can be joined and little memory is enough.
-    let operand = Extent { strides: &[1; 40], len: 41 };
+    let operand = Operand { strides: &[1; 40], extent: 41 };
     let layout = Layout::new(&[2; 40], 0, &[operand]);
     assert_eq!(layout.map(|layout| layout.count), Ok(1 << 39));
 }
@@ -224,10 +243,10 @@ fn memory_that_is_one_element_short_is_refused() {
     for_all(100, cases(1..=500), |case| {
         let shape = &case.shape;
         for short in 0..3 {
-            let mut extents = case.operands.each_ref().map(|operand| operand.extent(shape));
-            assert!(Layout::new(&shape.sizes, shape.axis, &extents).is_ok());
-            extents[short].len -= 1;
-            let refused = Layout::new(&shape.sizes, shape.axis, &extents).err();
+            let mut operands = case.operands.each_ref().map(|placement| placement.operand(shape));
+            assert!(Layout::new(&shape.sizes, shape.axis, &operands).is_ok());
+            operands[short].extent -= 1;
+            let refused = Layout::new(&shape.sizes, shape.axis, &operands).err();
             assert_eq!(refused, Some(LayoutError::OutOfBounds));
         }
     });
@@ -235,7 +254,7 @@ fn memory_that_is_one_element_short_is_refused() {
 
 #[test]
 fn strides_that_overflow_are_refused() {
-    let operand = Extent { strides: &[u32::MAX; 3], len: usize::MAX / 4 };
+    let operand = Operand { strides: &[u32::MAX; 3], extent: usize::MAX / 4 };
     let layout = Layout::new(&[1 << 30, 1 << 30, 1], 0, &[operand]);
     assert_eq!(layout.err(), Some(LayoutError::OutOfBounds));
 }

@@ -59,11 +59,11 @@ impl Dims {
 
     /// Where a tuple of all dimensions but the last lies, counted in row-major order.
     pub(super) fn at(&self, tuple: usize) -> PerOperand {
-        let mut rest = tuple;
+        let mut index = tuple;
         let mut place = [0; MAX_OPERANDS];
         for (size, strides) in self.dims[..self.len.max(1) - 1].iter().rev() {
-            place = along(place, *strides, rest % size);
-            rest /= size;
+            place = along(place, *strides, index % size);
+            index /= size;
         }
         place
     }

@@ -1,4 +1,4 @@
-//! Shape and strides to the blocks that a norm walks: pure index arithmetic.
+//! Shape and strides to the pieces that a norm walks: pure index arithmetic.
 //!
 //! Operands of one shape, each with strides of its own, are seen in one of two
 //! forms, after dimensions of size one are dropped and neighbours that lie end
@@ -9,17 +9,18 @@
 //! - [`Form::Columns`]: rows in which every column belongs to a fixed channel
 //!   (channels-last, `[N, C]`, and channels-first with a tiny inner extent).
 //!
-//! What is cut where depends on shape and strides alone, so results are the same
-//! to the bit whoever does the work.
+//! What is cut where depends on shape, strides and [`Limits`] alone.
 
+mod bands;
 mod dims;
 mod walk;
 
 use core::array::from_fn;
 use core::ops::Range;
 
+pub use bands::{Band, Bands};
 use dims::Dims;
-pub use walk::Block;
+pub use walk::{Order, Piece};
 
 /// Tensors that one operation walks together at most: x, dy, dx.
 pub const MAX_OPERANDS: usize = 3;
@@ -40,9 +41,26 @@ const MAX_FOLDED_WIDTH: usize = 1024;
 /// With fewer folded rows than these, setting up their constants costs more than it saves.
 const FOLDED_ROWS: usize = 16;
 
-/// Bytes of what is read of a group of channels: when it is mapped it is still in the
-/// cache. (Fewer make the stretches in which memory is read too short.)
-const GROUP_BYTES: usize = 1 << 22;
+/// Where a walk is cut, in elements. Tests lower them, so that small tensors are cut, too.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of an operand's band: what was gathered is still in the cache when it is mapped.
+    /// (Fewer make the stretches in which memory is read too short.)
+    pub band: usize,
+    /// Walked forwards before turning back, when walking backwards: about a megabyte, long
+    /// enough for prefetching.
+    pub piece: usize,
+    /// Short runs of a channel are visited together until they have this many.
+    pub short: usize,
+    /// Of all operands that lie in the nearer caches after a call before it: there the order
+    /// of reading does not matter much, and strips need fewer constants.
+    pub cached: usize,
+}
+
+impl Limits {
+    /// What was measured to be best: `scripts/bench/NOTES.md`.
+    pub const DEFAULT: Self = Self { band: 1 << 20, piece: 1 << 18, short: 512, cached: 1 << 19 };
+}
 
 /// Why shape and strides were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,20 +73,20 @@ pub enum LayoutError {
     OutOfBounds,
 }
 
-/// Where an operand's elements lie, in elements from its first one.
+/// Where an operand's elements lie.
 #[derive(Clone, Copy, Debug)]
-pub struct Extent<'a> {
-    /// Distance from one index to the next, per dimension.
+pub struct Operand<'a> {
+    /// Elements from one index to the next, per dimension.
     pub strides: &'a [u32],
-    /// Memory that may be touched.
-    pub len: usize,
+    /// Elements from the first one to behind the last that may be touched.
+    pub extent: usize,
 }
 
-impl Extent<'_> {
+impl Operand<'_> {
     fn holds(&self, sizes: &[u32]) -> bool {
         // In f64, which does not overflow, and is exact up to more than any length.
         let further = |(&size, &stride): (&u32, &u32)| f64::from(size - 1) * f64::from(stride);
-        sizes.iter().zip(self.strides).map(further).sum::<f64>() < self.len as f64
+        sizes.iter().zip(self.strides).map(further).sum::<f64>() < self.extent as f64
     }
 }
 
@@ -90,6 +108,8 @@ pub struct Layout {
     pub count: usize,
     /// How they lie.
     pub form: Form,
+    /// Where it is cut.
+    pub limits: Limits,
     /// Elements of a run, or columns of one channel side by side.
     run: usize,
     channel_strides: PerOperand,
@@ -111,6 +131,7 @@ impl Layout {
         channels: 0,
         count: 0,
         form: Form::Runs,
+        limits: Limits::DEFAULT,
         run: 1,
         channel_strides: [0; MAX_OPERANDS],
         outer: Dims::NONE,
@@ -119,7 +140,7 @@ impl Layout {
 
     /// Plans the walk over `sizes` with channels along `axis`, for up to
     /// [`MAX_OPERANDS`] operands.
-    pub fn new(sizes: &[u32], axis: usize, operands: &[Extent]) -> Result<Self, LayoutError> {
+    pub fn new(sizes: &[u32], axis: usize, operands: &[Operand]) -> Result<Self, LayoutError> {
         let mut layout = Self::default();
         let first = operands.first().ok_or(LayoutError::Rank)?;
         let mut all = [*first; MAX_OPERANDS];
@@ -135,7 +156,7 @@ impl Layout {
         &mut self,
         sizes: &[u32],
         axis: usize,
-        operands: &[Extent; MAX_OPERANDS],
+        operands: &[Operand; MAX_OPERANDS],
     ) -> Result<(), LayoutError> {
         let ranks_agree = operands.iter().all(|operand| operand.strides.len() == sizes.len());
         if axis >= sizes.len() || !ranks_agree {
@@ -219,9 +240,9 @@ impl Layout {
         self.count == 0
     }
 
-    /// The columns of a group of channels that is walked by itself.
-    pub fn columns_in(&self, group: Range<usize>) -> Range<usize> {
-        if self.form == Form::Runs { group } else { 0..self.columns() }
+    /// The columns of a band.
+    pub fn columns_in(&self, band: &Band) -> Range<usize> {
+        if self.form == Form::Runs { band.clone() } else { 0..self.columns() }
     }
 
     /// The first of a channel's columns, how many are side by side, and after how many of
@@ -239,17 +260,6 @@ impl Layout {
     /// From one channel to the next in `operand`.
     pub fn channel_stride(&self, operand: usize) -> usize {
         self.channel_strides[operand]
-    }
-
-    /// Number of channels, from each multiple of it on, of which `inputs` operands are
-    /// gathered before they are mapped. Columns can't be parted: what is between two
-    /// stretches of memory is fetched, too.
-    pub fn group(&self, inputs: usize) -> usize {
-        match self.form {
-            Form::Runs => GROUP_BYTES / size_of::<f32>() / (inputs * self.count).max(1),
-            Form::Columns => self.channels,
-        }
-        .max(1)
     }
 }
 

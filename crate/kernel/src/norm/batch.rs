@@ -12,45 +12,15 @@
 //! running ← running + w·(batch − running)      w: weight of the new batch
 //! ```
 
-use core::cell::Cell;
-
 use crate::Cells;
 use crate::affine;
-use crate::layout::Layout;
-use crate::moments::{Statistics, co_moment, gather, gather_pairs, moments};
-use crate::sweep::{Pass, apply};
+use crate::co_moments::{self, co_moment};
+use crate::layout::{Band, Layout, Order};
+use crate::moments::{self, moments};
+use crate::parameters::{ParameterGradients, Parameters, accumulate, value_of};
+use crate::statistics::{Saved, Statistics};
+use crate::sweep::{Pass, map};
 use crate::workspace::Workspace;
-
-/// Scale γ (1 where absent) and offset β (0 where absent) of each channel.
-#[derive(Clone, Copy, Debug)]
-pub struct Parameters<'a> {
-    /// Scale, PyTorch's `weight`.
-    pub gamma: Option<Cells<'a>>,
-    /// Offset, PyTorch's `bias`.
-    pub beta: Option<Cells<'a>>,
-    /// Added to the variance; not negative.
-    pub eps: f64,
-}
-
-/// Where the parameters' gradients are added up.
-#[derive(Clone, Copy, Debug)]
-pub struct ParameterGradients<'a> {
-    /// `+= dγ`.
-    pub gamma: Option<Cells<'a>>,
-    /// `+= dβ`.
-    pub beta: Option<Cells<'a>>,
-}
-
-/// What a forward pass saves of each channel: all but x that its gradients need.
-#[derive(Clone, Copy, Debug)]
-pub struct Saved<'a> {
-    /// Mean. Where there was no element to take it from, it and the variance are no number.
-    pub mean: &'a [Cell<f64>],
-    /// Variance; the batch's own is the biased one.
-    pub variance: &'a [Cell<f64>],
-    /// Scale γ, 1 where absent.
-    pub gamma: &'a [Cell<f64>],
-}
 
 /// Normalizes: by `given` means and variances, or by those of x itself, which it takes.
 ///
@@ -63,61 +33,76 @@ pub fn forward(
     saved: Option<&Saved>,
     workspace: &mut Workspace,
 ) {
-    let pass = Pass { layout, tensors: [x, y, &[]], group: 0..0, workspace };
-    take_and_normalize(pass, Some(parameters), given, saved);
+    let pass = Pass { layout, tensors: [x, y, &[]], workspace };
+    Forward { parameters: Some(parameters), given, saved }.run(pass);
 }
 
 /// Saves mean and biased variance of each channel of x, the layout's only operand.
 pub fn statistics(layout: &Layout, x: Cells, saved: &Saved, workspace: &mut Workspace) {
-    let pass = Pass { layout, tensors: [x, &[], &[]], group: 0..0, workspace };
-    take_and_normalize(pass, None, None, Some(saved));
+    let pass = Pass { layout, tensors: [x, &[], &[]], workspace };
+    Forward { parameters: None, given: None, saved: Some(saved) }.run(pass);
 }
 
-#[inline(never)]
-fn take_and_normalize(
-    mut pass: Pass,
-    parameters: Option<&Parameters>,
-    given: Option<[Cells; 2]>,
-    saved: Option<&Saved>,
-) {
-    let given_of = |channel: usize| {
-        given.map(|statistics| statistics.map(|values| f64::from(values[channel].get())))
-    };
-    if let Some(saved) = saved {
-        // Of all channels, and first: an empty batch has no group.
-        let gamma = parameters.and_then(|parameters| parameters.gamma);
-        for channel in 0..pass.layout.channels {
-            saved.set_statistics(channel, given_of(channel).unwrap_or([0.0; 2]));
+/// A forward pass, which without parameters ends before it would normalize.
+struct Forward<'a> {
+    parameters: Option<&'a Parameters<'a>>,
+    given: Option<[Cells<'a>; 2]>,
+    saved: Option<&'a Saved<'a>>,
+}
+
+impl Forward<'_> {
+    #[inline(never)]
+    fn run(&self, mut pass: Pass) {
+        self.save_what_is_known(pass.layout);
+        let of_batch = self.given.is_none();
+        for band in pass.layout.bands(usize::from(of_batch)) {
+            if of_batch {
+                moments::gather(&mut pass, &band);
+            }
+            for channel in band.clone() {
+                self.settle(&mut pass, channel);
+            }
+            if self.parameters.is_some() {
+                let order = if of_batch { Order::Backwards } else { Order::Forwards };
+                apply(&mut pass, &band, [0, 1], order);
+            }
+        }
+    }
+
+    /// Of all channels, and first: an empty batch has no bands.
+    fn save_what_is_known(&self, layout: &Layout) {
+        let Some(saved) = self.saved else { return };
+        let gamma = self.parameters.and_then(|parameters| parameters.gamma);
+        for channel in 0..layout.channels {
+            saved.set_statistics(channel, self.given_of(channel).unwrap_or([0.0; 2]));
             saved.gamma[channel].set(value_of(gamma, channel, 1.0));
         }
     }
-    let own = given.is_none();
-    // By given statistics there is nothing in the cache to come back to.
-    let size = if own { pass.layout.group(1) } else { pass.layout.channels };
-    let eps = parameters.map_or(0.0, |parameters| parameters.eps);
-    while next_group(&mut pass, size) {
-        if own {
-            gather(&mut pass);
-        }
-        for channel in pass.group.clone() {
-            let statistics = given_of(channel).unwrap_or_else(|| {
-                let moments = moments(&pass, channel, eps);
-                if let Some(saved) = saved {
+
+    fn given_of(&self, channel: usize) -> Option<[f64; 2]> {
+        self.given.map(|statistics| statistics.map(|values| f64::from(values[channel].get())))
+    }
+
+    /// A channel's statistics, and of these the constants of the map.
+    #[inline(always)]
+    fn settle(&self, pass: &mut Pass, channel: usize) {
+        let eps = self.parameters.map_or(0.0, |parameters| parameters.eps);
+        let (statistics, [mean, variance]) = match self.given_of(channel) {
+            Some(given) => (Statistics::GIVEN, given),
+            None => {
+                let moments = moments(pass, channel, eps);
+                if let Some(saved) = self.saved {
                     saved.set_statistics(channel, moments);
                 }
-                moments
-            });
-            if let Some(parameters) = parameters {
-                let [mean, variance] = statistics;
-                let inverse_std = affine::inverse_std(variance + eps, own);
-                let gamma = value_of(parameters.gamma, channel, 1.0);
-                let beta = value_of(parameters.beta, channel, 0.0);
-                let constants = affine::forward(mean, inverse_std, gamma, beta);
-                pass.workspace.set_constants(channel, constants);
+                (Statistics::BATCH, moments)
             }
-        }
-        if parameters.is_some() {
-            apply_forward(&mut pass, [0, 1], own);
+        };
+        if let Some(parameters) = self.parameters {
+            let inverse_std = statistics.inverse_std(variance + eps);
+            let gamma = value_of(parameters.gamma, channel, 1.0);
+            let beta = value_of(parameters.beta, channel, 0.0);
+            let constants = affine::forward(mean, inverse_std, gamma, beta);
+            pass.workspace.set_constants(channel, constants);
         }
     }
 }
@@ -134,48 +119,59 @@ pub fn backward(
     gradients: &ParameterGradients,
     workspace: &mut Workspace,
 ) {
-    let count = layout.count as f64;
-    let own = statistics == Statistics::Own;
-    let sums = own || gradients.gamma.is_some() || gradients.beta.is_some();
-    let pass = &mut Pass { layout, tensors, group: 0..0, workspace };
-    while next_group(pass, layout.group(2)) {
+    let pass = &mut Pass { layout, tensors, workspace };
+    let sums = !statistics.constant || gradients.gamma.is_some() || gradients.beta.is_some();
+    let backward = Backward { saved, statistics, eps, gradients, sums };
+    for band in layout.bands(2) {
         if sums {
-            gather_pairs(pass, saved.mean, statistics);
+            co_moments::gather(pass, &band, saved.mean, statistics);
         }
-        for channel in pass.group.clone() {
-            let (mean, gamma) = (saved.mean[channel].get(), saved.gamma[channel].get());
-            let inverse_std = affine::inverse_std(saved.variance[channel].get() + eps, own);
-            let [sum_dy, co] =
-                if sums { co_moment(pass, channel, mean, inverse_std) } else { [0.0; 2] };
-            // Σdy·x̂ = s·Σ(x − μ)·dy, and there the mean of dy makes no difference.
-            accumulate(gradients.gamma, channel, co * inverse_std);
-            accumulate(gradients.beta, channel, sum_dy);
-            let constants = if own {
-                let covariance = co * inverse_std / count;
-                affine::backward(mean, inverse_std, gamma, sum_dy / count, covariance)
-            } else {
-                [0.0, (gamma * inverse_std) as f32, 0.0, 0.0, 0.0]
-            };
-            pass.workspace.set_constants(channel, constants);
+        for channel in band.clone() {
+            backward.settle(pass, channel);
         }
-        if own {
-            apply(pass, &[0, 1, 2], true, affine::backward_map);
+        if statistics.constant {
+            apply(pass, &band, [1, 2], Order::Backwards);
         } else {
-            apply_forward(pass, [1, 2], true);
+            map(pass, &band, [0, 1], 2, Order::Backwards, affine::backward_map);
         }
     }
 }
 
-/// Goes on to the next `size` channels, if there are any more; an empty batch has none.
-fn next_group(pass: &mut Pass, size: usize) -> bool {
-    let end = if pass.layout.is_empty() { 0 } else { pass.layout.channels };
-    pass.group = pass.group.end..end.min(pass.group.end + size);
-    !pass.group.is_empty()
+struct Backward<'a> {
+    saved: &'a Saved<'a>,
+    statistics: Statistics,
+    eps: f64,
+    gradients: &'a ParameterGradients<'a>,
+    /// Whether any sum is needed, and so gathered.
+    sums: bool,
+}
+
+impl Backward<'_> {
+    /// The gradients of a channel's parameters, and the constants of its map.
+    #[inline(always)]
+    fn settle(&self, pass: &mut Pass, channel: usize) {
+        let Self { saved, statistics, .. } = *self;
+        let (mean, gamma) = (saved.mean[channel].get(), saved.gamma[channel].get());
+        let inverse_std = statistics.inverse_std(saved.variance[channel].get() + self.eps);
+        let [sum_dy, co] =
+            if self.sums { co_moment(pass, channel, mean, inverse_std) } else { [0.0; 2] };
+        // Σdy·x̂ = s·Σ(x − μ)·dy, and there the mean of dy makes no difference.
+        accumulate(self.gradients.gamma, channel, co * inverse_std);
+        accumulate(self.gradients.beta, channel, sum_dy);
+        let constants = if statistics.constant {
+            [0.0, (gamma * inverse_std) as f32, 0.0, 0.0, 0.0]
+        } else {
+            let count = pass.layout.count as f64;
+            let covariance = co * inverse_std / count;
+            affine::backward(mean, inverse_std, gamma, sum_dy / count, covariance)
+        };
+        pass.workspace.set_constants(channel, constants);
+    }
 }
 
 #[inline(never)]
-fn apply_forward(pass: &mut Pass, operands: [usize; 2], backwards: bool) {
-    apply(pass, &operands, backwards, affine::forward_map);
+fn apply(pass: &mut Pass, band: &Band, [from, to]: [usize; 2], order: Order) {
+    map(pass, band, [from], to, order, affine::forward_map);
 }
 
 /// Moves running means and variances towards saved ones: `weight` of the new ones, their
@@ -188,24 +184,5 @@ pub fn update_running(running: [Cells; 2], saved: &Saved, weight: f64, correctio
             let new = saved.get() * factor;
             running.set((old * (1.0 - weight) + new * weight) as f32);
         }
-    }
-}
-
-impl Saved<'_> {
-    #[inline(always)]
-    fn set_statistics(&self, channel: usize, [mean, variance]: [f64; 2]) {
-        self.mean[channel].set(mean);
-        self.variance[channel].set(variance);
-    }
-}
-
-fn value_of(parameter: Option<Cells>, channel: usize, absent: f64) -> f64 {
-    parameter.map_or(absent, |cells| f64::from(cells[channel].get()))
-}
-
-fn accumulate(gradient: Option<Cells>, channel: usize, value: f64) {
-    if let Some(gradient) = gradient {
-        let cell = &gradient[channel];
-        cell.set((f64::from(cell.get()) + value) as f32);
     }
 }

@@ -12,7 +12,7 @@
 //! Quadratic means bound linear ones, so a bound over parts is one over the whole.
 #![allow(dead_code, reason = "every test crate uses a part of it")]
 
-use batchnorm_kernel::layout::{Form, Layout};
+use batchnorm_kernel::layout::{Form, Layout, Order};
 
 use crate::naive::{self, Channels, Gradients, Parameters, Statistics, mean};
 
@@ -161,7 +161,7 @@ impl Bounds {
     }
 
     /// Of the gradients through constant statistics.
-    pub fn backward_frozen(
+    pub fn backward_constant(
         &self,
         channels: &Channels,
         x: &[f64],
@@ -169,7 +169,7 @@ impl Bounds {
         statistics: &Statistics,
         parameters: &Parameters,
     ) -> Gradients {
-        let truth = naive::backward_frozen(channels, x, dy, statistics, parameters);
+        let truth = naive::backward_constant(channels, x, dy, statistics, parameters);
         let x_hat = naive::normalized_by(statistics, channels, x, parameters.eps);
         let sums =
             self.gradient_sums(channels, &x_hat, dy, statistics, parameters.eps, root_mean_square);
@@ -238,14 +238,14 @@ const STEP: usize = 8;
 
 fn longest_chain(layout: &Layout) -> f64 {
     let mut longest = 0;
-    layout.walk(0..layout.channels, false, &mut |_, block| {
+    layout.walk(&(0..layout.channels), Order::Forwards, &mut |_, piece| {
         let chain = match layout.form {
             // What is less than a step is added to one lane.
             Form::Runs => {
-                let tail = block.width % STEP;
-                (block.rows * (block.width / STEP + tail)).min(CHUNK - 1 + tail.max(1))
+                let tail = piece.width % STEP;
+                (piece.rows * (piece.width / STEP + tail)).min(CHUNK - 1 + tail.max(1))
             }
-            Form::Columns => block.rows.min(CHUNK),
+            Form::Columns => piece.rows.min(CHUNK),
         };
         longest = longest.max(chain);
     });

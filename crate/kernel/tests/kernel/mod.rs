@@ -3,8 +3,9 @@
 
 use std::cell::Cell;
 
-use batchnorm_kernel::moments;
-use batchnorm_kernel::norm::batch::{self, ParameterGradients, Saved};
+use batchnorm_kernel::norm::batch;
+use batchnorm_kernel::parameters::{self, ParameterGradients};
+use batchnorm_kernel::statistics::{self, Saved};
 use batchnorm_kernel::{Cells, Workspace};
 
 use crate::naive::{self, Statistics};
@@ -43,11 +44,11 @@ impl Parameters {
         }
     }
 
-    fn with<R>(&self, run: impl FnOnce(&batch::Parameters) -> R) -> R {
+    fn with<R>(&self, run: impl FnOnce(&parameters::Parameters) -> R) -> R {
         let cells = |values: &Option<Vec<f32>>| values.as_deref().map(cells);
         let (gamma, beta) = (cells(&self.gamma), cells(&self.beta));
         let (gamma, beta) = (gamma.as_deref(), beta.as_deref());
-        run(&batch::Parameters { gamma, beta, eps: self.eps })
+        run(&parameters::Parameters { gamma, beta, eps: self.eps })
     }
 }
 
@@ -145,12 +146,12 @@ pub fn backward_into(
     gradients: ParameterGradients,
     workspace: &mut Workspace,
 ) {
-    let own = moments::Statistics::Own;
-    backward_through(shape, tensors, parameters, (statistics, own), &gradients, workspace);
+    let of_batch = statistics::Statistics::BATCH;
+    backward_through(shape, tensors, parameters, (statistics, of_batch), &gradients, workspace);
 }
 
 /// Gradients of [`inference`] into dx, which may be x or dy.
-pub fn backward_frozen(
+pub fn backward_constant(
     shape: &Shape,
     tensors: [&Tensor; 3],
     parameters: &Parameters,
@@ -158,12 +159,12 @@ pub fn backward_frozen(
     workspace: &mut Workspace,
 ) -> Gradients {
     gradients(shape, |gradients| {
-        backward_frozen_into(shape, tensors, parameters, running, gradients, workspace);
+        backward_constant_into(shape, tensors, parameters, running, gradients, workspace);
     })
 }
 
-/// [`backward_frozen`], adding to gradients that may be absent.
-pub fn backward_frozen_into(
+/// [`backward_constant`], adding to gradients that may be absent.
+pub fn backward_constant_into(
     shape: &Shape,
     tensors: [&Tensor; 3],
     parameters: &Parameters,
@@ -172,7 +173,7 @@ pub fn backward_frozen_into(
     workspace: &mut Workspace,
 ) {
     let statistics = Statistics { mean: wide(mean), variance: wide(variance) };
-    let given = moments::Statistics::Given;
+    let given = statistics::Statistics::GIVEN;
     backward_through(shape, tensors, parameters, (&statistics, given), &gradients, workspace);
 }
 
@@ -180,7 +181,7 @@ fn backward_through(
     shape: &Shape,
     tensors: [&Tensor; 3],
     parameters: &Parameters,
-    (values, statistics): (&Statistics, moments::Statistics),
+    (values, statistics): (&Statistics, statistics::Statistics),
     gradients: &ParameterGradients,
     workspace: &mut Workspace,
 ) {

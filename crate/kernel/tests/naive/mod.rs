@@ -141,7 +141,7 @@ pub fn backward(channels: &Channels, x: &[f64], dy: &[f64], parameters: &Paramet
 }
 
 /// Gradients of [`inference`], whose statistics are constants.
-pub fn backward_frozen(
+pub fn backward_constant(
     channels: &Channels,
     x: &[f64],
     dy: &[f64],

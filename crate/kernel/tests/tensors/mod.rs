@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::ops::RangeInclusive;
 
 use batchnorm_kernel::Cells;
-use batchnorm_kernel::layout::{Extent, Layout, LayoutError, TILE};
+use batchnorm_kernel::layout::{Layout, LayoutError, Limits, Operand, TILE};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -15,16 +15,17 @@ use crate::naive::Channels;
 /// Stands where no element is: a NaN, so that reading it is seen as well.
 const SENTINEL: u32 = 0x7fc0_beef;
 
-/// Sizes, and which of them counts channels.
+/// Sizes, which of them counts channels, and where walks over it are cut.
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub sizes: Vec<u32>,
     pub axis: usize,
+    pub limits: Limits,
 }
 
 impl Shape {
     pub fn new<const R: usize>(sizes: [u32; R], axis: usize) -> Self {
-        Self { sizes: sizes.to_vec(), axis }
+        Self { sizes: sizes.to_vec(), axis, limits: Limits::DEFAULT }
     }
 
     pub fn len(&self) -> usize {
@@ -44,8 +45,10 @@ impl Shape {
     }
 
     pub fn layout(&self, operands: &[&Placement]) -> Result<Layout, LayoutError> {
-        let extents: Vec<_> = operands.iter().map(|operand| operand.extent(self)).collect();
-        Layout::new(&self.sizes, self.axis, &extents)
+        let operands: Vec<_> = operands.iter().map(|placement| placement.operand(self)).collect();
+        let mut layout = Layout::new(&self.sizes, self.axis, &operands)?;
+        layout.limits = self.limits;
+        Ok(layout)
     }
 }
 
@@ -87,13 +90,13 @@ impl Placement {
     }
 
     /// From the first element to the last, and no further.
-    pub fn extent(&self, shape: &Shape) -> Extent<'_> {
+    pub fn operand(&self, shape: &Shape) -> Operand<'_> {
         if shape.is_empty() {
-            return Extent { strides: &self.strides, len: 0 };
+            return Operand { strides: &self.strides, extent: 0 };
         }
         let steps = shape.sizes.iter().zip(&self.strides);
         let last: u32 = steps.map(|(size, stride)| (size - 1) * stride).sum();
-        Extent { strides: &self.strides, len: last as usize + 1 }
+        Operand { strides: &self.strides, extent: last as usize + 1 }
     }
 
     /// Distance of every element from the first, in row-major order of the indices.
@@ -118,7 +121,7 @@ pub struct Tensor {
 impl Tensor {
     /// Lets no element have a value but the sentinel's.
     pub fn empty(shape: &Shape, placement: &Placement) -> Self {
-        let len = placement.extent(shape).len;
+        let len = placement.operand(shape).extent;
         let memory = vec![Cell::new(f32::from_bits(SENTINEL)); placement.offset + len + 40];
         Self { placement: placement.clone(), memory, places: placement.places(shape), len }
     }
@@ -199,7 +202,7 @@ pub fn shapes(len: RangeInclusive<u32>) -> impl Strategy<Value = Shape> {
     let size = prop_oneof![Just(1), 2u32..=4, 5u32..=TAILS];
     let stretched = proptest::option::of(any::<prop::sample::Index>());
     let sizes = (prop::collection::vec(size, 1..=6), any::<prop::sample::Index>());
-    (sizes, stretched, len).prop_map(|((mut sizes, axis), stretched, len)| {
+    (sizes, stretched, len, limits()).prop_map(|((mut sizes, axis), stretched, len, limits)| {
         let mut product = 1;
         for size in &mut sizes {
             *size = (*size).min(len / product).max(1);
@@ -210,8 +213,15 @@ pub fn shapes(len: RangeInclusive<u32>) -> impl Strategy<Value = Shape> {
             sizes[dim] *= (len / product).max(1);
         }
         let axis = axis.index(sizes.len());
-        Shape { sizes, axis }
+        Shape { sizes, axis, limits }
     })
+}
+
+/// Those of the kernel, or so low ones that small tensors are cut in every way.
+fn limits() -> impl Strategy<Value = Limits> {
+    let low = (1usize..600, 1usize..200, 1usize..100, 0usize..1000)
+        .prop_map(|(band, piece, short, cached)| Limits { band, piece, short, cached });
+    prop_oneof![Just(Limits::DEFAULT), low]
 }
 
 /// Contiguous, permuted and sliced ways for a shape to lie.

@@ -1,0 +1,102 @@
+//! What both sides of the boundary agree on, once: the build makes `ts/generated/abi.ts` of
+//! the enums here.
+//!
+//! A *record* describes a call of [`crate::batch_norm`], in numbers of four bytes (`u32`) but
+//! for the first three (`f64`). Its caller writes it whole, with 0 for what is absent; [`Word`]
+//! says what is where.
+//!
+//! Lengths and strides are in elements, an extent is from the first element to behind the last
+//! that may be touched.
+
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// Version of the record, the exports and the statuses.
+#[wasm_bindgen]
+#[derive(Clone, Copy)]
+pub enum Abi {
+    /// To be raised with every change of them.
+    Version = 1,
+}
+
+/// Places in a record, in words of four bytes.
+#[wasm_bindgen]
+#[derive(Clone, Copy)]
+pub enum Word {
+    /// ε (`f64`).
+    Eps = 0,
+    /// Weight of the batch in running statistics (`f64`).
+    Momentum = 2,
+    /// What the batch's variance is multiplied with there (`f64`).
+    Correction = 4,
+    /// Which [`Operation`].
+    Operation = 6,
+    /// The channel axis, counted from 0.
+    Axis = 7,
+    /// Number of axes, up to [`RecordSize::MaxRank`].
+    Rank = 8,
+    /// Address of γ: `f32`, one a channel.
+    Weight = 9,
+    /// Address of β: likewise.
+    Bias = 10,
+    /// Address of given means: likewise; with 0 for these and the variances, the batch's own.
+    Mean = 11,
+    /// Address of given variances: likewise.
+    Variance = 12,
+    /// Address of what is written, `f32`, one a channel: γ's gradient, which is added to, or the
+    /// running mean to move.
+    First = 13,
+    /// Address of β's gradient, or the running variance: likewise.
+    Second = 14,
+    /// Address of 3·C `f64`: means, then variances, then γ (1 where absent) of a forward pass.
+    Saved = 15,
+    /// 1 where gradients see constants in these statistics.
+    Constant = 16,
+    /// The sizes, so many as the rank; then each of [`RecordSize::Tensors`] tensors: its address, its
+    /// extent and its strides.
+    Sizes = 17,
+}
+
+/// Sizes of a record's parts.
+#[wasm_bindgen]
+#[derive(Clone, Copy)]
+pub enum RecordSize {
+    /// Axes of a shape, at most.
+    MaxRank = 64,
+    /// Tensors.
+    Tensors = 3,
+    /// Words of a tensor before its strides.
+    Tensor = 2,
+}
+
+/// What to do with x.
+#[wasm_bindgen]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Tensors x, y: normalizes by given statistics, or by the batch's own, and then moves
+    /// first and second, if both are there; saves, which the batch's own require.
+    Forward = 0,
+    /// Tensor x: saves the batch's statistics.
+    Statistics = 1,
+    /// Tensors x, dy, dx: adds dγ to first and dβ to second, by what was saved; weight, bias,
+    /// mean and variance are not read.
+    Backward = 2,
+    /// Tensor x: moves first and second by what was saved.
+    Update = 3,
+}
+
+/// How a call ended. Anything but `Ok` means that nothing was written.
+#[wasm_bindgen]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Status {
+    /// Done.
+    Ok = 0,
+    /// No room for the workspace.
+    OutOfMemory = 1,
+    /// The call record contradicts itself: the caller's mistake.
+    BadRecord = 2,
+    /// An address or a length lies outside of the memory: the caller's mistake.
+    BadAddress = 3,
+    /// A given variance is below zero.
+    NegativeVariance = 4,
+}

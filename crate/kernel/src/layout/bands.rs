@@ -1,0 +1,41 @@
+//! The bands of a layout: channels that share one pass through the cache.
+
+use core::ops::Range;
+
+use super::{Form, Layout};
+
+/// Channels that are gathered and then mapped, before others are touched.
+pub type Band = Range<usize>;
+
+/// The bands of a layout, one after the other; none where there are no elements.
+#[derive(Clone, Debug)]
+pub struct Bands {
+    next: usize,
+    end: usize,
+    /// Channels of a band.
+    size: usize,
+}
+
+impl Layout {
+    /// The bands where `inputs` operands are gathered before they are mapped; with 0 of them
+    /// there is nothing in the cache to come back to. Columns can't be parted: what is
+    /// between two stretches of memory is fetched, too.
+    pub fn bands(&self, inputs: usize) -> Bands {
+        let end = if self.is_empty() { 0 } else { self.channels };
+        let size = match self.form {
+            Form::Runs if inputs > 0 => (self.limits.band / (inputs * self.count).max(1)).max(1),
+            _ => end,
+        };
+        Bands { next: 0, end, size }
+    }
+}
+
+impl Iterator for Bands {
+    type Item = Band;
+
+    fn next(&mut self) -> Option<Band> {
+        let first = self.next;
+        self.next = self.end.min(first + self.size);
+        (first < self.end).then_some(first..self.next)
+    }
+}

@@ -1,0 +1,47 @@
+//! The statistics that normalize: two facts about them, and what of them is kept.
+
+use core::cell::Cell;
+
+use crate::lanes::sqrt;
+
+/// Where mean and variance come from, and what they are to the gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// Whether they were taken from x itself, the variance biased; else they were given.
+    pub of_batch: bool,
+    /// Whether the gradient sees constants in them, and not functions of x.
+    pub constant: bool,
+}
+
+impl Statistics {
+    /// The batch's own.
+    pub const BATCH: Self = Self { of_batch: true, constant: false };
+    /// Given ones.
+    pub const GIVEN: Self = Self { of_batch: false, constant: true };
+
+    /// `1/√variance`, where ε is in the variance. Where that of the batch is zero every
+    /// `x − mean` is zero too, and 0 stands for their quotient.
+    pub fn inverse_std(self, variance: f64) -> f64 {
+        if self.of_batch && variance == 0.0 { 0.0 } else { 1.0 / sqrt(variance) }
+    }
+}
+
+/// What a forward pass saves of each channel: all but x that its gradients need.
+#[derive(Clone, Copy, Debug)]
+pub struct Saved<'a> {
+    /// Mean.
+    pub mean: &'a [Cell<f64>],
+    /// Variance; the batch's own is the biased one.
+    pub variance: &'a [Cell<f64>],
+    /// Scale γ, 1 where absent.
+    pub gamma: &'a [Cell<f64>],
+}
+
+impl Saved<'_> {
+    /// Sets mean and variance of a channel.
+    #[inline(always)]
+    pub fn set_statistics(&self, channel: usize, [mean, variance]: [f64; 2]) {
+        self.mean[channel].set(mean);
+        self.variance[channel].set(variance);
+    }
+}

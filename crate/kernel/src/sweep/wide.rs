@@ -1,0 +1,39 @@
+//! Sums in f64, for channels whose squares or products leave f32's range.
+
+use core::array::from_fn;
+
+use super::Pass;
+use crate::layout::{Form, Order};
+
+/// Sums up e = dy − q and (x − c)·e of one channel, without vectors and so slowly; x and dy
+/// may be the same operand.
+#[cold]
+pub fn fold_wide(pass: &Pass, channel: usize, operands: [usize; 2], centers: [f64; 2]) -> [f64; 2] {
+    let layout = pass.layout;
+    let mut sums = [0.0; 2];
+    let band = match layout.form {
+        Form::Runs => channel..channel + 1,
+        Form::Columns => 0..layout.channels,
+    };
+    layout.walk(&band, Order::Forwards, &mut |_, piece| {
+        // A channel's columns come again and again, some side by side.
+        let (first, side_by_side, period) = match layout.form {
+            Form::Runs => (0, piece.width, piece.width),
+            Form::Columns => layout.columns_of(channel),
+        };
+        for row in 0..piece.rows {
+            for first in (first..piece.width).step_by(period) {
+                for column in first..first + side_by_side {
+                    let [d, e] = from_fn(|i| {
+                        let operand = operands[i];
+                        let place = piece.start[operand] + row * piece.stride[operand] + column;
+                        f64::from(pass.tensors[operand][place].get()) - centers[i]
+                    });
+                    sums[0] += e;
+                    sums[1] += d * e;
+                }
+            }
+        }
+    });
+    sums
+}

@@ -1,0 +1,147 @@
+/** What both sides of the boundary agree on: crate/boundary/src/abi.rs. */
+
+/**
+ * Version of the record, the exports and the statuses.
+ */
+export enum Abi {
+  /**
+   * To be raised with every change of them.
+   */
+  Version = 1,
+}
+
+/**
+ * What to do with x.
+ */
+export enum Operation {
+  /**
+   * Tensors x, y: normalizes by given statistics, or by the batch's own, and then moves
+   * first and second, if both are there; saves, which the batch's own require.
+   */
+  Forward = 0,
+  /**
+   * Tensor x: saves the batch's statistics.
+   */
+  Statistics = 1,
+  /**
+   * Tensors x, dy, dx: adds dγ to first and dβ to second, by what was saved; weight, bias,
+   * mean and variance are not read.
+   */
+  Backward = 2,
+  /**
+   * Tensor x: moves first and second by what was saved.
+   */
+  Update = 3,
+}
+
+/**
+ * Sizes of a record's parts.
+ */
+export enum RecordSize {
+  /**
+   * Axes of a shape, at most.
+   */
+  MaxRank = 64,
+  /**
+   * Tensors.
+   */
+  Tensors = 3,
+  /**
+   * Words of a tensor before its strides.
+   */
+  Tensor = 2,
+}
+
+/**
+ * How a call ended. Anything but `Ok` means that nothing was written.
+ */
+export enum Status {
+  /**
+   * Done.
+   */
+  Ok = 0,
+  /**
+   * No room for the workspace.
+   */
+  OutOfMemory = 1,
+  /**
+   * The call record contradicts itself: the caller's mistake.
+   */
+  BadRecord = 2,
+  /**
+   * An address or a length lies outside of the memory: the caller's mistake.
+   */
+  BadAddress = 3,
+  /**
+   * A given variance is below zero.
+   */
+  NegativeVariance = 4,
+}
+
+/**
+ * Places in a record, in words of four bytes.
+ */
+export enum Word {
+  /**
+   * ε (`f64`).
+   */
+  Eps = 0,
+  /**
+   * Weight of the batch in running statistics (`f64`).
+   */
+  Momentum = 2,
+  /**
+   * What the batch's variance is multiplied with there (`f64`).
+   */
+  Correction = 4,
+  /**
+   * Which [`Operation`].
+   */
+  Operation = 6,
+  /**
+   * The channel axis, counted from 0.
+   */
+  Axis = 7,
+  /**
+   * Number of axes, up to [`RecordSize::MaxRank`].
+   */
+  Rank = 8,
+  /**
+   * Address of γ: `f32`, one a channel.
+   */
+  Weight = 9,
+  /**
+   * Address of β: likewise.
+   */
+  Bias = 10,
+  /**
+   * Address of given means: likewise; with 0 for these and the variances, the batch's own.
+   */
+  Mean = 11,
+  /**
+   * Address of given variances: likewise.
+   */
+  Variance = 12,
+  /**
+   * Address of what is written, `f32`, one a channel: γ's gradient, which is added to, or the
+   * running mean to move.
+   */
+  First = 13,
+  /**
+   * Address of β's gradient, or the running variance: likewise.
+   */
+  Second = 14,
+  /**
+   * Address of 3·C `f64`: means, then variances, then γ (1 where absent) of a forward pass.
+   */
+  Saved = 15,
+  /**
+   * 1 where gradients see constants in these statistics.
+   */
+  Constant = 16,
+  /**
+   * The sizes, so many as the rank; then each of [`RecordSize::Tensors`] tensors: its address, its
+   * extent and its strides.
+   */
+  Sizes = 17,
+}
