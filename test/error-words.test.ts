@@ -19,7 +19,7 @@ import {
   showNames,
   showShape,
   unknownName,
-} from "../ts/errors.js";
+} from "../ts/core/errors.js";
 import { wrong } from "./call-helpers.js";
 
 function messageOf(call: () => unknown): string {

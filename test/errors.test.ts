@@ -21,10 +21,10 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test, vi } from "vitest";
-import { Allocation } from "../ts/allocation.js";
-import { portOf } from "../ts/kernel.js";
-import type { Port } from "../ts/port.js";
-import { View } from "../ts/view.js";
+import { Allocation } from "../ts/core/allocation.js";
+import { portOf } from "../ts/core/kernel.js";
+import type { Port } from "../ts/core/port.js";
+import { View } from "../ts/core/view.js";
 import { counting, expectThrown, kernelBytes, wrong } from "./call-helpers.js";
 
 // Child processes and gigabytes on a busy machine.
@@ -1321,8 +1321,8 @@ describe("memory that runs out", () => {
   });
 });
 
-test("every code of ts/errors.ts was thrown by a test of this file", () => {
-  const source = readFileSync(new URL("../ts/errors.ts", import.meta.url), "utf8");
+test("every code of ts/core/errors.ts was thrown by a test of this file", () => {
+  const source = readFileSync(new URL("../ts/core/errors.ts", import.meta.url), "utf8");
   const codes = Array.from(source.matchAll(/^ {2}\| "([a-z-]+)"/gm), ([, code]) => code);
   expect(codes.length).toBeGreaterThan(15);
   expect(codes.filter((code) => !seen.has(code as BatchNormErrorCode))).toEqual([]);

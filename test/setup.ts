@@ -3,7 +3,7 @@
  * after every call of a kernel (whose workspace may have grown). A `Float32Array`
  * that the library kept beyond either has length 0 then, so it can't hide.
  */
-import { Port } from "../ts/port.js";
+import { Port } from "../ts/core/port.js";
 
 if (process.env.GROW_ON_ALLOCATE) {
   const memory = new WebAssembly.Memory({ initial: 1 });

@@ -1,6 +1,6 @@
 /** The package from its sources, for tests and tools: it is not packed. */
 import { readFileSync } from "node:fs";
-import { createKernel, provideDefaultKernel } from "../kernel.js";
+import { createKernel, provideDefaultKernel } from "../core/kernel.js";
 
 provideDefaultKernel(() =>
   createKernel(readFileSync(new URL("../generated/kernel.wasm", import.meta.url))),

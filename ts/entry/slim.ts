@@ -1,5 +1,5 @@
 /** The package without the kernel: bring it yourself, as a module, bytes or an address. */
-import { fail, show } from "../errors.js";
+import { fail, show } from "../core/errors.js";
 import {
   grown,
   initialBytesOf,
@@ -7,8 +7,8 @@ import {
   type KernelModule,
   type MemoryOptions,
   withMemory,
-} from "../instantiate.js";
-import { createKernel, hasDefaultKernel, kernelOf, provideDefaultKernel } from "../kernel.js";
+} from "../core/instance.js";
+import { createKernel, hasDefaultKernel, kernelOf, provideDefaultKernel } from "../core/kernel.js";
 
 export * from "../index.js";
 

@@ -1,7 +1,7 @@
 /** Numbers from outside of kernel memory: what is taken, read once, and copied. */
 import { checkAttached, fail, mustBe, remedyFor } from "./errors.js";
 import { isCount } from "./geometry.js";
-import { bufferOf, lengthOf, viewName } from "./views.js";
+import { bufferOf, lengthOf, viewName } from "./typed-arrays.js";
 
 /** What tensors are made from. */
 export type TensorData = Float32Array | Uint8Array | readonly number[];

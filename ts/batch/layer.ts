@@ -1,11 +1,16 @@
-import type { PlainResult, PlainTensor } from "./arguments.js";
-import { Engine, type StatisticsSwitch } from "./batch-norm-engine.js";
-import { fail } from "./errors.js";
-import type { Kernel, KernelOption } from "./kernel.js";
+import type { PlainResult, PlainTensor } from "../core/arguments.js";
+import { fail } from "../core/errors.js";
+import type { Kernel, KernelOption } from "../core/kernel.js";
+import type {
+  LoadOptions,
+  SavedStateDict,
+  StateDict,
+  StateDictOptions,
+} from "../core/state-dict.js";
+import type { Parameter, Tensor } from "../core/tensor.js";
+import { Engine, type StatisticsSwitch } from "./engine.js";
 import type { PresetName } from "./presets.js";
 import type { BatchNormSaved } from "./saved.js";
-import type { LoadOptions, SavedStateDict, StateDict, StateDictOptions } from "./state-dict.js";
-import type { Parameter, Tensor } from "./tensor.js";
 
 export type { StatisticsSwitch };
 

@@ -10,6 +10,7 @@ import {
 } from "./geometry.js";
 import { type Kernel, type KernelOption, readKernel } from "./kernel.js";
 import type { Port, Tracked } from "./port.js";
+import { lengthOf } from "./typed-arrays.js";
 import {
   type Float32Values,
   floats,
@@ -20,7 +21,6 @@ import {
   type TensorData,
 } from "./values.js";
 import { View } from "./view.js";
-import { lengthOf } from "./views.js";
 
 /** The inside of a tensor; undefined of what is none of this package's. */
 export let viewOf: (value: unknown) => View | undefined;

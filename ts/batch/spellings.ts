@@ -1,9 +1,9 @@
 /** Batch norm as other frameworks spell it: their names, defaults and checks. */
-import { checkOneOf } from "./arguments.js";
-import { BatchNorm, type BatchNormLayerOptions } from "./batch-norm-layer.js";
-import { readOptions } from "./errors.js";
-import type { KernelOption } from "./kernel.js";
-import type { Parameter, Tensor } from "./tensor.js";
+import { checkOneOf } from "../core/arguments.js";
+import { readOptions } from "../core/errors.js";
+import type { KernelOption } from "../core/kernel.js";
+import type { Parameter, Tensor } from "../core/tensor.js";
+import { BatchNorm, type BatchNormLayerOptions } from "./layer.js";
 
 /** Options of PyTorch's layers. */
 export type BatchNormNdOptions = Pick<

@@ -2,12 +2,12 @@
  * The calls of the kernel's batch norm, over tensors: what the functions and the layer
  * share. Arguments were read before; here everything is checked before anything is written.
  */
-import { type Allocation, allocateSaved } from "./allocation.js";
-import { type Call, checkCall, Operation, Place } from "./operands.js";
+import { type Allocation, allocateSaved } from "../core/allocation.js";
+import { type Call, checkCall, Operation, Place } from "../core/operands.js";
+import { allocate } from "../core/tensor.js";
+import type { Float64Values } from "../core/values.js";
+import type { View } from "../core/view.js";
 import type { SavedState } from "./saved.js";
-import { allocate } from "./tensor.js";
-import type { Float64Values } from "./values.js";
-import type { View } from "./view.js";
 
 /** Running statistics and how a batch moves them. */
 export interface RunningUpdate {

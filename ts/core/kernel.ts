@@ -12,7 +12,7 @@ import {
   type LinearMemory,
   type MemoryOptions,
   withMemory,
-} from "./instantiate.js";
+} from "./instance.js";
 import { type KernelExports, type MemoryUsage, Port } from "./port.js";
 
 // Apart: what is not API is not reachable by it, and what only looks like a kernel has none.

@@ -12,6 +12,7 @@ import {
 import { failForKernel } from "./operands.js";
 import type { Port } from "./port.js";
 import { copyIn, copyOut, failForTensor, type Tensor, viewOf } from "./tensor.js";
+import { lengthOf } from "./typed-arrays.js";
 import {
   type Float32Values,
   floats,
@@ -21,7 +22,6 @@ import {
   type TensorData,
 } from "./values.js";
 import type { View } from "./view.js";
-import { lengthOf } from "./views.js";
 
 /**
  * Data outside of kernel memory: copied in, and results of the same kind copied out. In

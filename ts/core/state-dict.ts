@@ -15,8 +15,8 @@ import {
 } from "./errors.js";
 import { isCount, readShape, sizeOf } from "./geometry.js";
 import { copyOut, type Tensor, viewOf } from "./tensor.js";
+import { viewName } from "./typed-arrays.js";
 import { type Float32Values, readValues } from "./values.js";
-import { viewName } from "./views.js";
 
 /** Values of an entry. Bytes are none: whose they are is not written on them. */
 type Values = Float32Array | readonly number[];

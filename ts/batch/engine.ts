@@ -1,6 +1,6 @@
 /**
- * What a batch norm layer does, over its state and the calls of `batch-norm-run.ts`. The
- * layer that users see (`batch-norm-layer.ts`) is a shell around it.
+ * What a batch norm layer does, over its state and the calls of `calls.ts`. The
+ * layer that users see (`layer.ts`) is a shell around it.
  */
 import {
   bringIn,
@@ -12,8 +12,14 @@ import {
   readTensor,
   roomFor,
   takeOut,
-} from "./arguments.js";
-import type { BackwardOptions, BatchNormLayerOptions, ForwardOptions } from "./batch-norm-layer.js";
+} from "../core/arguments.js";
+import { fail, mustBe, readOptions, show, showShape } from "../core/errors.js";
+import { checkAxis, resolveAxis } from "../core/geometry.js";
+import { portIn } from "../core/kernel.js";
+import { Operation, Place } from "../core/operands.js";
+import type { Port } from "../core/port.js";
+import { allocateVector, Tensor } from "../core/tensor.js";
+import type { View } from "../core/view.js";
 import {
   callOf,
   give,
@@ -22,18 +28,12 @@ import {
   runForward,
   runFrozen,
   runTraining,
-} from "./batch-norm-run.js";
-import { BatchNormState } from "./batch-norm-state.js";
-import { fail, mustBe, readOptions, show, showShape } from "./errors.js";
-import { checkAxis, resolveAxis } from "./geometry.js";
-import { portIn } from "./kernel.js";
-import { Operation, Place } from "./operands.js";
-import type { Port } from "./port.js";
+} from "./calls.js";
+import type { BackwardOptions, BatchNormLayerOptions, ForwardOptions } from "./layer.js";
 import { type Preset, presetOf } from "./presets.js";
 import { savedOf } from "./records.js";
 import { BatchNormSaved, SavedState } from "./saved.js";
-import { allocateVector, Tensor } from "./tensor.js";
-import type { View } from "./view.js";
+import { BatchNormState } from "./state.js";
 
 /** Which statistics normalize: by mode (`auto`), or always the batch's or the running ones. */
 export type StatisticsSwitch = "auto" | "batch" | "running";

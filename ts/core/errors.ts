@@ -1,4 +1,4 @@
-import { viewName } from "./views.js";
+import { viewName } from "./typed-arrays.js";
 
 /** What went wrong, for programs; the message says it for people. */
 export type BatchNormErrorCode =

@@ -1,7 +1,7 @@
 /** The port: the only file that calls the WebAssembly module and writes its records. */
 import { fail } from "./errors.js";
 import { Limit } from "./geometry.js";
-import type { LinearMemory } from "./instantiate.js";
+import type { LinearMemory } from "./instance.js";
 import type { Kernel } from "./kernel.js";
 import { type Call, Place } from "./operands.js";
 import type { View } from "./view.js";

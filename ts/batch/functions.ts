@@ -1,6 +1,6 @@
 /**
  * Batch normalization (Ioffe & Szegedy 2015, arXiv:1502.03167), as functions of
- * tensors, parameters and saved values. The layer over them is `batch-norm-layer.ts`.
+ * tensors, parameters and saved values. The layer over them is `layer.ts`.
  *
  * ```text
  * y  = γ·(x − μ)/√(σ² + ε) + β      μ, σ²: of the batch, or running ones
@@ -24,7 +24,15 @@ import {
   roomFor,
   takeOut,
   type Vector,
-} from "./arguments.js";
+} from "../core/arguments.js";
+import { fail, mustBe, readOptions } from "../core/errors.js";
+import { resolveAxis } from "../core/geometry.js";
+import { type KernelOption, portIn } from "../core/kernel.js";
+import { type Call, Operation, Place } from "../core/operands.js";
+import type { Port } from "../core/port.js";
+import { allocate, checkTensor, type Tensor, viewOf } from "../core/tensor.js";
+import type { Float64Values } from "../core/values.js";
+import type { View } from "../core/view.js";
 import {
   callOf,
   give,
@@ -33,17 +41,9 @@ import {
   runForward,
   runStatistics,
   runTraining,
-} from "./batch-norm-run.js";
-import { fail, mustBe, readOptions } from "./errors.js";
-import { resolveAxis } from "./geometry.js";
-import { type KernelOption, portIn } from "./kernel.js";
-import { type Call, Operation, Place } from "./operands.js";
-import type { Port } from "./port.js";
+} from "./calls.js";
 import { newSaved, savedOf } from "./records.js";
 import { type BatchNormSaved, newRecord, recordOf, type SavedState } from "./saved.js";
-import { allocate, checkTensor, type Tensor, viewOf } from "./tensor.js";
-import type { Float64Values } from "./values.js";
-import type { View } from "./view.js";
 
 /** What all batch norm functions take; defaults are PyTorch's. */
 export interface BatchNormOptions extends KernelOption {

@@ -1,8 +1,7 @@
 /** What a batch norm layer owns: parameters, running statistics and their names. */
-import { COUNT, fail, mustBe, readOptions } from "./errors.js";
-import { isCount } from "./geometry.js";
-import type { Port } from "./port.js";
-import type { Preset } from "./presets.js";
+import { COUNT, fail, mustBe, readOptions } from "../core/errors.js";
+import { isCount } from "../core/geometry.js";
+import type { Port } from "../core/port.js";
 import {
   type EntryNames,
   type LoadOptions,
@@ -11,10 +10,11 @@ import {
   type SavedStateDict,
   type StateDict,
   type StateDictOptions,
-} from "./state-dict.js";
-import { allocateVector, copyOut, Parameter, Tensor } from "./tensor.js";
-import type { Float32Values } from "./values.js";
-import type { View } from "./view.js";
+} from "../core/state-dict.js";
+import { allocateVector, copyOut, Parameter, Tensor } from "../core/tensor.js";
+import type { Float32Values } from "../core/values.js";
+import type { View } from "../core/view.js";
+import type { Preset } from "./presets.js";
 
 /** What the vectors begin with. */
 const INITIAL = { weight: 1, bias: 0, runningMean: 0, runningVar: 1 };

@@ -1,13 +1,13 @@
-import { type Allocation, allocateSaved, wroteSince } from "./allocation.js";
-import { fail } from "./errors.js";
-import type { Kernel } from "./kernel.js";
-import { type Call, failForKernel, Place } from "./operands.js";
-import type { Port, Tracked } from "./port.js";
+import { type Allocation, allocateSaved, wroteSince } from "../core/allocation.js";
+import { fail } from "../core/errors.js";
+import type { Kernel } from "../core/kernel.js";
+import { type Call, failForKernel, Place } from "../core/operands.js";
+import type { Port, Tracked } from "../core/port.js";
+import type { Holding } from "../core/scope.js";
+import type { Tensor } from "../core/tensor.js";
+import type { Float64Values } from "../core/values.js";
+import type { View } from "../core/view.js";
 import { provideSaved } from "./records.js";
-import type { Holding } from "./scope.js";
-import type { Tensor } from "./tensor.js";
-import type { Float64Values } from "./values.js";
-import type { View } from "./view.js";
 
 /** The inside of a {@link BatchNormSaved}. */
 export class SavedState {

@@ -1,5 +1,5 @@
 /** Each framework's conventions, as data. */
-import { fail, unknownName } from "./errors.js";
+import { fail, unknownName } from "../core/errors.js";
 
 /** Names of a state dict's entries. */
 interface Names {
