@@ -36,10 +36,8 @@ export {
   type BatchNormalizationOptions,
   type BatchNormNdOptions,
 } from "./batch/spellings.js";
-
-// What every norm has: tensors, kernels and their memory, errors.
 export type { Storage } from "./core/allocation.js";
-export type { PlainResult, PlainTensor, Vector } from "./core/arguments.js";
+export type { Vector } from "./core/arguments.js";
 export { BatchNormError, type BatchNormErrorCode } from "./core/errors.js";
 export type { KernelModule, LinearMemory, MemoryOptions } from "./core/instance.js";
 export {
@@ -50,6 +48,7 @@ export {
   memoryUsage,
   reserve,
 } from "./core/kernel.js";
+export type { PlainResult, PlainTensor } from "./core/plain.js";
 export type { MemoryTrace, MemoryUsage } from "./core/port.js";
 export { scope } from "./core/scope.js";
 export type {
@@ -62,3 +61,5 @@ export type {
 export { Parameter, Tensor } from "./core/tensor.js";
 export { traceMemory } from "./core/trace.js";
 export type { Float32Values, Float64Values, NumberSource, TensorData } from "./core/values.js";
+
+// What every norm has: tensors, kernels and their memory, errors.

@@ -2,22 +2,16 @@
  * What a batch norm layer does, over its state and the calls of `calls.ts`. The
  * layer that users see (`layer.ts`) is a shell around it.
  */
-import {
-  bringIn,
-  checkEps,
-  checkMomentum,
-  checkOneOf,
-  type PlainResult,
-  readOut,
-  readTensor,
-  roomFor,
-  takeOut,
-} from "../core/arguments.js";
-import { fail, mustBe, readOptions, show, showShape } from "../core/errors.js";
-import { checkAxis, resolveAxis } from "../core/geometry.js";
+import { bringIn, readOut, readTensor, roomFor, takeOut } from "../core/arguments.js";
+import { checkAxis, checkEps, checkMomentum, checkOneOf } from "../core/checks.js";
+import { fail, mustBe } from "../core/errors.js";
+import { resolveAxis } from "../core/geometry.js";
 import { portIn } from "../core/kernel.js";
 import { Operation, Place } from "../core/operands.js";
+import { readOptions } from "../core/options.js";
+import type { PlainResult } from "../core/plain.js";
 import type { Port } from "../core/port.js";
+import { show, showShape } from "../core/show.js";
 import { allocateVector, Tensor } from "../core/tensor.js";
 import type { View } from "../core/view.js";
 import {

@@ -12,12 +12,6 @@
  */
 import {
   bringIn,
-  checkEps,
-  checkMomentum,
-  checkOneOf,
-  type PlainResult,
-  type PlainTensor,
-  type Read,
   readOut,
   readTensor,
   readVector,
@@ -25,10 +19,13 @@ import {
   takeOut,
   type Vector,
 } from "../core/arguments.js";
-import { fail, mustBe, readOptions } from "../core/errors.js";
+import { checkEps, checkMomentum, checkOneOf } from "../core/checks.js";
+import { fail, mustBe } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
 import { type KernelOption, portIn } from "../core/kernel.js";
 import { type Call, Operation, Place } from "../core/operands.js";
+import { readOptions } from "../core/options.js";
+import type { PlainResult, PlainTensor, Read } from "../core/plain.js";
 import type { Port } from "../core/port.js";
 import { allocate, checkTensor, type Tensor, viewOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";

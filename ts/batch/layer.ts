@@ -1,6 +1,6 @@
-import type { PlainResult, PlainTensor } from "../core/arguments.js";
 import { fail } from "../core/errors.js";
 import type { Kernel, KernelOption } from "../core/kernel.js";
+import type { PlainResult, PlainTensor } from "../core/plain.js";
 import type {
   LoadOptions,
   SavedStateDict,

@@ -1,5 +1,6 @@
 /** Each framework's conventions, as data. */
-import { fail, unknownName } from "../core/errors.js";
+import { fail } from "../core/errors.js";
+import { unknownName } from "../core/options.js";
 
 /** Names of a state dict's entries. */
 interface Names {

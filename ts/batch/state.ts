@@ -1,6 +1,7 @@
 /** What a batch norm layer owns: parameters, running statistics and their names. */
-import { COUNT, fail, mustBe, readOptions } from "../core/errors.js";
-import { isCount } from "../core/geometry.js";
+import { COUNT, isCount } from "../core/checks.js";
+import { fail, mustBe } from "../core/errors.js";
+import { readOptions } from "../core/options.js";
 import type { Port } from "../core/port.js";
 import {
   type EntryNames,

@@ -1,5 +1,7 @@
 /** Shapes, strides and what they touch: pure index arithmetic, and the checks of what goes in. */
-import { COUNT, fail, mustBe, showShape } from "./errors.js";
+import { COUNT, checkAxis, isCount } from "./checks.js";
+import { fail, mustBe } from "./errors.js";
+import { showShape } from "./show.js";
 
 /** Limits of shapes. */
 export enum Limit {
@@ -24,11 +26,6 @@ export interface Geometry {
   readonly size: number;
   /** Elements from the first to behind the last. */
   readonly extent: number;
-}
-
-/** Whether something can be a size, a place or a count, {@link COUNT}. */
-export function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 /**
@@ -70,13 +67,6 @@ export function resolveAxis(axis: number, rank: number, owner: string): number {
     fail("shape-mismatch", `${owner}: no axis ${axis} in rank ${rank}`);
   }
   return axis < 0 ? axis + rank : axis;
-}
-
-/** @throws BatchNormError `invalid-option` unless `axis` is a whole number */
-export function checkAxis(axis: unknown, owner: string): asserts axis is number {
-  if (!Number.isSafeInteger(axis)) {
-    mustBe("invalid-option", `${owner}: axis`, "a whole number", axis);
-  }
 }
 
 /** The number of elements of a shape that was checked. */

@@ -2,8 +2,8 @@
  * A kernel is a value: one instance of the WebAssembly module with a memory of its own. A
  * tensor belongs to the kernel that made it, and two can't meet in one call.
  */
-import { COUNT, fail, mustBe, readOptions } from "./errors.js";
-import { isCount } from "./geometry.js";
+import { COUNT, isCount } from "./checks.js";
+import { fail, mustBe } from "./errors.js";
 import {
   grown,
   initialBytesOf,
@@ -13,6 +13,7 @@ import {
   type MemoryOptions,
   withMemory,
 } from "./instance.js";
+import { readOptions } from "./options.js";
 import { type KernelExports, type MemoryUsage, Port } from "./port.js";
 
 // Apart: what is not API is not reachable by it, and what only looks like a kernel has none.

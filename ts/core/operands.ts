@@ -1,6 +1,7 @@
 /** What a call of the kernel reads and what it writes, checked in one visit. */
-import { fail, showShape } from "./errors.js";
+import { fail } from "./errors.js";
 import { coincide, overlaps, sameNumbers } from "./geometry.js";
+import { showShape } from "./show.js";
 import type { View } from "./view.js";
 
 /** `crate/boundary`'s operations. (The build writes enums as numbers: small and fast.) */

@@ -1,22 +1,12 @@
-import { checkOneOf, isPlain, readPlain } from "./arguments.js";
-import {
-  COUNT,
-  checkAttached,
-  cut,
-  fail,
-  isBytes,
-  list,
-  mustBe,
-  readOptions,
-  remedyFor,
-  show,
-  showNames,
-  showShape,
-} from "./errors.js";
-import { isCount, readShape, sizeOf } from "./geometry.js";
+import { COUNT, checkOneOf, isCount } from "./checks.js";
+import { fail, mustBe } from "./errors.js";
+import { readShape, sizeOf } from "./geometry.js";
+import { readOptions } from "./options.js";
+import { isPlain, readPlain } from "./plain.js";
+import { cut, isBytes, list, remedyFor, show, showNames, showShape } from "./show.js";
 import { copyOut, type Tensor, viewOf } from "./tensor.js";
 import { viewName } from "./typed-arrays.js";
-import { type Float32Values, readValues } from "./values.js";
+import { checkAttached, type Float32Values, readValues } from "./values.js";
 
 /** Values of an entry. Bytes are none: whose they are is not written on them. */
 type Values = Float32Array | readonly number[];

@@ -1,15 +1,10 @@
 import { Allocation, type Storage } from "./allocation.js";
-import { COUNT, fail, isTensor, mustBe, PROXY, show, showShape } from "./errors.js";
-import {
-  forEachPlace,
-  isCount,
-  readNumbers,
-  readShape,
-  rowMajorStrides,
-  sizeOf,
-} from "./geometry.js";
+import { COUNT, isCount } from "./checks.js";
+import { fail, mustBe } from "./errors.js";
+import { forEachPlace, readNumbers, readShape, rowMajorStrides, sizeOf } from "./geometry.js";
 import { type Kernel, type KernelOption, readKernel } from "./kernel.js";
 import type { Port, Tracked } from "./port.js";
+import { isTensor, PROXY, show, showShape } from "./show.js";
 import { lengthOf } from "./typed-arrays.js";
 import {
   type Float32Values,

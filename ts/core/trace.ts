@@ -1,4 +1,4 @@
-import { checkOneOf } from "./arguments.js";
+import { checkOneOf } from "./checks.js";
 import { type KernelOption, readKernel } from "./kernel.js";
 import type { MemoryTrace, Tracer } from "./port.js";
 

@@ -1,6 +1,8 @@
 import type { Allocation } from "./allocation.js";
-import { fail, showShape } from "./errors.js";
-import { type Geometry, isCount, rowMajorStrides } from "./geometry.js";
+import { isCount } from "./checks.js";
+import { fail } from "./errors.js";
+import { type Geometry, rowMajorStrides } from "./geometry.js";
+import { showShape } from "./show.js";
 import type { Tensor } from "./tensor.js";
 
 /**

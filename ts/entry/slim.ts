@@ -1,5 +1,5 @@
 /** The package without the kernel: bring it yourself, as a module, bytes or an address. */
-import { fail, show } from "../core/errors.js";
+import { fail } from "../core/errors.js";
 import {
   grown,
   initialBytesOf,
@@ -9,6 +9,7 @@ import {
   withMemory,
 } from "../core/instance.js";
 import { createKernel, hasDefaultKernel, kernelOf, provideDefaultKernel } from "../core/kernel.js";
+import { show } from "../core/show.js";
 
 export * from "../index.js";
 
