@@ -23,7 +23,7 @@ import {
 import { describe, expect, test, vi } from "vitest";
 import { Allocation } from "../ts/core/allocation.js";
 import { portOf } from "../ts/core/kernel.js";
-import type { Port } from "../ts/core/port.js";
+import { Contents } from "../ts/core/memory.js";
 import { View } from "../ts/core/view.js";
 import { counting, expectThrown, kernelBytes, wrong } from "./call-helpers.js";
 
@@ -1187,7 +1187,9 @@ describe("memory that runs out", () => {
   const MiB = 2 ** 20;
   /** A tensor whose pages nobody has touched: `Tensor.zeros` would write all of them. */
   const untouched = (kernel: Kernel, bytes: number) =>
-    new Tensor(new View(new Allocation(portOf(kernel) as Port, bytes, false), [bytes / 4]));
+    new Tensor(
+      new View(new Allocation(portOf(kernel, "test"), bytes, Contents.ARBITRARY), [bytes / 4]),
+    );
 
   /** Takes all memory that is left, in ever smaller pieces. */
   function fill(kernel: Kernel): Tensor[] {

@@ -38,18 +38,12 @@ export {
 } from "./batch/spellings.js";
 export type { Storage } from "./core/allocation.js";
 export type { Vector } from "./core/arguments.js";
+export { defaultKernel, type KernelOption, memoryUsage, reserve } from "./core/default-kernel.js";
 export { BatchNormError, type BatchNormErrorCode } from "./core/errors.js";
 export type { KernelModule, LinearMemory, MemoryOptions } from "./core/instance.js";
-export {
-  createKernel,
-  defaultKernel,
-  type Kernel,
-  type KernelOption,
-  memoryUsage,
-  reserve,
-} from "./core/kernel.js";
+export { createKernel, type Kernel } from "./core/kernel.js";
+export type { MemoryTrace, MemoryUsage } from "./core/memory.js";
 export type { PlainResult, PlainTensor } from "./core/plain.js";
-export type { MemoryTrace, MemoryUsage } from "./core/port.js";
 export { scope } from "./core/scope.js";
 export type {
   LoadOptions,

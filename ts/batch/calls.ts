@@ -2,8 +2,11 @@
  * The calls of the kernel's batch norm, over tensors: what the functions and the layer
  * share. Arguments were read before; here everything is checked before anything is written.
  */
+
+import { Operation } from "../core/abi.js";
 import { type Allocation, allocateSaved } from "../core/allocation.js";
-import { type Call, checkCall, Operation, Place } from "../core/operands.js";
+import { Contents } from "../core/memory.js";
+import { type Call, checkCall, Place } from "../core/operands.js";
 import { allocate } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
@@ -29,7 +32,7 @@ export function callOf(
   weight: View | null,
   bias: View | null,
   out: View | null,
-): Call {
+): Call<View> {
   return {
     owner,
     operation,
@@ -46,13 +49,13 @@ export function callOf(
 }
 
 /** Has given statistics normalize. */
-export function give({ operands }: Call, mean: View | null, variance: View | null): void {
+export function give({ operands }: Call<View>, mean: View | null, variance: View | null): void {
   operands[Place.MEAN] = mean;
   operands[Place.VARIANCE] = variance;
 }
 
 /** Has the batch move running statistics. */
-function move(call: Call, running: RunningUpdate): void {
+function move(call: Call<View>, running: RunningUpdate): void {
   const { operands } = call;
   const { shape, size } = operands[Place.X] as View;
   const count = size / (shape[call.axis] as number);
@@ -66,19 +69,19 @@ function move(call: Call, running: RunningUpdate): void {
  * Normalizes x by the statistics that were given, else by those of its batch; `saved`, if any,
  * is overwritten. `before` comes between the checks and the pass.
  */
-export function runForward(call: Call, saved: SavedState | null, before?: () => void): View {
+export function runForward(call: Call<View>, saved: SavedState | null, before?: () => void): View {
   const { operands, owner } = call;
   const x = operands[Place.X] as View;
   const out = operands[Place.OUT] as View | null;
   const { port } = x.allocation;
   saved?.checkWritable(port, owner);
   checkCall(call);
-  const y = out ?? allocate(port, x.shape, false);
+  const y = out ?? allocate(port, x.shape, Contents.ARBITRARY);
   try {
     before?.();
     operands[Place.OUT] = y;
     if (saved) call.saved = saved.reserve(x.shape[call.axis] as number);
-    port.run(call);
+    port.record.run(call);
   } catch (error) {
     saved?.abandon();
     if (y !== out) y.dispose();
@@ -91,7 +94,11 @@ export function runForward(call: Call, saved: SavedState | null, before?: () => 
 }
 
 /** Normalizes x by the statistics of its batch, which may move running ones. */
-export function runTraining(call: Call, running: RunningUpdate | null, saved: SavedState): View {
+export function runTraining(
+  call: Call<View>,
+  running: RunningUpdate | null,
+  saved: SavedState,
+): View {
   if (running) move(call, running);
   const y = runForward(call, saved);
   if (running) wroteRunning(running, call.operands[Place.X] as View);
@@ -99,7 +106,7 @@ export function runTraining(call: Call, running: RunningUpdate | null, saved: Sa
 }
 
 /** Normalizes x by running statistics that its batch moves afterwards. */
-export function runFrozen(call: Call, running: RunningUpdate, saved: SavedState): View {
+export function runFrozen(call: Call<View>, running: RunningUpdate, saved: SavedState): View {
   const { owner, axis, operands } = call;
   const x = operands[Place.X] as View;
   let batch: Allocation | undefined;
@@ -167,10 +174,10 @@ export function runBackward(
   call.constant = constant;
   checkCall(call);
 
-  const dx = out ?? allocate(port, x.shape, false);
+  const dx = out ?? allocate(port, x.shape, Contents.ARBITRARY);
   try {
     operands[Place.OUT] = dx;
-    port.run(call);
+    port.record.run(call);
   } catch (error) {
     if (dx !== out) dx.dispose();
     throw error;
@@ -188,7 +195,7 @@ function takeStatistics(owner: string, x: View, axis: number): Allocation {
   const call = callOf(Operation.STATISTICS, owner, x, axis, 0, null, null, null);
   call.saved = batch.address;
   try {
-    port.run(call);
+    port.record.run(call);
   } catch (error) {
     batch.release();
     throw error;
@@ -208,7 +215,7 @@ function moveRunning(
   const call = callOf(Operation.UPDATE, owner, x, axis, 0, null, null, null);
   move(call, running);
   call.saved = batch.address;
-  x.allocation.port.run(call);
+  x.allocation.port.record.run(call);
   wroteRunning(running, x);
 }
 

@@ -2,15 +2,17 @@
  * What a batch norm layer does, over its state and the calls of `calls.ts`. The
  * layer that users see (`layer.ts`) is a shell around it.
  */
+
+import { Operation } from "../core/abi.js";
 import { bringIn, readOut, readTensor, roomFor, takeOut } from "../core/arguments.js";
 import { checkAxis, checkEps, checkMomentum, checkOneOf } from "../core/checks.js";
+import { portIn } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
-import { portIn } from "../core/kernel.js";
-import { Operation, Place } from "../core/operands.js";
+import type { Port } from "../core/kernel.js";
+import { Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import type { PlainResult } from "../core/plain.js";
-import type { Port } from "../core/port.js";
 import { show, showShape } from "../core/show.js";
 import { allocateVector, Tensor } from "../core/tensor.js";
 import type { View } from "../core/view.js";

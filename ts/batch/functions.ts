@@ -10,6 +10,8 @@
  * `crate/kernel/src/norm/batch.rs` has it in full. Statistics are each channel's,
  * over all other axes.
  */
+
+import { Operation } from "../core/abi.js";
 import {
   bringIn,
   readOut,
@@ -20,13 +22,14 @@ import {
   type Vector,
 } from "../core/arguments.js";
 import { checkEps, checkMomentum, checkOneOf } from "../core/checks.js";
+import { type KernelOption, portIn } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
-import { type KernelOption, portIn } from "../core/kernel.js";
-import { type Call, Operation, Place } from "../core/operands.js";
+import type { Port } from "../core/kernel.js";
+import { Contents } from "../core/memory.js";
+import { type Call, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import type { PlainResult, PlainTensor, Read } from "../core/plain.js";
-import type { Port } from "../core/port.js";
 import { allocate, checkTensor, type Tensor, viewOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
@@ -253,7 +256,7 @@ export function batchNormBackward(
     const one = given[name];
     if (one != null) return checkTensor(one, `${owner}: ${name}`);
     if (one === null || parameter === null) return null;
-    const vector = allocate(saved.port, [saved.channels], true);
+    const vector = allocate(saved.port, [saved.channels], Contents.ZERO);
     made.push(vector);
     return vector;
   };
@@ -321,7 +324,7 @@ function runRead(
   given: BatchNormOptions & Partial<Pick<BatchNormInferenceOptions, "mean" | "variance">>,
   wanted: BatchNormSaved | true | null,
   make: (port: Port) => BatchNormSaved,
-  run: (call: Call, saved: SavedState | null) => View,
+  run: (call: Call<View>, saved: SavedState | null) => View,
 ): { y: Tensor | PlainResult; saved: BatchNormSaved | null } {
   const eps = given.eps ?? 1e-5;
   checkEps(eps, owner);

@@ -1,5 +1,6 @@
+import type { KernelOption } from "../core/default-kernel.js";
 import { fail } from "../core/errors.js";
-import type { Kernel, KernelOption } from "../core/kernel.js";
+import type { Kernel } from "../core/kernel.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
 import type {
   LoadOptions,

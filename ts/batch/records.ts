@@ -2,7 +2,7 @@
  * Records of forward passes, known by their inside alone: a program that reads none carries
  * no code of theirs. What reads one imports `saved.ts`, and that tells here how to make one.
  */
-import type { Port } from "../core/port.js";
+import type { Port } from "../core/kernel.js";
 import type { BatchNormSaved, SavedState } from "./saved.js";
 
 const states = /* @__PURE__ */ new WeakMap<object, SavedState>();

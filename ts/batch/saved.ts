@@ -1,8 +1,7 @@
 import { type Allocation, allocateSaved, wroteSince } from "../core/allocation.js";
 import { fail } from "../core/errors.js";
-import type { Kernel } from "../core/kernel.js";
+import type { Kernel, Port, Tracked } from "../core/kernel.js";
 import { type Call, failForKernel, Place } from "../core/operands.js";
-import type { Port, Tracked } from "../core/port.js";
 import type { Holding } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
@@ -16,7 +15,7 @@ export class SavedState {
    * The forward pass, but what it has written. The values of γ and of given statistics as they
    * were then are kept apart, so that these may change, but no gradient is to be written over them.
    */
-  call: Call | null = null;
+  call: Call<View> | null = null;
   channels = 0;
   /** How many forward passes it was of. */
   pass = 0;
@@ -59,7 +58,7 @@ export class SavedState {
   }
 
   /** Overwrites the record after a forward pass, before its writes are counted. */
-  set(call: Call): void {
+  set(call: Call<View>): void {
     const { operands } = call;
     const x = operands[Place.X] as View;
     this.inherit(this, x, operands[Place.OUT] as View);
@@ -105,7 +104,7 @@ export class SavedState {
    *
    * @throws BatchNormError `stale` where its x has changed or is gone, `disposed`
    */
-  check(owner: string): Call {
+  check(owner: string): Call<View> {
     this.#checkThere(owner);
     const call = this.call ?? fail("stale", `${owner}: there was no forward pass`);
     const view = call.operands[Place.X] as View;

@@ -1,6 +1,6 @@
 /** Batch norm as other frameworks spell it: their names, defaults and checks. */
 import { checkOneOf } from "../core/checks.js";
-import type { KernelOption } from "../core/kernel.js";
+import type { KernelOption } from "../core/default-kernel.js";
 import { readOptions } from "../core/options.js";
 import type { Parameter, Tensor } from "../core/tensor.js";
 import { BatchNorm, type BatchNormLayerOptions } from "./layer.js";

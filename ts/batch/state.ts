@@ -1,8 +1,8 @@
 /** What a batch norm layer owns: parameters, running statistics and their names. */
 import { COUNT, isCount } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
+import type { Port } from "../core/kernel.js";
 import { readOptions } from "../core/options.js";
-import type { Port } from "../core/port.js";
 import {
   type EntryNames,
   type LoadOptions,

@@ -1,8 +1,8 @@
 /** What operations take, read once: tensors, data outside of kernel memory, numbers. */
 import { fail } from "./errors.js";
+import type { Port } from "./kernel.js";
 import { failForKernel } from "./operands.js";
 import { isPlain, type PlainResult, type Read, readPlain } from "./plain.js";
-import type { Port } from "./port.js";
 import { copyIn, copyOut, failForTensor, type Tensor, viewOf } from "./tensor.js";
 import { lengthOf } from "./typed-arrays.js";
 import { type Float32Values, floats, outside, readValues, type TensorData } from "./values.js";

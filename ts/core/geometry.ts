@@ -1,13 +1,12 @@
 /** Shapes, strides and what they touch: pure index arithmetic, and the checks of what goes in. */
+import { Abi } from "./abi.js";
 import { COUNT, checkAxis, isCount } from "./checks.js";
 import { fail, mustBe } from "./errors.js";
 import { showShape } from "./show.js";
 
 /** Limits of shapes. */
 export enum Limit {
-  /** Axes, as in PyTorch and NumPy; the record of a call has room for them. */
-  RANK = 64,
-  /** wasm32 addresses 2³⁰ floats at most; a tensor is half of it, see `Port.take`. */
+  /** wasm32 addresses 2³⁰ floats at most; a tensor is half of it, see `Memory.take`. */
   ELEMENTS = 2 ** 30,
   /** Bytes of a tensor's memory: `isize::MAX` of wasm32. */
   BYTES = 2 ** 31 - 64,
@@ -46,12 +45,11 @@ export function readShape(given: readonly number[], owner: string): readonly num
 
 /** A copy of one number an axis, whatever they are. */
 export function readNumbers(given: readonly number[], name: string): number[] {
-  if (!Array.isArray(given)) mustBe("invalid-shape", name, "an array", given);
   // By index: an array can have an iterator that says something else.
-  const { length } = given;
+  const length: unknown = Array.isArray(given) && given.length;
   if (!isCount(length)) mustBe("invalid-shape", name, "an array", given);
-  if (length === 0 || length > Limit.RANK) {
-    fail("invalid-shape", `${name} must be of 1 to ${Limit.RANK} axes, got ${showShape(given)}`);
+  if (length === 0 || length > Abi.RANK) {
+    fail("invalid-shape", `${name} must be of 1 to ${Abi.RANK} axes, got ${showShape(given)}`);
   }
   return Array.from({ length }, (_, axis) => given[axis] as number);
 }

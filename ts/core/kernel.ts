@@ -2,7 +2,7 @@
  * A kernel is a value: one instance of the WebAssembly module with a memory of its own. A
  * tensor belongs to the kernel that made it, and two can't meet in one call.
  */
-import { COUNT, isCount } from "./checks.js";
+import { Abi } from "./abi.js";
 import { fail, mustBe } from "./errors.js";
 import {
   grown,
@@ -13,15 +13,66 @@ import {
   type MemoryOptions,
   withMemory,
 } from "./instance.js";
-import { readOptions } from "./options.js";
-import { type KernelExports, type MemoryUsage, Port } from "./port.js";
+import { Memory, type MemoryExports, type MemoryUsage } from "./memory.js";
+import { CallRecord, type ComputingExports } from "./record.js";
+
+/** The module's exports, over addresses in its memory: `generated/kernel.d.ts`. */
+interface KernelExports extends MemoryExports, ComputingExports {
+  abi_version(): number;
+}
+
+/** Something that a scope disposes when it ends. */
+export interface Tracked {
+  dispose(): void;
+}
+
+/** The inside of a {@link Kernel}: its memory, its record, and the scope that is open. */
+export class Port {
+  /** What is handed to users. */
+  declare readonly kernel: Kernel;
+  declare readonly memory: Memory;
+  declare readonly record: CallRecord;
+  /** What the innermost open scope will dispose. */
+  scope: Set<Tracked> | null = null;
+
+  constructor(exports: KernelExports, kernel: Kernel) {
+    const version = exports.abi_version?.() ?? 0;
+    if (version !== Abi.VERSION) {
+      fail(
+        "kernel",
+        "createKernel: not this package's kernel, or not of the same version of the package: " +
+          `ABI ${version}, not ${Abi.VERSION}`,
+      );
+    }
+    this.kernel = kernel;
+    this.memory = new Memory(exports);
+    this.record = new CallRecord(this.memory, exports);
+  }
+
+  /** Hands something to the innermost open scope, if there is one. */
+  track(made: Tracked): void {
+    this.scope?.add(made);
+  }
+}
 
 // Apart: what is not API is not reachable by it, and what only looks like a kernel has none.
 const ports = /* @__PURE__ */ new WeakMap<object, Port>();
 
-/** What only this package may do with a kernel; undefined of what is none. */
-export function portOf(kernel: unknown): Port | undefined {
-  return ports.get(kernel as object);
+/**
+ * What only this package may do with a kernel.
+ *
+ * @throws BatchNormError `invalid-option` of what is none
+ */
+export function portOf(kernel: unknown, owner: string): Port {
+  return (
+    ports.get(kernel as object) ??
+    mustBe(
+      "invalid-option",
+      `${owner}: kernel`,
+      "what createKernel of this copy of the package gave",
+      kernel,
+    )
+  );
 }
 
 /** Who has it may make kernels. */
@@ -42,18 +93,13 @@ export class Kernel {
     if (key !== KEY) fail("kernel", "Kernel: use createKernel");
     const port = new Port(exports as KernelExports, this);
     ports.set(this, port);
-    this.memory = port.memory;
+    this.memory = port.memory.linear;
   }
 
   /** See {@link MemoryUsage}. */
   memoryUsage(): MemoryUsage {
-    return portIn(this, "memoryUsage").memoryUsage();
+    return portOf(this, "memoryUsage").memory.usage();
   }
-}
-
-/** Which kernel, where it is not the default one. */
-export interface KernelOption {
-  kernel?: Kernel | null | undefined;
 }
 
 /**
@@ -71,67 +117,4 @@ export interface KernelOption {
 export function createKernel(module: KernelModule, options?: MemoryOptions | null): Kernel {
   const initialBytes = initialBytesOf("createKernel", options);
   return kernelOf(grown(instantiate(withMemory(module, initialBytes)), initialBytes));
-}
-
-/**
- * The port of a kernel that was given, or of the default one.
- *
- * @throws BatchNormError `invalid-option`, `kernel`
- */
-export function portIn(kernel: unknown, owner: string): Port {
-  return (
-    portOf(kernel ?? defaultKernel()) ??
-    mustBe(
-      "invalid-option",
-      `${owner}: kernel`,
-      "what createKernel of this copy of the package gave",
-      kernel,
-    )
-  );
-}
-
-/** {@link portIn} of options that have nothing but a kernel. */
-export function readKernel(options: KernelOption | null | undefined, owner: string): Port {
-  return portIn(readOptions(owner, options, ["kernel"]).kernel, owner);
-}
-
-// The only state of this package outside of kernels: the default one, made once,
-// from what the entry that was imported knows how to find.
-let provideDefault: (() => Kernel) | undefined;
-let theDefault: Kernel | undefined;
-
-/** For entries: how to make the default kernel when it is first needed. */
-export function provideDefaultKernel(provide: () => Kernel): void {
-  provideDefault ??= provide;
-}
-
-/** For entries: whether one has told so already. */
-export function hasDefaultKernel(): boolean {
-  return provideDefault !== undefined;
-}
-
-/** The kernel of every tensor and layer that is not told another one. */
-export function defaultKernel(): Kernel {
-  theDefault ??= provideDefault?.();
-  return theDefault ?? fail("kernel", "no default kernel: call init()");
-}
-
-/**
- * Grows the memory now, so that the next `bytes` of tensors need not: growing
- * detaches every `.data` handed out before. Each tensor takes up to 128 bytes more
- * than its elements, from 256 KB on up to 4 KB.
- *
- * @throws BatchNormError `out-of-memory`, `invalid-option`
- */
-export function reserve(bytes: number, options?: KernelOption | null): void {
-  const port = readKernel(options, "reserve");
-  if (!isCount(bytes)) {
-    mustBe("invalid-option", "reserve: bytes", COUNT, bytes);
-  }
-  port.free(port.take(bytes, false), bytes);
-}
-
-/** Bytes and tensors in use. */
-export function memoryUsage(options?: KernelOption | null): MemoryUsage {
-  return readKernel(options, "memoryUsage").memoryUsage();
 }

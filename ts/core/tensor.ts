@@ -1,9 +1,10 @@
 import { Allocation, type Storage } from "./allocation.js";
 import { COUNT, isCount } from "./checks.js";
+import { type KernelOption, readKernel } from "./default-kernel.js";
 import { fail, mustBe } from "./errors.js";
 import { forEachPlace, readNumbers, readShape, rowMajorStrides, sizeOf } from "./geometry.js";
-import { type Kernel, type KernelOption, readKernel } from "./kernel.js";
-import type { Port, Tracked } from "./port.js";
+import type { Kernel, Port, Tracked } from "./kernel.js";
+import { Contents } from "./memory.js";
 import { isTensor, PROXY, show, showShape } from "./show.js";
 import { lengthOf } from "./typed-arrays.js";
 import {
@@ -77,7 +78,7 @@ export class Tensor implements Tracked {
    */
   static zeros(shape: readonly number[], options?: KernelOption): Tensor {
     const owner = "Tensor.zeros";
-    return allocate(readKernel(options, owner), readShape(shape, owner), true).tensor;
+    return allocate(readKernel(options, owner), readShape(shape, owner), Contents.ZERO).tensor;
   }
 
   /**
@@ -392,15 +393,15 @@ export function failForTensor(name: string, wanted: string, value: unknown): nev
   mustBe("dtype", name, wanted, value, isTensor(show(value)) ? PROXY : "");
 }
 
-/** A tensor that no scope owns; its elements are arbitrary unless zeroed. */
-function make(port: Port, shape: readonly number[], zeroed: boolean, Kind = Tensor): View {
-  const view = new View(new Allocation(port, sizeOf(shape) * 4, zeroed), shape);
+/** A tensor that no scope owns. */
+function make(port: Port, shape: readonly number[], contents: Contents, Kind = Tensor): View {
+  const view = new View(new Allocation(port, sizeOf(shape) * 4, contents), shape);
   return new Kind(view) && view;
 }
 
-/** A tensor that the innermost scope owns; its elements are arbitrary unless zeroed. */
-export function allocate(port: Port, shape: readonly number[], zeroed: boolean): View {
-  const view = make(port, shape, zeroed);
+/** A tensor that the innermost scope owns. */
+export function allocate(port: Port, shape: readonly number[], contents: Contents): View {
+  const view = make(port, shape, contents);
   port.track(view.tensor);
   return view;
 }
@@ -437,7 +438,7 @@ export function copyIn(
       `${owner}: shape ${showShape(shape)} has ${size} elements, got data of ${count}`,
     );
   }
-  const view = make(port, shape, false);
+  const view = make(port, shape, Contents.ARBITRARY);
   view.elements.set(values);
   return view;
 }
@@ -461,7 +462,7 @@ export function allocateVector(
   length: number,
   value: number,
 ): View {
-  const view = make(port, [length], true, Kind);
+  const view = make(port, [length], Contents.ZERO, Kind);
   if (value !== 0) view.elements.fill(value);
   return view;
 }

@@ -1,7 +1,8 @@
 import type { Allocation } from "./allocation.js";
 import { isCount } from "./checks.js";
 import { fail } from "./errors.js";
-import { type Geometry, rowMajorStrides } from "./geometry.js";
+import { rowMajorStrides } from "./geometry.js";
+import type { Operand } from "./operands.js";
 import { showShape } from "./show.js";
 import type { Tensor } from "./tensor.js";
 
@@ -9,7 +10,7 @@ import type { Tensor } from "./tensor.js";
  * The inside of a tensor: which elements of an allocation it is. Nobody else has it, so
  * that nobody can change what was checked.
  */
-export class View implements Geometry {
+export class View implements Operand {
   declare readonly allocation: Allocation;
   /** What users have of it. */
   declare tensor: Tensor;

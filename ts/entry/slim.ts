@@ -1,4 +1,6 @@
 /** The package without the kernel: bring it yourself, as a module, bytes or an address. */
+
+import { hasDefaultKernel, provideDefaultKernel } from "../core/default-kernel.js";
 import { fail } from "../core/errors.js";
 import {
   grown,
@@ -8,7 +10,7 @@ import {
   type MemoryOptions,
   withMemory,
 } from "../core/instance.js";
-import { createKernel, hasDefaultKernel, kernelOf, provideDefaultKernel } from "../core/kernel.js";
+import { createKernel, kernelOf } from "../core/kernel.js";
 import { show } from "../core/show.js";
 
 export * from "../index.js";

@@ -1,0 +1,84 @@
+/**
+ * A call as the kernel reads it: a record of words in its memory. Nothing else calls an export
+ * that computes.
+ */
+import { Abi, Status, Words } from "./abi.js";
+import { fail } from "./errors.js";
+import { Contents, type Memory } from "./memory.js";
+import { type Call, type Operand, Place } from "./operands.js";
+
+/** Of the module's exports, those that compute. */
+export interface ComputingExports {
+  batch_norm(record: number): Status;
+}
+
+const RECORD_WORDS = Words.HEADER + Abi.RANK + Words.TENSORS * (Words.TENSOR + Abi.RANK);
+
+/** The one record of a kernel, written anew for each call. */
+export class CallRecord {
+  declare readonly memory: Memory;
+  // A function, not its name: the object that has it is slow to look into.
+  readonly #batchNorm: ComputingExports["batch_norm"];
+  readonly #address: number;
+  #words = new Uint32Array(0);
+  #numbers = new Float64Array(0);
+
+  constructor(memory: Memory, exports: ComputingExports) {
+    this.memory = memory;
+    this.#batchNorm = exports.batch_norm;
+    this.#address = memory.allocate(RECORD_WORDS * 4, Contents.ZERO);
+  }
+
+  /**
+   * Runs a call that was checked; throws where it did not end well, and nothing was written
+   * then. The record is written whole: nothing that an earlier call left can be reached.
+   */
+  run(call: Call): void {
+    const { memory } = this;
+    const { operands } = call;
+    const { shape } = operands[Place.X] as Operand;
+    const rank = shape.length;
+    // A detached view has length 0; asking for its buffer would cost more than all else.
+    if (this.#words.length === 0) {
+      const { buffer } = memory;
+      this.#numbers = new Float64Array(buffer, this.#address, Words.NUMBERS / 2);
+      this.#words = new Uint32Array(buffer, this.#address, RECORD_WORDS);
+    }
+    const words = this.#words;
+    const numbers = this.#numbers;
+    numbers[0] = call.eps;
+    numbers[1] = call.momentum;
+    numbers[2] = call.correction;
+    let at = Words.NUMBERS as number;
+    words[at++] = call.operation;
+    words[at++] = call.axis;
+    words[at++] = rank;
+    for (let i = Place.WEIGHT; i <= Place.SECOND; i++) words[at++] = operands[i]?.address ?? 0;
+    words[at++] = call.saved;
+    words[at++] = call.constant ? 1 : 0;
+    for (let i = 0; i < rank; i++) words[at++] = shape[i] as number;
+    // Those that there are, then zeros.
+    const end = at + Words.TENSORS * (Words.TENSOR + rank);
+    for (let i = Place.X; i <= Place.OUT; i++) {
+      const tensor = operands[i];
+      if (!tensor) continue;
+      words[at++] = tensor.address;
+      words[at++] = tensor.extent;
+      for (let axis = 0; axis < rank; axis++) words[at++] = tensor.strides[axis] as number;
+    }
+    while (at < end) words[at++] = 0;
+    let status = Status.OK;
+    memory.checkUsable();
+    try {
+      status = this.#batchNorm(this.#address);
+    } catch (trap) {
+      memory.checkUsable(trap ?? "nothing");
+    }
+    if (status === Status.OK) return;
+    if (status === Status.OUT_OF_MEMORY) memory.failForRoom("the workspace");
+    if (status === Status.NEGATIVE_VARIANCE) {
+      fail("invalid-option", `${call.owner}: variance must not be negative`);
+    }
+    fail("kernel", `the kernel refused a call, please report this bug: ${status}`);
+  }
+}
