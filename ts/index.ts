@@ -6,7 +6,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
 // Batch norm.
-export type { StatisticsSwitch } from "./batch/engine.js";
 export {
   type BatchNormBackwardOptions,
   type BatchNormForward,
@@ -20,12 +19,13 @@ export {
   batchNormStatistics,
   batchNormTraining,
 } from "./batch/functions.js";
-export {
-  type BackwardOptions,
-  BatchNorm,
-  type BatchNormLayerOptions,
-  type ForwardOptions,
-} from "./batch/layer.js";
+export { BatchNorm } from "./batch/layer.js";
+export type {
+  BackwardOptions,
+  BatchNormLayerOptions,
+  ForwardOptions,
+  StatisticsSwitch,
+} from "./batch/layer-options.js";
 export { type PresetName, presets } from "./batch/presets.js";
 export { BatchNormSaved } from "./batch/saved.js";
 export {
@@ -36,6 +36,8 @@ export {
   type BatchNormalizationOptions,
   type BatchNormNdOptions,
 } from "./batch/spellings.js";
+
+// What every norm has: tensors, kernels and their memory, errors.
 export type { Storage } from "./core/allocation.js";
 export type { Vector } from "./core/arguments.js";
 export { defaultKernel, type KernelOption, memoryUsage, reserve } from "./core/default-kernel.js";
@@ -55,5 +57,3 @@ export type {
 export { Parameter, Tensor } from "./core/tensor.js";
 export { traceMemory } from "./core/trace.js";
 export type { Float32Values, Float64Values, NumberSource, TensorData } from "./core/values.js";
-
-// What every norm has: tensors, kernels and their memory, errors.

@@ -10,7 +10,6 @@
  * `crate/kernel/src/norm/batch.rs` has it in full. Statistics are each channel's,
  * over all other axes.
  */
-
 import { Operation } from "../core/abi.js";
 import {
   bringIn,
@@ -30,20 +29,20 @@ import { Contents } from "../core/memory.js";
 import { type Call, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import type { PlainResult, PlainTensor, Read } from "../core/plain.js";
-import { allocate, checkTensor, type Tensor, viewOf } from "../core/tensor.js";
+import { allocate, checkTensor, type Tensor, tensorOf, viewOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import {
   callOf,
-  give,
   type RunningUpdate,
   runBackward,
+  runByBatch,
   runForward,
   runStatistics,
-  runTraining,
 } from "./calls.js";
 import { newSaved, savedOf } from "./records.js";
-import { type BatchNormSaved, newRecord, recordOf, type SavedState } from "./saved.js";
+import { type BatchNormSaved, newRecord, recordOf } from "./saved.js";
+import type { SavedState } from "./saved-state.js";
 
 /** What all batch norm functions take; defaults are PyTorch's. */
 export interface BatchNormOptions extends KernelOption {
@@ -124,13 +123,13 @@ export interface BatchNormGradients<T> {
   biasGrad: Tensor | null;
 }
 
-const COMMON = ["weight", "bias", "eps", "axis", "out", "kernel", "saved"];
-const RUNNING = ["runningMean", "runningVar", "momentum", "runningVariance"];
+const COMMON_OPTIONS = ["weight", "bias", "eps", "axis", "out", "kernel", "saved"];
+const RUNNING_OPTIONS = ["runningMean", "runningVar", "momentum", "runningVariance"];
 // Calls marked pure, not spreads: a bundler drops these where nobody uses them.
-const INFERENCE = /* @__PURE__ */ COMMON.concat("mean", "variance");
-const TRAINING = /* @__PURE__ */ COMMON.concat(RUNNING);
-const STATISTICS = /* @__PURE__ */ RUNNING.concat("axis", "kernel");
-const BACKWARD = ["saved", "out", "weightGrad", "biasGrad"];
+const INFERENCE_OPTIONS = /* @__PURE__ */ COMMON_OPTIONS.concat("mean", "variance");
+const TRAINING_OPTIONS = /* @__PURE__ */ COMMON_OPTIONS.concat(RUNNING_OPTIONS);
+const STATISTICS_OPTIONS = /* @__PURE__ */ RUNNING_OPTIONS.concat("axis", "kernel");
+const BACKWARD_OPTIONS = ["saved", "out", "weightGrad", "biasGrad"];
 
 /**
  * Normalizes by given statistics: `y = γ·(x − mean)/√(variance + eps) + β`.
@@ -168,8 +167,8 @@ export function batchNormInference(
   options: BatchNormInferenceOptions,
 ): Tensor | PlainResult | BatchNormForward<Tensor | PlainResult> {
   const owner = "batchNormInference";
-  const given = readOptions(owner, options, INFERENCE);
-  const { saved = null } = given;
+  const given = readOptions(owner, options, INFERENCE_OPTIONS);
+  const { saved } = given;
   const wanted = saved === false ? null : saved;
   const forward = runRead(owner, x, given, wanted, makeSaved, (call, saved) => {
     const { operands } = call;
@@ -210,10 +209,10 @@ export function batchNormTraining(
   options?: BatchNormTrainingOptions,
 ): BatchNormForward<Tensor | PlainResult> {
   const owner = "batchNormTraining";
-  const given = readOptions(owner, options, TRAINING);
+  const given = readOptions(owner, options, TRAINING_OPTIONS);
   const running = readRunning(given, owner);
   return runRead(owner, x, given, given.saved ?? true, newRecord, (call, saved) =>
-    runTraining(call, running, saved as SavedState),
+    runByBatch(call, running, saved as SavedState),
   ) as BatchNormForward<Tensor | PlainResult>;
 }
 
@@ -247,7 +246,7 @@ export function batchNormBackward(
   options: BatchNormBackwardOptions,
 ): BatchNormGradients<Tensor | PlainResult> {
   const owner = "batchNormBackward";
-  const given = readOptions(owner, options, BACKWARD);
+  const given = readOptions(owner, options, BACKWARD_OPTIONS);
   const record = given.saved;
   const saved = recordOf(record) ?? readSaved(record, owner);
   const made: View[] = [];
@@ -262,25 +261,24 @@ export function batchNormBackward(
   };
   const { operands } = saved.check(owner);
   const read = readTensor(dy, saved.port, owner, "dy");
-  const plain = "values" in read;
-  const out = readOut(given.out, plain, owner);
+  const out = readOut(given.out, read, owner);
   const view = bringIn(read, saved.port);
   try {
-    const room = plain ? roomFor(view, owner) : null;
+    const room = roomFor(view, read, owner);
     const weight = operands[Place.WEIGHT] as View | null;
     const weightGrad = gradient("weightGrad", weight);
     const biasGrad = gradient("biasGrad", operands[Place.BIAS] ?? weight);
     const dx = runBackward(owner, view, saved, out, weightGrad, biasGrad);
     return {
-      dx: plain ? takeOut(dx, room) : dx.tensor,
-      weightGrad: weightGrad?.tensor ?? null,
-      biasGrad: biasGrad?.tensor ?? null,
+      dx: takeOut(dx, read, room),
+      weightGrad: tensorOf(weightGrad),
+      biasGrad: tensorOf(biasGrad),
     };
   } catch (error) {
     for (const vector of made) vector.dispose();
     throw error;
   } finally {
-    if (plain) view.dispose();
+    if (view !== read) view.dispose();
   }
 }
 
@@ -299,7 +297,7 @@ export function batchNormStatistics(
   options?: BatchNormStatisticsOptions,
 ): { mean: Float64Values; variance: Float64Values } {
   const owner = "batchNormStatistics";
-  const given = readOptions(owner, options, STATISTICS);
+  const given = readOptions(owner, options, STATISTICS_OPTIONS);
   const running = readRunning(given, owner);
   const port = portOfCall(x, given, owner);
   const read = readTensor(x, port, owner, "x");
@@ -322,24 +320,21 @@ function runRead(
   owner: string,
   x: unknown,
   given: BatchNormOptions & Partial<Pick<BatchNormInferenceOptions, "mean" | "variance">>,
-  wanted: BatchNormSaved | true | null,
-  make: (port: Port) => BatchNormSaved,
+  wanted: BatchNormSaved | true | null | undefined,
+  make: (port: Port) => SavedState,
   run: (call: Call<View>, saved: SavedState | null) => View,
 ): { y: Tensor | PlainResult; saved: BatchNormSaved | null } {
   const eps = given.eps ?? 1e-5;
   checkEps(eps, owner);
   const port = portOfCall(x, given, owner);
-  const isNew = wanted === true;
-  const saved = isNew ? make(port) : wanted;
-  const state = saved === null ? null : readSaved(saved, owner);
+  const saved = wanted === true ? make(port) : wanted == null ? null : readSaved(wanted, owner);
   // All are read before the first is copied in, which may detach views of kernel memory.
   const read = readTensor(x, port, owner, "x");
   const weight = readVector(given.weight, port, owner, "weight");
   const bias = readVector(given.bias, port, owner, "bias");
   const mean = readVector(given.mean, port, owner, "mean");
   const variance = readVector(given.variance, port, owner, "variance");
-  const plain = "values" in read;
-  const out = readOut(given.out, plain, owner);
+  const out = readOut(given.out, read, owner);
   const givenAxis = given.axis ?? 1;
   const copies: View[] = [];
   try {
@@ -350,14 +345,21 @@ function runRead(
     };
     const view = bring(read) as View;
     const axis = resolveAxis(givenAxis, view.shape.length, owner);
-    const call = callOf(Operation.FORWARD, owner, view, axis, eps, bring(weight), bring(bias), out);
-    give(call, bring(mean), bring(variance));
-    const room = plain ? roomFor(view, owner) : null;
-    const y = run(call, state);
+    const call = callOf(Operation.FORWARD, owner, view, axis);
+    const { operands } = call;
+    call.eps = eps;
+    operands[Place.OUT] = out;
+    operands[Place.WEIGHT] = bring(weight);
+    operands[Place.BIAS] = bring(bias);
+    operands[Place.MEAN] = bring(mean);
+    operands[Place.VARIANCE] = bring(variance);
+    const room = roomFor(view, read, owner);
+    const y = run(call, saved);
     // The record needs x for the backward pass.
-    if (state && plain) state.own(copies.shift() as View);
-    if (saved && isNew) port.track(saved);
-    return { y: plain ? takeOut(y, room) : y.tensor, saved };
+    if (saved && view !== read) saved.copy = copies.shift() as View;
+    const handle = saved?.handle as BatchNormSaved;
+    if (wanted === true) port.track(handle);
+    return { y: takeOut(y, read, room), saved: handle };
   } finally {
     for (const copy of copies) copy.dispose();
   }
@@ -369,7 +371,7 @@ function portOfCall(x: unknown, { kernel }: KernelOption, owner: string): Port {
 }
 
 /** @throws BatchNormError `unsupported` in a program that could not read a record */
-function makeSaved(port: Port): BatchNormSaved {
+function makeSaved(port: Port): SavedState {
   return newSaved?.(port) ?? fail("unsupported", "saved: true needs batchNormBackward");
 }
 

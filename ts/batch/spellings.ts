@@ -3,7 +3,8 @@ import { checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { readOptions } from "../core/options.js";
 import type { Parameter, Tensor } from "../core/tensor.js";
-import { BatchNorm, type BatchNormLayerOptions } from "./layer.js";
+import { BatchNorm } from "./layer.js";
+import type { BatchNormLayerOptions } from "./layer-options.js";
 
 /** Options of PyTorch's layers. */
 export type BatchNormNdOptions = Pick<

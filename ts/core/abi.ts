@@ -27,13 +27,30 @@ export enum Status {
   NEGATIVE_VARIANCE,
 }
 
-/** Words of a record, of four bytes. */
-export enum Words {
-  /** That the numbers before all others take: float64, two words each. */
-  NUMBERS = 6,
-  /** Before its sizes and tensors. */
-  HEADER = 17,
-  TENSORS = 3,
-  /** Of a tensor, beside its strides. */
-  TENSOR = 2,
+/** Numbers before a record's words, of eight bytes. */
+export enum RecordNumber {
+  EPS,
+  MOMENTUM,
+  CORRECTION,
+  COUNT,
+}
+
+/** A record's words, of four bytes: the numbers take the first six. */
+export enum RecordWord {
+  OPERATION = 6,
+  AXIS,
+  RANK,
+  /** Of the vectors, each an address: γ, β, mean, variance, and the two that are written. */
+  VECTORS,
+  SAVED = 15,
+  CONSTANT,
+  /** From here on sizes, and then the tensors: address, extent and strides of each. */
+  SIZES,
+}
+
+/** Tensors of a record. */
+export enum RecordTensor {
+  COUNT = 3,
+  /** Words of one, beside its strides. */
+  WORDS = 2,
 }

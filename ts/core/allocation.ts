@@ -54,16 +54,15 @@ export class Allocation {
 
   /** Somebody holds these bytes now. */
   retain(): void {
-    this.#views += 1;
+    this.#views++;
   }
 
   /** Somebody doesn't any more; the last one gives the memory back. */
   release(): void {
-    this.#views -= 1;
-    if (this.#views > 0) return;
+    if (--this.#views > 0) return;
     this.handOut();
     this.port.memory.free(this.address, this.bytes);
-    this.wholeVersion = this.version += 1;
+    this.wholeVersion = ++this.version;
   }
 
   /**
@@ -76,8 +75,7 @@ export class Allocation {
 
   /** The library has written to these elements. */
   wrote(to: Geometry): void {
-    this.version += 1;
-    const { version } = this;
+    const version = ++this.version;
     if (to.size * 4 !== this.bytes && this.parts.size < Limit.PARTS) {
       this.parts.set(`${to.offset}:${to.shape}:${to.strides}`, { to, version });
       return;

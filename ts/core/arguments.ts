@@ -3,7 +3,7 @@ import { fail } from "./errors.js";
 import type { Port } from "./kernel.js";
 import { failForKernel } from "./operands.js";
 import { isPlain, type PlainResult, type Read, readPlain } from "./plain.js";
-import { copyIn, copyOut, failForTensor, type Tensor, viewOf } from "./tensor.js";
+import { copyIn, copyOut, failForTensor, type Tensor, tensorOf, viewOf } from "./tensor.js";
 import { lengthOf } from "./typed-arrays.js";
 import { type Float32Values, floats, outside, readValues, type TensorData } from "./values.js";
 import type { View } from "./view.js";
@@ -26,7 +26,7 @@ export function readTensor(value: unknown, port: Port, caller: string, name: str
   const owner = `${caller}: ${name}`;
   if (!isPlain(value)) failForTensor(owner, "a Tensor or { data, shape }", value);
   const { values, shape } = readPlain(value, owner);
-  return { values: outside(port.memory.buffer, values), shape, owner };
+  return { values: outside(port.memory.linear.buffer, values), shape, owner };
 }
 
 /**
@@ -44,7 +44,7 @@ export function readVector(
   const view = viewOf(value);
   if (view) return view;
   const owner = `${caller}: ${name}`;
-  const values = outside(port.memory.buffer, readValues(value, owner));
+  const values = outside(port.memory.linear.buffer, readValues(value, owner));
   return { values, shape: [lengthOf(values)], owner };
 }
 
@@ -60,33 +60,44 @@ export function bringIn(read: View | Read, port: Port): View {
 /**
  * The output of a call, `null` where it is to be made.
  *
- * @param plain whether the input is data outside of kernel memory: the result is, too
+ * @param read the input: where it is data outside of kernel memory, the result is, too
  * @throws BatchNormError `dtype`, `invalid-option`
  */
-export function readOut(out: unknown, plain: boolean, owner: string): View | null {
+export function readOut(out: unknown, read: View | Read, owner: string): View | null {
   if (out == null) return null;
   const view =
     viewOf(out) ?? failForTensor(`${owner}: out`, "a Tensor, as Tensor.zeros makes", out);
-  if (plain) {
+  if ("values" in read) {
     fail("invalid-option", `${owner}: out needs a Tensor as x, not { data, shape }`);
   }
   return view;
 }
 
 /**
- * Room for a result outside of kernel memory, where JavaScript may have none: then that is to be
- * known before anything is written. (Small results are sliced afterwards, in half the time.)
+ * Room for a result that leaves kernel memory, as the input has come from outside. JavaScript may
+ * have none: that is to be known before anything is written. (Small results are sliced
+ * afterwards, in half the time.)
+ *
+ * @param view the input, of the result's shape; not what was read where it is a copy
  *
  * @throws BatchNormError `out-of-memory`
  */
-export function roomFor({ size }: View, owner: string): Float32Values | null {
-  return size < 2 ** 18 ? null : floats(size, owner);
+export function roomFor(view: View, read: View | Read, owner: string): Float32Values | null {
+  return view === read || view.size < 2 ** 18 ? null : floats(view.size, owner);
 }
 
-/** Copies a tensor out, to `room` if there is some, and disposes it. */
-export function takeOut(view: View, room: Float32Values | null): PlainResult {
-  room?.set(view.elements);
-  const result = { data: room ?? copyOut(view), shape: [...view.shape] };
-  view.dispose();
-  return result;
+/**
+ * A result as users get it: its tensor, or where the input has come from outside what was copied
+ * out, to `room` if there is some.
+ */
+export function takeOut(
+  result: View,
+  read: View | Read,
+  room: Float32Values | null,
+): Tensor | PlainResult {
+  if (!("values" in read)) return tensorOf(result);
+  room?.set(result.elements);
+  const plain = { data: room ?? copyOut(result), shape: [...result.shape] };
+  result.dispose();
+  return plain;
 }

@@ -22,8 +22,8 @@ export function hasDefaultKernel(): boolean {
 
 /** The kernel of every tensor and layer that is not told another one. */
 export function defaultKernel(): Kernel {
-  theDefault ??= provideDefault?.();
-  return theDefault ?? fail("kernel", "no default kernel: call init()");
+  theDefault ??= provideDefault?.() ?? fail("kernel", "no default kernel: call init()");
+  return theDefault;
 }
 
 /** Which kernel, where it is not the default one. */

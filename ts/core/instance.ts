@@ -71,8 +71,10 @@ export function instantiate(source: KernelModule): object {
  */
 export async function instantiateAsync(source: KernelModule): Promise<object> {
   try {
-    if (isModule(source)) return (await WebAssembly.instantiate(source)).exports;
-    return (await WebAssembly.instantiate(source as BufferSource)).instance.exports;
+    // Of bytes, the engine gives the module, too.
+    const made: { instance?: WebAssembly.Instance; exports?: object } =
+      await WebAssembly.instantiate(source as BufferSource);
+    return (made.instance ?? made).exports as object;
   } catch (cause) {
     refuse(cause);
   }

@@ -29,13 +29,13 @@ export interface Tracked {
 /** The inside of a {@link Kernel}: its memory, its record, and the scope that is open. */
 export class Port {
   /** What is handed to users. */
-  declare readonly kernel: Kernel;
+  declare kernel: Kernel;
   declare readonly memory: Memory;
   declare readonly record: CallRecord;
   /** What the innermost open scope will dispose. */
   scope: Set<Tracked> | null = null;
 
-  constructor(exports: KernelExports, kernel: Kernel) {
+  constructor(exports: KernelExports) {
     const version = exports.abi_version?.() ?? 0;
     if (version !== Abi.VERSION) {
       fail(
@@ -44,7 +44,6 @@ export class Port {
           `ABI ${version}, not ${Abi.VERSION}`,
       );
     }
-    this.kernel = kernel;
     this.memory = new Memory(exports);
     this.record = new CallRecord(this.memory, exports);
   }
@@ -75,12 +74,9 @@ export function portOf(kernel: unknown, owner: string): Port {
   );
 }
 
-/** Who has it may make kernels. */
-const KEY = {};
-
 /** The kernel of an instance's exports. */
 export function kernelOf(exports: object): Kernel {
-  return new Kernel(exports, KEY);
+  return new Kernel(new Port(exports as KernelExports));
 }
 
 /** One instance of the WebAssembly kernel with a memory of its own. */
@@ -89,10 +85,10 @@ export class Kernel {
   declare readonly memory: LinearMemory;
 
   /** @internal Use {@link createKernel}. */
-  constructor(exports: object, key: unknown) {
-    if (key !== KEY) fail("kernel", "Kernel: use createKernel");
-    const port = new Port(exports as KernelExports, this);
+  constructor(port: Port) {
+    if (!(port instanceof Port)) fail("kernel", "Kernel: use createKernel");
     ports.set(this, port);
+    port.kernel = this;
     this.memory = port.memory.linear;
   }
 

@@ -71,11 +71,6 @@ export class Memory {
     this.#release = exports.release;
   }
 
-  /** Detached whenever the memory grows: to be asked for anew. */
-  get buffer(): ArrayBuffer {
-    return this.linear.buffer;
-  }
-
   /**
    * Takes `bytes` of memory.
    *
@@ -85,29 +80,29 @@ export class Memory {
   take(bytes: number, contents: Contents): number {
     const address = this.allocate(bytes, contents);
     this.#liveBytes += bytes;
-    this.#liveStorages += 1;
+    this.#liveStorages++;
     this.tracer?.took(address, bytes);
     return address;
   }
 
   /** {@link take} for the kernel's own purposes: nobody's tensor, and never given back. */
   allocate(bytes: number, contents: Contents): number {
-    this.checkUsable();
+    this.check();
     let address = 0;
     try {
       // >>> 0: addresses above 2 GiB come back negative.
       if (bytes <= Limit.BYTES) address = this.#allocate(bytes, contents) >>> 0;
     } catch (trap) {
-      this.checkUsable(trap ?? "nothing");
+      this.check(trap ?? "nothing");
     }
-    if (address === 0) this.failForRoom(`${bytes} more bytes`);
+    if (address === 0) this.failForMemory(`${bytes} more bytes`);
     return address;
   }
 
   /** Gives memory back; `bytes` as it was taken. */
   free(address: number, bytes: number): void {
     this.#liveBytes -= bytes;
-    this.#liveStorages -= 1;
+    this.#liveStorages--;
     this.tracer?.freed(address);
     try {
       // What is broken has no memory to give back to, and `dispose` never throws.
@@ -121,7 +116,7 @@ export class Memory {
     return {
       liveBytes: this.#liveBytes,
       liveStorages: this.#liveStorages,
-      memoryBytes: this.buffer.byteLength,
+      memoryBytes: this.linear.buffer.byteLength,
       traced: this.tracer?.sums() ?? null,
     };
   }
@@ -131,7 +126,7 @@ export class Memory {
    *
    * @throws BatchNormError `kernel`
    */
-  checkUsable(trap: unknown = this.#trap): void {
+  check(trap: unknown = this.#trap): void {
     if (trap === undefined) return;
     this.#trap = trap;
     fail("kernel", `the kernel trapped and is unusable, please report this bug: ${trap}`, {
@@ -139,11 +134,11 @@ export class Memory {
     });
   }
 
-  failForRoom(what: string): never {
+  failForMemory(what: string): never {
     fail(
       "out-of-memory",
       `no room for ${what}: ${this.#liveBytes} bytes in ${this.#liveStorages} tensors live in ` +
-        `${this.buffer.byteLength} (at most 2 GiB a tensor, 4 GiB in all); dispose some, ` +
+        `${this.linear.buffer.byteLength} (at most 2 GiB a tensor, 4 GiB in all); dispose some, ` +
         "use scope(), find them by traceMemory()",
     );
   }

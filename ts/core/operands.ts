@@ -1,5 +1,4 @@
 /** What a call of the kernel reads and what it writes, checked in one visit. */
-
 import { Operation } from "./abi.js";
 import { fail } from "./errors.js";
 import { coincide, type Geometry, overlaps, sameNumbers } from "./geometry.js";
@@ -43,7 +42,7 @@ export interface Call<Tensor extends Operand = Operand> {
   readonly axis: number;
   /** By their places; `null` where there is none. */
   readonly operands: (Tensor | null)[];
-  readonly eps: number;
+  eps: number;
   /** Weight of the batch in the running statistics. */
   momentum: number;
   /** What the batch's variance is multiplied with there. */
@@ -68,18 +67,15 @@ export function checkCall(call: Call): void {
     if (view === null) continue;
     if (view.disposed) fail("disposed", `${owner}: ${nameOf(call, i)} was disposed`);
     if (view.allocation.port !== x.allocation.port) failForKernel(owner, nameOf(call, i));
-    const fits =
+    const missed =
       i < Place.WEIGHT
-        ? sameNumbers(view.shape, x.shape)
-        : view.shape.length === 1 && view.size === channels && view.contiguous;
-    if (!fits) {
-      const wanted =
-        i < Place.WEIGHT
-          ? `have x's shape ${showShape(x.shape)}`
-          : `be a contiguous tensor of ${channels} values`;
+        ? !sameNumbers(view.shape, x.shape) && `have x's shape ${showShape(x.shape)}`
+        : !(view.shape.length === 1 && view.size === channels && view.contiguous) &&
+          `be a contiguous tensor of ${channels} values`;
+    if (missed) {
       fail(
         "shape-mismatch",
-        `${owner}: ${nameOf(call, i)} must ${wanted}, got ${showShape(view.shape)}`,
+        `${owner}: ${nameOf(call, i)} must ${missed}, got ${showShape(view.shape)}`,
       );
     }
   }

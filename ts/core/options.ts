@@ -45,8 +45,8 @@ function checkOptions(owner: string, options: unknown): void {
   const isObject =
     typeof options === "object" && !Array.isArray(options) && !ArrayBuffer.isView(options);
   const prototype = isObject && Object.getPrototypeOf(options);
-  const isPlain = isObject && !(prototype && Object.getPrototypeOf(prototype));
-  if (!isPlain && !(isObject && Object.keys(options as object)[0])) {
+  const isInstance = prototype && Object.getPrototypeOf(prototype);
+  if (!isObject || (isInstance && !Object.keys(options as object)[0])) {
     mustBe("invalid-option", `${owner}: options`, "an object with names of its own", options);
   }
 }

@@ -1,5 +1,4 @@
 /** Data outside of kernel memory, as objects that have a shape: `{ data, shape }`. */
-
 import { COUNT, checkOneOf, isCount } from "./checks.js";
 import { fail, mustBe } from "./errors.js";
 import {

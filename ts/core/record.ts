@@ -2,7 +2,7 @@
  * A call as the kernel reads it: a record of words in its memory. Nothing else calls an export
  * that computes.
  */
-import { Abi, Status, Words } from "./abi.js";
+import { Abi, RecordNumber, RecordTensor, RecordWord, Status } from "./abi.js";
 import { fail } from "./errors.js";
 import { Contents, type Memory } from "./memory.js";
 import { type Call, type Operand, Place } from "./operands.js";
@@ -12,7 +12,8 @@ export interface ComputingExports {
   batch_norm(record: number): Status;
 }
 
-const RECORD_WORDS = Words.HEADER + Abi.RANK + Words.TENSORS * (Words.TENSOR + Abi.RANK);
+/** Of a record with the most axes, in words. */
+const LENGTH = RecordWord.SIZES + Abi.RANK + RecordTensor.COUNT * (RecordTensor.WORDS + Abi.RANK);
 
 /** The one record of a kernel, written anew for each call. */
 export class CallRecord {
@@ -26,7 +27,7 @@ export class CallRecord {
   constructor(memory: Memory, exports: ComputingExports) {
     this.memory = memory;
     this.#batchNorm = exports.batch_norm;
-    this.#address = memory.allocate(RECORD_WORDS * 4, Contents.ZERO);
+    this.#address = memory.allocate(LENGTH * 4, Contents.ZERO);
   }
 
   /**
@@ -40,25 +41,27 @@ export class CallRecord {
     const rank = shape.length;
     // A detached view has length 0; asking for its buffer would cost more than all else.
     if (this.#words.length === 0) {
-      const { buffer } = memory;
-      this.#numbers = new Float64Array(buffer, this.#address, Words.NUMBERS / 2);
-      this.#words = new Uint32Array(buffer, this.#address, RECORD_WORDS);
+      const { buffer } = memory.linear;
+      this.#numbers = new Float64Array(buffer, this.#address, RecordNumber.COUNT);
+      this.#words = new Uint32Array(buffer, this.#address, LENGTH);
     }
     const words = this.#words;
     const numbers = this.#numbers;
-    numbers[0] = call.eps;
-    numbers[1] = call.momentum;
-    numbers[2] = call.correction;
-    let at = Words.NUMBERS as number;
-    words[at++] = call.operation;
-    words[at++] = call.axis;
-    words[at++] = rank;
-    for (let i = Place.WEIGHT; i <= Place.SECOND; i++) words[at++] = operands[i]?.address ?? 0;
-    words[at++] = call.saved;
-    words[at++] = call.constant ? 1 : 0;
+    numbers[RecordNumber.EPS] = call.eps;
+    numbers[RecordNumber.MOMENTUM] = call.momentum;
+    numbers[RecordNumber.CORRECTION] = call.correction;
+    words[RecordWord.OPERATION] = call.operation;
+    words[RecordWord.AXIS] = call.axis;
+    words[RecordWord.RANK] = rank;
+    words[RecordWord.SAVED] = call.saved;
+    words[RecordWord.CONSTANT] = call.constant ? 1 : 0;
+    for (let i = Place.WEIGHT; i <= Place.SECOND; i++) {
+      words[i + (RecordWord.VECTORS - Place.WEIGHT)] = operands[i]?.address ?? 0;
+    }
+    let at = RecordWord.SIZES as number;
     for (let i = 0; i < rank; i++) words[at++] = shape[i] as number;
     // Those that there are, then zeros.
-    const end = at + Words.TENSORS * (Words.TENSOR + rank);
+    const end = at + RecordTensor.COUNT * (RecordTensor.WORDS + rank);
     for (let i = Place.X; i <= Place.OUT; i++) {
       const tensor = operands[i];
       if (!tensor) continue;
@@ -68,14 +71,14 @@ export class CallRecord {
     }
     while (at < end) words[at++] = 0;
     let status = Status.OK;
-    memory.checkUsable();
+    memory.check();
     try {
       status = this.#batchNorm(this.#address);
     } catch (trap) {
-      memory.checkUsable(trap ?? "nothing");
+      memory.check(trap ?? "nothing");
     }
     if (status === Status.OK) return;
-    if (status === Status.OUT_OF_MEMORY) memory.failForRoom("the workspace");
+    if (status === Status.OUT_OF_MEMORY) memory.failForMemory("the workspace");
     if (status === Status.NEGATIVE_VARIANCE) {
       fail("invalid-option", `${call.owner}: variance must not be negative`);
     }

@@ -21,8 +21,11 @@ import { View } from "./view.js";
 /** The inside of a tensor; undefined of what is none of this package's. */
 export let viewOf: (value: unknown) => View | undefined;
 
-function befriend(friend: typeof viewOf): void {
-  viewOf = friend;
+/** What users have of a view; `null` of none. */
+export function tensorOf(view: View): Tensor;
+export function tensorOf(view: View | null): Tensor | null;
+export function tensorOf(view: View | null): Tensor | null {
+  return view && (view.handle as Tensor);
 }
 
 /**
@@ -52,9 +55,10 @@ export class Tensor implements Tracked {
   // it better, but made ready for Chrome 91 it takes the private fields with it.)
   // @ts-expect-error: run for what it does
   // biome-ignore lint/correctness/noUnusedPrivateClassMembers: likewise
-  static #friend = befriend((value) =>
-    typeof value === "object" && value !== null && #view in value ? value.#view : undefined,
-  );
+  // biome-ignore lint/suspicious/noAssignInExpressions: likewise
+  static #friend = (viewOf =
+    (value) =>
+      typeof value === "object" && value !== null && #view in value ? value.#view : undefined);
 
   /** @internal Use {@link Tensor.zeros} or {@link Tensor.from}. */
   constructor(view: View) {
@@ -62,7 +66,7 @@ export class Tensor implements Tracked {
       fail("invalid-shape", "Tensor: use Tensor.zeros or from");
     }
     this.#view = view;
-    view.tensor = this;
+    view.handle = this;
     // Its own, so that posting a tensor to a worker throws and doesn't send an empty object.
     this.kernel = view.allocation.port.kernel;
   }
@@ -78,7 +82,8 @@ export class Tensor implements Tracked {
    */
   static zeros(shape: readonly number[], options?: KernelOption): Tensor {
     const owner = "Tensor.zeros";
-    return allocate(readKernel(options, owner), readShape(shape, owner), Contents.ZERO).tensor;
+    const port = readKernel(options, owner);
+    return tensorOf(allocate(port, readShape(shape, owner), Contents.ZERO));
   }
 
   /**
@@ -95,10 +100,10 @@ export class Tensor implements Tracked {
   static from(data: TensorData, shape?: readonly number[] | null, options?: KernelOption): Tensor {
     const owner = "Tensor.from";
     const port = readKernel(options, owner);
-    const values = outside(port.memory.buffer, readValues(data, owner));
-    const { tensor } = copyIn(values, shape ?? [lengthOf(values)], port, owner);
-    port.track(tensor);
-    return tensor;
+    const values = outside(port.memory.linear.buffer, readValues(data, owner));
+    const view = copyIn(values, shape ?? [lengthOf(values)], port, owner);
+    port.track(view.handle);
+    return tensorOf(view);
   }
 
   /** Sizes, outermost axis first. */
@@ -164,7 +169,7 @@ export class Tensor implements Tracked {
    */
   get data(): Float32Values {
     const view = live(this, ".data");
-    if (this.#data?.buffer !== view.allocation.port.memory.buffer) {
+    if (this.#data?.buffer !== view.allocation.port.memory.linear.buffer) {
       if (!view.contiguous) {
         fail(
           "not-contiguous",
@@ -277,8 +282,8 @@ export class Tensor implements Tracked {
     const cut = [...shape];
     cut[at] = Math.max(0, countedFrom0(end ?? size, size, size, name) - first);
     // What has no elements has no place either, and must not point behind the storage.
-    const offset = sizeOf(cut) === 0 ? view.offset : view.offset + first * (strides[at] as number);
-    return viewing(view, cut, strides, offset);
+    const skipped = sizeOf(cut) === 0 ? 0 : first * (strides[at] as number);
+    return viewing(view, cut, strides, view.offset + skipped);
   }
 
   /** A copy of the elements, in row-major order, outside of kernel memory. */
@@ -309,9 +314,9 @@ export class Tensor implements Tracked {
     const view = viewOf(this);
     if (view === undefined) return "Tensor";
     if (view.disposed) return this.toString();
-    const rest = view.size > 8 ? ", …" : "";
-    const first = (view.contiguous ? view.elements : copyOut(view)).subarray(0, 8);
-    return `${this} { ${Array.from(first, (value) => Number(value.toPrecision(7))).join(", ")}${rest} }`;
+    const all = view.contiguous ? view.elements : copyOut(view);
+    const first = Array.from(all.subarray(0, 8), (value) => Number(value.toPrecision(7)));
+    return `${this} { ${first.join(", ")}${all.length > 8 ? ", …" : ""} }`;
   }
 }
 
@@ -327,13 +332,13 @@ export class Parameter extends Tensor {
    *   unless it is set to a contiguous tensor of its own memory, in the parameter's shape
    */
   get grad(): Tensor | null {
-    return inside(this).grad?.tensor ?? null;
+    return tensorOf(inside(this).grad);
   }
 
   set grad(value: Tensor | null) {
     const own = live(this, ".grad");
-    if (value !== null) {
-      const view = live(value, "grad");
+    const view = value === null ? null : live(value, "grad");
+    if (view) {
       const { port } = own.allocation;
       if (view.allocation.port !== port) fail("foreign-kernel", "grad is of another kernel");
       if (view.shape.length !== 1 || view.size !== own.size || !view.contiguous) {
@@ -345,8 +350,8 @@ export class Parameter extends Tensor {
       if (view.allocation === own.allocation) fail("overlap", "grad shares the parameter's memory");
     }
     if (own.grad) own.grad.isGrad = false;
-    own.grad = value && inside(value);
-    if (own.grad) own.grad.isGrad = true;
+    own.grad = view;
+    if (view) view.isGrad = true;
   }
 
   override dispose(): void {
@@ -402,7 +407,7 @@ function make(port: Port, shape: readonly number[], contents: Contents, Kind = T
 /** A tensor that the innermost scope owns. */
 export function allocate(port: Port, shape: readonly number[], contents: Contents): View {
   const view = make(port, shape, contents);
-  port.track(view.tensor);
+  port.track(view.handle);
   return view;
 }
 
@@ -445,13 +450,13 @@ export function copyIn(
 
 /** The elements in row-major order, outside of kernel memory. */
 export function copyOut(view: View): Float32Values {
-  const owner = "toFloat32Array";
-  const all = view.elements;
-  if (view.contiguous) return floats(all, owner);
-  const copy = floats(view.size, owner);
-  forEachPlace(view.shape, view.strides, 0, view.size, (place, element) => {
-    copy[element] = all[place] as number;
-  });
+  const { elements, contiguous, size } = view;
+  const copy = floats(contiguous ? elements : size, "toFloat32Array");
+  if (!contiguous) {
+    forEachPlace(view.shape, view.strides, 0, size, (place, element) => {
+      copy[element] = elements[place] as number;
+    });
+  }
   return copy;
 }
 

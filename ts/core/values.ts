@@ -1,5 +1,4 @@
 /** Numbers from outside of kernel memory: what is taken, read once, and copied. */
-
 import { isCount } from "./checks.js";
 import { fail, mustBe } from "./errors.js";
 import { remedyFor } from "./show.js";

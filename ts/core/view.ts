@@ -2,9 +2,9 @@ import type { Allocation } from "./allocation.js";
 import { isCount } from "./checks.js";
 import { fail } from "./errors.js";
 import { rowMajorStrides } from "./geometry.js";
+import type { Tracked } from "./kernel.js";
 import type { Operand } from "./operands.js";
 import { showShape } from "./show.js";
-import type { Tensor } from "./tensor.js";
 
 /**
  * The inside of a tensor: which elements of an allocation it is. Nobody else has it, so
@@ -12,8 +12,8 @@ import type { Tensor } from "./tensor.js";
  */
 export class View implements Operand {
   declare readonly allocation: Allocation;
-  /** What users have of it. */
-  declare tensor: Tensor;
+  /** What users have of it: its tensor. */
+  declare handle: Tracked;
   declare readonly shape: readonly number[];
   declare readonly strides: readonly number[];
   declare readonly offset: number;
@@ -71,7 +71,7 @@ export class View implements Operand {
 
   /** A view of all from the first element to the last: made anew, and not handed out. */
   get elements(): ReturnType<typeof Float32Array.of> {
-    return new Float32Array(this.allocation.port.memory.buffer, this.address, this.extent);
+    return new Float32Array(this.allocation.port.memory.linear.buffer, this.address, this.extent);
   }
 
   /** The library has written to it. */

@@ -1,5 +1,4 @@
 /** The package wherever bytes can be compiled: the kernel's are part of this file. */
-
 import { provideDefaultKernel } from "../core/default-kernel.js";
 import { instantiate } from "../core/instance.js";
 import { kernelOf } from "../core/kernel.js";

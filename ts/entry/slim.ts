@@ -1,5 +1,4 @@
 /** The package without the kernel: bring it yourself, as a module, bytes or an address. */
-
 import { hasDefaultKernel, provideDefaultKernel } from "../core/default-kernel.js";
 import { fail } from "../core/errors.js";
 import {
