@@ -6,14 +6,16 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
 // Batch norm.
+export type {
+  BatchNormBackwardOptions,
+  BatchNormInferenceOptions,
+  BatchNormOptions as BatchNormFunctionOptions,
+  BatchNormStatisticsOptions,
+  BatchNormTrainingOptions,
+} from "./batch/function-options.js";
 export {
-  type BatchNormBackwardOptions,
   type BatchNormForward,
   type BatchNormGradients,
-  type BatchNormInferenceOptions,
-  type BatchNormOptions as BatchNormFunctionOptions,
-  type BatchNormStatisticsOptions,
-  type BatchNormTrainingOptions,
   batchNormBackward,
   batchNormInference,
   batchNormStatistics,
@@ -45,6 +47,7 @@ export { BatchNormError, type BatchNormErrorCode } from "./core/errors.js";
 export type { KernelModule, LinearMemory, MemoryOptions } from "./core/instance.js";
 export { createKernel, type Kernel } from "./core/kernel.js";
 export type { MemoryTrace, MemoryUsage } from "./core/memory.js";
+export { Parameter } from "./core/parameter.js";
 export type { PlainResult, PlainTensor } from "./core/plain.js";
 export { scope } from "./core/scope.js";
 export type {
@@ -54,6 +57,6 @@ export type {
   StateDictEntry,
   StateDictOptions,
 } from "./core/state-dict.js";
-export { Parameter, Tensor } from "./core/tensor.js";
+export { Tensor } from "./core/tensor.js";
 export { traceMemory } from "./core/trace.js";
 export type { Float32Values, Float64Values, NumberSource, TensorData } from "./core/values.js";

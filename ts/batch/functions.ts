@@ -11,16 +11,8 @@
  * over all other axes.
  */
 import { Operation } from "../core/abi.js";
-import {
-  bringIn,
-  readOut,
-  readTensor,
-  readVector,
-  roomFor,
-  takeOut,
-  type Vector,
-} from "../core/arguments.js";
-import { checkEps, checkMomentum, checkOneOf } from "../core/checks.js";
+import { bringIn, readOut, readTensor, readVector, roomFor, takeOut } from "../core/arguments.js";
+import { checkEps } from "../core/checks.js";
 import { type KernelOption, portIn } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
@@ -32,80 +24,22 @@ import type { PlainResult, PlainTensor, Read } from "../core/plain.js";
 import { allocate, checkTensor, type Tensor, tensorOf, viewOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
+import { callOf, runBackward, runByBatch, runForward, runStatistics } from "./calls.js";
 import {
-  callOf,
-  type RunningUpdate,
-  runBackward,
-  runByBatch,
-  runForward,
-  runStatistics,
-} from "./calls.js";
+  BACKWARD_OPTIONS,
+  type BatchNormBackwardOptions,
+  type BatchNormInferenceOptions,
+  type BatchNormOptions,
+  type BatchNormStatisticsOptions,
+  type BatchNormTrainingOptions,
+  INFERENCE_OPTIONS,
+  readRunning,
+  STATISTICS_OPTIONS,
+  TRAINING_OPTIONS,
+} from "./function-options.js";
 import { newSaved, savedOf } from "./records.js";
 import { type BatchNormSaved, newRecord, recordOf } from "./saved.js";
 import type { SavedState } from "./saved-state.js";
-
-/** What all batch norm functions take; defaults are PyTorch's. */
-export interface BatchNormOptions extends KernelOption {
-  /** γ, one a channel; 1 where absent. */
-  weight?: Vector | null | undefined;
-  /** β, one a channel; 0 where absent. */
-  bias?: Vector | null | undefined;
-  /** Added to the variance; default 1e-5. */
-  eps?: number | null | undefined;
-  /** The channel axis, negative from the end; default 1. */
-  axis?: number | null | undefined;
-  /** Where to write y: a tensor of x's shape, x itself for in place. */
-  out?: Tensor | null | undefined;
-}
-
-/** Options of {@link batchNormInference}. */
-export interface BatchNormInferenceOptions extends BatchNormOptions {
-  /** μ, one a channel. */
-  mean: Vector;
-  /** σ², one a channel, not negative. */
-  variance: Vector;
-  /**
-   * A record for a backward pass through these constants: one of an earlier call to overwrite,
-   * or `true` for a new one, and then `{ y, saved }` is returned.
-   */
-  saved?: BatchNormSaved | boolean | null | undefined;
-}
-
-/** Running statistics that a batch moves. */
-export interface RunningOptions {
-  /** Moved towards the batch's mean, if given. */
-  runningMean?: Tensor | null | undefined;
-  /** Moved towards the batch's variance, if given. */
-  runningVar?: Tensor | null | undefined;
-  /** Weight of this batch in the running statistics, from 0 to 1; default 0.1. */
-  momentum?: number | null | undefined;
-  /** Which variance the running one follows; default `unbiased`, n/(n−1). */
-  runningVariance?: "biased" | "unbiased" | null | undefined;
-}
-
-/** Options of {@link batchNormTraining}. */
-export interface BatchNormTrainingOptions extends BatchNormOptions, RunningOptions {
-  /** A record of an earlier call to overwrite, so that nothing is allocated. */
-  saved?: BatchNormSaved | true | null | undefined;
-}
-
-/** Options of {@link batchNormStatistics}. */
-export interface BatchNormStatisticsOptions extends KernelOption, RunningOptions {
-  /** The channel axis, negative from the end; default 1. */
-  axis?: number | null | undefined;
-}
-
-/** Options of {@link batchNormBackward}. */
-export interface BatchNormBackwardOptions {
-  /** What the forward pass saved. */
-  saved: BatchNormSaved;
-  /** Where to write dx: a tensor of x's shape, dy itself for in place. */
-  out?: Tensor | null | undefined;
-  /** dγ is **added** to it. If absent, a new one where there was a weight; none if `null`. */
-  weightGrad?: Tensor | null | undefined;
-  /** dβ is **added** to it. If absent, a new one where there was a weight or a bias; none if `null`. */
-  biasGrad?: Tensor | null | undefined;
-}
 
 /** A forward pass with what its backward pass needs. */
 export interface BatchNormForward<T> {
@@ -122,14 +56,6 @@ export interface BatchNormGradients<T> {
   /** With respect to the bias, `[C]`. */
   biasGrad: Tensor | null;
 }
-
-const COMMON_OPTIONS = ["weight", "bias", "eps", "axis", "out", "kernel", "saved"];
-const RUNNING_OPTIONS = ["runningMean", "runningVar", "momentum", "runningVariance"];
-// Calls marked pure, not spreads: a bundler drops these where nobody uses them.
-const INFERENCE_OPTIONS = /* @__PURE__ */ COMMON_OPTIONS.concat("mean", "variance");
-const TRAINING_OPTIONS = /* @__PURE__ */ COMMON_OPTIONS.concat(RUNNING_OPTIONS);
-const STATISTICS_OPTIONS = /* @__PURE__ */ RUNNING_OPTIONS.concat("axis", "kernel");
-const BACKWARD_OPTIONS = ["saved", "out", "weightGrad", "biasGrad"];
 
 /**
  * Normalizes by given statistics: `y = γ·(x − mean)/√(variance + eps) + β`.
@@ -381,23 +307,4 @@ function readSaved(saved: unknown, owner: string): SavedState {
     savedOf(saved) ??
     mustBe("invalid-option", `${owner}: saved`, "what a forward pass returned", saved)
   );
-}
-
-/** What moves running statistics, if there are any. */
-function readRunning(options: RunningOptions, owner: string): RunningUpdate | null {
-  const { runningMean, runningVar } = options;
-  const weight = options.momentum ?? 0.1;
-  const variance = options.runningVariance ?? "unbiased";
-  checkMomentum(weight, owner);
-  checkOneOf(variance, owner, "runningVariance", ["biased", "unbiased"]);
-  if ((runningMean == null) !== (runningVar == null)) {
-    fail("invalid-option", `${owner}: runningMean and runningVar go together`);
-  }
-  if (runningMean == null) return null;
-  return {
-    mean: checkTensor(runningMean, `${owner}: runningMean`),
-    variance: checkTensor(runningVar, `${owner}: runningVar`),
-    weight,
-    unbiased: variance === "unbiased",
-  };
 }

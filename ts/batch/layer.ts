@@ -1,5 +1,6 @@
 import { fail } from "../core/errors.js";
 import type { Kernel } from "../core/kernel.js";
+import type { Parameter } from "../core/parameter.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
 import type {
   LoadOptions,
@@ -7,7 +8,7 @@ import type {
   StateDict,
   StateDictOptions,
 } from "../core/state-dict.js";
-import { type Parameter, type Tensor, tensorOf } from "../core/tensor.js";
+import { type Tensor, tensorOf } from "../core/tensor.js";
 import { Engine } from "./engine.js";
 import {
   type BackwardOptions,
@@ -203,7 +204,7 @@ export class BatchNorm {
 
   /**
    * The gradient with respect to x; adds those of γ and β to their `.grad`, unless
-   * `requiresGrad` is off. Statistics that were constant (evaluation, frozen) are so to dx.
+   * `requiresGrad` is off. Running statistics that normalized x are constant to dx.
    *
    * @param dy of x's shape, or `{ data, shape }` of it
    * @param options `out`: where to write, a tensor of x's shape or dy itself;

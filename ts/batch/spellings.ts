@@ -2,7 +2,8 @@
 import { checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { readOptions } from "../core/options.js";
-import type { Parameter, Tensor } from "../core/tensor.js";
+import type { Parameter } from "../core/parameter.js";
+import type { Tensor } from "../core/tensor.js";
 import { BatchNorm } from "./layer.js";
 import type { BatchNormLayerOptions } from "./layer-options.js";
 
@@ -54,7 +55,7 @@ export class BatchNorm3d extends TorchBatchNorm {
 }
 
 /** Layers whose `trainable` is false. Not a private field: a Proxy would get a bare TypeError. */
-const frozen = /* @__PURE__ */ new WeakSet<BatchNormalization>();
+const untrainable = /* @__PURE__ */ new WeakSet<BatchNormalization>();
 
 /** Options of Keras's layer. */
 export interface BatchNormalizationOptions extends KernelOption {
@@ -95,7 +96,7 @@ export class BatchNormalization extends BatchNorm {
    */
   get trainable(): boolean {
     void this.statistics; // throws for a Proxy, which is none of these
-    return !frozen.has(this);
+    return !untrainable.has(this);
   }
 
   set trainable(value: boolean) {
@@ -103,8 +104,8 @@ export class BatchNormalization extends BatchNorm {
     this.statistics = value ? "auto" : "running";
     this.updateRunningStats = value ? "auto" : false;
     this.requiresGrad = value;
-    if (value) frozen.delete(this);
-    else frozen.add(this);
+    if (value) untrainable.delete(this);
+    else untrainable.add(this);
   }
 
   /** γ. */

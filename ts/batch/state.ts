@@ -3,6 +3,7 @@ import { COUNT, isCount } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import type { Port } from "../core/kernel.js";
 import { readOptions } from "../core/options.js";
+import { Parameter } from "../core/parameter.js";
 import {
   type EntryNames,
   type LoadOptions,
@@ -12,9 +13,9 @@ import {
   type StateDict,
   type StateDictOptions,
 } from "../core/state-dict.js";
-import { allocateVector, copyOut, Parameter, Tensor, tensorOf } from "../core/tensor.js";
+import { allocateVector, Tensor, tensorOf } from "../core/tensor.js";
 import type { Float32Values } from "../core/values.js";
-import type { View } from "../core/view.js";
+import { copyOut, type View } from "../core/view.js";
 import type { LayerOptions } from "./layer-options.js";
 
 /** What the vectors begin with. */

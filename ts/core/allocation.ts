@@ -78,11 +78,11 @@ export class Allocation {
     const version = ++this.version;
     if (to.size * 4 !== this.bytes && this.parts.size < Limit.PARTS) {
       this.parts.set(`${to.offset}:${to.shape}:${to.strides}`, { to, version });
-      return;
+    } else {
+      this.wholeVersion = version;
+      // Clearing a map allocates, even an empty one.
+      if (this.parts.size > 0) this.parts.clear();
     }
-    this.wholeVersion = version;
-    // Clearing a map allocates, even an empty one.
-    if (this.parts.size > 0) this.parts.clear();
   }
 }
 

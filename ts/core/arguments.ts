@@ -3,10 +3,10 @@ import { fail } from "./errors.js";
 import type { Port } from "./kernel.js";
 import { failForKernel } from "./operands.js";
 import { isPlain, type PlainResult, type Read, readPlain } from "./plain.js";
-import { copyIn, copyOut, failForTensor, type Tensor, tensorOf, viewOf } from "./tensor.js";
+import { copyIn, failForTensor, type Tensor, tensorOf, viewOf } from "./tensor.js";
 import { lengthOf } from "./typed-arrays.js";
 import { type Float32Values, floats, outside, readValues, type TensorData } from "./values.js";
-import type { View } from "./view.js";
+import { copyOut, type View } from "./view.js";
 
 /** One value for each channel. */
 export type Vector = Tensor | TensorData;

@@ -154,18 +154,18 @@ export function overlaps(a: Geometry, b: Geometry): boolean {
  * outer one (`View` sees to it), so that two steps an axis are worth a try.
  */
 function meet(a: Geometry, b: Geometry): boolean {
-  // What is left of the distance; few ways lead to more than two numbers.
-  let rests = new Set([b.offset - a.offset]);
+  // From a to b, less the steps so far; few ways lead to more than two numbers.
+  let distances = new Set([b.offset - a.offset]);
   a.strides.forEach((stride, axis) => {
     const next = new Set<number>();
-    for (const rest of rests) {
-      const below = Math.floor(rest / stride);
+    for (const distance of distances) {
+      const below = Math.floor(distance / stride);
       for (const step of [below, below + 1]) {
         const inside = step < (a.shape[axis] as number) && -step < (b.shape[axis] as number);
-        if (inside) next.add(rest - step * stride);
+        if (inside) next.add(distance - step * stride);
       }
     }
-    rests = next;
+    distances = next;
   });
-  return rests.has(0);
+  return distances.has(0);
 }

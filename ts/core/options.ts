@@ -18,16 +18,16 @@ export function readOptions<T extends object>(
   known: readonly string[],
 ): T {
   if (options === undefined || options === null) return NONE;
-  let own = false;
+  let any = false;
   for (const name in options) {
     if (!hasOwn.call(options, name)) continue;
-    if (known.includes(name)) own = true;
+    if (known.includes(name)) any = true;
     else {
       checkOptions(owner, options);
       fail("unknown-option", unknownName(owner, "option", name, known));
     }
   }
-  if (!own) checkOptions(owner, options);
+  if (!any) checkOptions(owner, options);
   // An object without a prototype costs ten times as much, `some` half of the call.
   for (const name of known) {
     if (isInherited(name)) return Object.assign(Object.create(null), options);

@@ -4,9 +4,10 @@ import { readShape, sizeOf } from "./geometry.js";
 import { readOptions } from "./options.js";
 import { isPlain, readPlain } from "./plain.js";
 import { cut, isBytes, list, remedyFor, show, showNames, showShape } from "./show.js";
-import { copyOut, type Tensor, viewOf } from "./tensor.js";
+import { type Tensor, viewOf } from "./tensor.js";
 import { viewName } from "./typed-arrays.js";
 import { checkAttached, type Float32Values, readValues } from "./values.js";
+import { copyOut } from "./view.js";
 
 /** Values of an entry. Bytes are none: whose they are is not written on them. */
 type Values = Float32Array | readonly number[];

@@ -9,14 +9,13 @@ import { isTensor, PROXY, show, showShape } from "./show.js";
 import { lengthOf } from "./typed-arrays.js";
 import {
   type Float32Values,
-  floats,
   type NumberArray,
   type NumberSource,
   outside,
   readValues,
   type TensorData,
 } from "./values.js";
-import { View } from "./view.js";
+import { copyOut, View } from "./view.js";
 
 /** The inside of a tensor; undefined of what is none of this package's. */
 export let viewOf: (value: unknown) => View | undefined;
@@ -168,7 +167,7 @@ export class Tensor implements Tracked {
    * for (const value of x.data) console.log(value);
    */
   get data(): Float32Values {
-    const view = live(this, ".data");
+    const view = liveView(this, ".data");
     if (this.#data?.buffer !== view.allocation.port.memory.linear.buffer) {
       if (!view.contiguous) {
         fail(
@@ -205,9 +204,9 @@ export class Tensor implements Tracked {
       mustBe("invalid-option", `${owner}: offset`, COUNT, offset);
     }
     const numbers = viewOf(values)
-      ? copyOut(live(values as Tensor, owner))
+      ? copyOut(liveView(values as Tensor, owner))
       : readValues(values, owner, null);
-    const view = live(this, owner);
+    const view = liveView(this, owner);
     const count = lengthOf(numbers);
     if (first + count > view.size) {
       fail(
@@ -240,7 +239,7 @@ export class Tensor implements Tracked {
   reshape(shape: readonly number[]): Tensor {
     const owner = "reshape";
     const asked = readNumbers(shape, `${owner}: shape`);
-    const view = live(this, owner);
+    const view = liveView(this, owner);
     const full = [...asked];
     const free = full.indexOf(-1);
     if (free >= 0) {
@@ -272,7 +271,7 @@ export class Tensor implements Tracked {
    * x.slice(1, 0, 64);   // the first 64 channels of [N, C, H, W]
    */
   slice(axis: number, start: number, end?: number | null): Tensor {
-    const view = live(this, "slice");
+    const view = liveView(this, "slice");
     const { shape, strides } = view;
     const rank = shape.length;
     const at = countedFrom0(axis, rank, rank - 1, "slice: axis");
@@ -288,7 +287,7 @@ export class Tensor implements Tracked {
 
   /** A copy of the elements, in row-major order, outside of kernel memory. */
   toFloat32Array(): Float32Values {
-    return copyOut(live(this, "toFloat32Array"));
+    return copyOut(liveView(this, "toFloat32Array"));
   }
 
   /**
@@ -320,46 +319,6 @@ export class Tensor implements Tracked {
   }
 }
 
-/** A tensor with a gradient of its own: a layer's weight or bias. */
-export class Parameter extends Tensor {
-  override readonly [Symbol.toStringTag]: string = "Parameter";
-
-  /**
-   * Sum of the gradients since `zeroGrad`, in the same shape; `null` before the first.
-   * Setting it to `null` has the next `backward` make a new one.
-   *
-   * @throws BatchNormError `dtype`, `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap`
-   *   unless it is set to a contiguous tensor of its own memory, in the parameter's shape
-   */
-  get grad(): Tensor | null {
-    return tensorOf(inside(this).grad);
-  }
-
-  set grad(value: Tensor | null) {
-    const own = live(this, ".grad");
-    const view = value === null ? null : live(value, "grad");
-    if (view) {
-      const { port } = own.allocation;
-      if (view.allocation.port !== port) fail("foreign-kernel", "grad is of another kernel");
-      if (view.shape.length !== 1 || view.size !== own.size || !view.contiguous) {
-        fail(
-          "shape-mismatch",
-          `grad must be a contiguous tensor of ${own.size} values, got ${showShape(view.shape)}`,
-        );
-      }
-      if (view.allocation === own.allocation) fail("overlap", "grad shares the parameter's memory");
-    }
-    if (own.grad) own.grad.isGrad = false;
-    own.grad = view;
-    if (view) view.isGrad = true;
-  }
-
-  override dispose(): void {
-    inside(this).grad?.dispose();
-    super.dispose();
-  }
-}
-
 /** An index up to `last`, from the end of `size` where it is negative. */
 function countedFrom0(index: number, size: number, last: number, name: string): number {
   const from0 = Number.isSafeInteger(index) && index < 0 ? index + size : index;
@@ -375,7 +334,7 @@ function inside(tensor: Tensor): View {
 }
 
 /** {@link inside} of a tensor that was not disposed. */
-function live(tensor: Tensor, owner: string): View {
+export function liveView(tensor: Tensor, owner: string): View {
   const view = inside(tensor);
   if (view.disposed) {
     fail("disposed", `${owner}: the tensor ${showShape(view.shape)} was disposed`);
@@ -446,18 +405,6 @@ export function copyIn(
   const view = make(port, shape, Contents.ARBITRARY);
   view.elements.set(values);
   return view;
-}
-
-/** The elements in row-major order, outside of kernel memory. */
-export function copyOut(view: View): Float32Values {
-  const { elements, contiguous, size } = view;
-  const copy = floats(contiguous ? elements : size, "toFloat32Array");
-  if (!contiguous) {
-    forEachPlace(view.shape, view.strides, 0, size, (place, element) => {
-      copy[element] = elements[place] as number;
-    });
-  }
-  return copy;
 }
 
 /** A vector that belongs to a layer: no scope frees it. */

@@ -1,10 +1,11 @@
 import type { Allocation } from "./allocation.js";
 import { isCount } from "./checks.js";
 import { fail } from "./errors.js";
-import { rowMajorStrides } from "./geometry.js";
+import { forEachPlace, rowMajorStrides } from "./geometry.js";
 import type { Tracked } from "./kernel.js";
 import type { Operand } from "./operands.js";
 import { showShape } from "./show.js";
+import { type Float32Values, floats } from "./values.js";
 
 /**
  * The inside of a tensor: which elements of an allocation it is. Nobody else has it, so
@@ -84,4 +85,16 @@ export class View implements Operand {
     this.disposed = true;
     this.allocation.release();
   }
+}
+
+/** The elements in row-major order, outside of kernel memory. */
+export function copyOut(view: View): Float32Values {
+  const { elements, contiguous, size } = view;
+  const copy = floats(contiguous ? elements : size, "toFloat32Array");
+  if (!contiguous) {
+    forEachPlace(view.shape, view.strides, 0, size, (place, element) => {
+      copy[element] = elements[place] as number;
+    });
+  }
+  return copy;
 }
