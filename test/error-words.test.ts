@@ -11,15 +11,8 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
-import {
-  cut,
-  readOptions,
-  remedyFor,
-  show,
-  showNames,
-  showShape,
-  unknownName,
-} from "../ts/errors.js";
+import { readOptions, unknownName } from "../ts/core/options.js";
+import { cut, remedyFor, show, showNames, showShape } from "../ts/core/show.js";
 import { wrong } from "./call-helpers.js";
 
 function messageOf(call: () => unknown): string {

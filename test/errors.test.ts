@@ -21,10 +21,10 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test, vi } from "vitest";
-import { Allocation } from "../ts/allocation.js";
-import { portOf } from "../ts/kernel.js";
-import type { Port } from "../ts/port.js";
-import { View } from "../ts/view.js";
+import { Allocation } from "../ts/core/allocation.js";
+import { portOf } from "../ts/core/kernel.js";
+import { Contents } from "../ts/core/memory.js";
+import { View } from "../ts/core/view.js";
 import { counting, expectThrown, kernelBytes, wrong } from "./call-helpers.js";
 
 // Child processes and gigabytes on a busy machine.
@@ -1187,7 +1187,9 @@ describe("memory that runs out", () => {
   const MiB = 2 ** 20;
   /** A tensor whose pages nobody has touched: `Tensor.zeros` would write all of them. */
   const untouched = (kernel: Kernel, bytes: number) =>
-    new Tensor(new View(new Allocation(portOf(kernel) as Port, bytes, false), [bytes / 4]));
+    new Tensor(
+      new View(new Allocation(portOf(kernel, "test"), bytes, Contents.ARBITRARY), [bytes / 4]),
+    );
 
   /** Takes all memory that is left, in ever smaller pieces. */
   function fill(kernel: Kernel): Tensor[] {
@@ -1321,8 +1323,8 @@ describe("memory that runs out", () => {
   });
 });
 
-test("every code of ts/errors.ts was thrown by a test of this file", () => {
-  const source = readFileSync(new URL("../ts/errors.ts", import.meta.url), "utf8");
+test("every code of ts/core/errors.ts was thrown by a test of this file", () => {
+  const source = readFileSync(new URL("../ts/core/errors.ts", import.meta.url), "utf8");
   const codes = Array.from(source.matchAll(/^ {2}\| "([a-z-]+)"/gm), ([, code]) => code);
   expect(codes.length).toBeGreaterThan(15);
   expect(codes.filter((code) => !seen.has(code as BatchNormErrorCode))).toEqual([]);

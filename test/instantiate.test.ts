@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { BatchNorm, createKernel, type Kernel, memoryUsage, Tensor } from "batchnorm-wasm";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { withMemory } from "../ts/instantiate.js";
+import { withMemory } from "../ts/core/instance.js";
 
 const kernelFile = new URL("../ts/generated/kernel.wasm", import.meta.url);
 const bytes = new Uint8Array(readFileSync(kernelFile));

@@ -3,7 +3,8 @@
  * after every call of a kernel (whose workspace may have grown). A `Float32Array`
  * that the library kept beyond either has length 0 then, so it can't hide.
  */
-import { Port } from "../ts/port.js";
+import { Memory } from "../ts/core/memory.js";
+import { CallRecord } from "../ts/core/record.js";
 
 if (process.env.GROW_ON_ALLOCATE) {
   const memory = new WebAssembly.Memory({ initial: 1 });
@@ -13,13 +14,14 @@ if (process.env.GROW_ON_ALLOCATE) {
     throw new Error("GROW_ON_ALLOCATE: memory.grow(0) doesn't detach the buffer in this runtime");
   }
 
-  const { take, run } = Port.prototype;
-  Port.prototype.take = function (bytes, zeroed) {
-    this.memory.grow(0);
-    return take.call(this, bytes, zeroed);
+  const { take } = Memory.prototype;
+  Memory.prototype.take = function (bytes, contents) {
+    this.linear.grow(0);
+    return take.call(this, bytes, contents);
   };
-  Port.prototype.run = function (call) {
+  const { run } = CallRecord.prototype;
+  CallRecord.prototype.run = function (call) {
     run.call(this, call);
-    this.memory.grow(0);
+    this.memory.linear.grow(0);
   };
 }

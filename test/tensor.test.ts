@@ -9,7 +9,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test, vi } from "vitest";
-import { Allocation } from "../ts/allocation.js";
+import { Allocation } from "../ts/core/allocation.js";
 import { values } from "./call-helpers.js";
 
 /** 0, 1, 2, … in a shape. */

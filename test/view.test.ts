@@ -1,13 +1,13 @@
 /** A view's geometry, whoever made it: the last line before memory that is not its own. */
 import { defaultKernel } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
-import { Allocation } from "../ts/allocation.js";
-import { portOf } from "../ts/kernel.js";
-import type { Port } from "../ts/port.js";
-import { View } from "../ts/view.js";
+import { Allocation } from "../ts/core/allocation.js";
+import { portOf } from "../ts/core/kernel.js";
+import { Contents } from "../ts/core/memory.js";
+import { View } from "../ts/core/view.js";
 
 /** Twelve elements. */
-const allocation = new Allocation(portOf(defaultKernel()) as Port, 48, true);
+const allocation = new Allocation(portOf(defaultKernel(), "test"), 48, Contents.ZERO);
 
 describe("a view", () => {
   test("that leaves its allocation is refused", () => {

@@ -1,42 +1,35 @@
-/** The public API on one screen. */
+/**
+ * The public API on one screen. What is named here is public; all else is seen by its own folder
+ * and by those above it, and may change.
+ */
 // Whoever uses the types has `Symbol.dispose` then, whatever their `lib` is.
 /// <reference lib="esnext.disposable" preserve="true" />
-export type { Storage } from "./allocation.js";
-export type { PlainResult, PlainTensor, Vector } from "./arguments.js";
+
+// Batch norm.
+export type {
+  BatchNormBackwardOptions,
+  BatchNormInferenceOptions,
+  BatchNormOptions as BatchNormFunctionOptions,
+  BatchNormStatisticsOptions,
+  BatchNormTrainingOptions,
+} from "./batch/function-options.js";
 export {
-  type BatchNormBackwardOptions,
   type BatchNormForward,
   type BatchNormGradients,
-  type BatchNormInferenceOptions,
-  type BatchNormOptions as BatchNormFunctionOptions,
-  type BatchNormStatisticsOptions,
-  type BatchNormTrainingOptions,
   batchNormBackward,
   batchNormInference,
   batchNormStatistics,
   batchNormTraining,
-} from "./batch-norm.js";
-export {
-  type BackwardOptions,
-  BatchNorm,
-  type BatchNormLayerOptions,
-  type ForwardOptions,
-  type StatisticsSwitch,
-} from "./batch-norm-layer.js";
-export { BatchNormError, type BatchNormErrorCode } from "./errors.js";
-export type { KernelModule, LinearMemory, MemoryOptions } from "./instantiate.js";
-export {
-  createKernel,
-  defaultKernel,
-  type Kernel,
-  type KernelOption,
-  memoryUsage,
-  reserve,
-} from "./kernel.js";
-export type { MemoryTrace, MemoryUsage } from "./port.js";
-export { type PresetName, presets } from "./presets.js";
-export { BatchNormSaved } from "./saved.js";
-export { scope } from "./scope.js";
+} from "./batch/functions.js";
+export { BatchNorm } from "./batch/layer.js";
+export type {
+  BackwardOptions,
+  BatchNormLayerOptions,
+  ForwardOptions,
+  StatisticsSwitch,
+} from "./batch/layer-options.js";
+export { type PresetName, presets } from "./batch/presets.js";
+export { BatchNormSaved } from "./batch/saved.js";
 export {
   BatchNorm1d,
   BatchNorm2d,
@@ -44,14 +37,26 @@ export {
   BatchNormalization,
   type BatchNormalizationOptions,
   type BatchNormNdOptions,
-} from "./spellings.js";
+} from "./batch/spellings.js";
+
+// What every norm has: tensors, kernels and their memory, errors.
+export type { Storage } from "./core/allocation.js";
+export type { Vector } from "./core/arguments.js";
+export { defaultKernel, type KernelOption, memoryUsage, reserve } from "./core/default-kernel.js";
+export { BatchNormError, type BatchNormErrorCode } from "./core/errors.js";
+export type { KernelModule, LinearMemory, MemoryOptions } from "./core/instance.js";
+export { createKernel, type Kernel } from "./core/kernel.js";
+export type { MemoryTrace, MemoryUsage } from "./core/memory.js";
+export { Parameter } from "./core/parameter.js";
+export type { PlainResult, PlainTensor } from "./core/plain.js";
+export { scope } from "./core/scope.js";
 export type {
   LoadOptions,
   SavedStateDict,
   StateDict,
   StateDictEntry,
   StateDictOptions,
-} from "./state-dict.js";
-export { Parameter, Tensor } from "./tensor.js";
-export { traceMemory } from "./trace.js";
-export type { Float32Values, Float64Values, NumberSource, TensorData } from "./values.js";
+} from "./core/state-dict.js";
+export { Tensor } from "./core/tensor.js";
+export { traceMemory } from "./core/trace.js";
+export type { Float32Values, Float64Values, NumberSource, TensorData } from "./core/values.js";

@@ -8,7 +8,7 @@
  *   kernel.json   the record: what it was built from, with which toolchain, its hash
  *
  * wasm-bindgen's JavaScript is not kept. The module imports nothing, so all that it
- * would do is to hold one instance in a module-level variable; ts/kernel.ts makes as
+ * would do is to hold one instance in a module-level variable; ts/core/kernel.ts makes as
  * many as are asked for.
  *
  * The same bytes come out only of the same sources, compiler and std. So:

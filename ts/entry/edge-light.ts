@@ -1,7 +1,8 @@
 /** The package in Vercel's edge runtime, whose bundlers know a module by its `?module`. */
+import { provideDefaultKernel } from "../core/default-kernel.js";
+import { instantiate } from "../core/instance.js";
+import { kernelOf } from "../core/kernel.js";
 import kernel from "../generated/kernel.wasm?module";
-import { instantiate } from "../instantiate.js";
-import { kernelOf, provideDefaultKernel } from "../kernel.js";
 
 provideDefaultKernel(() => kernelOf(instantiate(kernel)));
 

@@ -1,5 +1,6 @@
 /** The package without the kernel: bring it yourself, as a module, bytes or an address. */
-import { fail, show } from "../errors.js";
+import { hasDefaultKernel, provideDefaultKernel } from "../core/default-kernel.js";
+import { fail } from "../core/errors.js";
 import {
   grown,
   initialBytesOf,
@@ -7,8 +8,9 @@ import {
   type KernelModule,
   type MemoryOptions,
   withMemory,
-} from "../instantiate.js";
-import { createKernel, hasDefaultKernel, kernelOf, provideDefaultKernel } from "../kernel.js";
+} from "../core/instance.js";
+import { createKernel, kernelOf } from "../core/kernel.js";
+import { show } from "../core/show.js";
 
 export * from "../index.js";
 

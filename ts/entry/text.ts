@@ -7,7 +7,7 @@
  * 1.36 times the module's own gzip; this in a bundle to 1.03 times, and an order by the bytes
  * alone to 1.07. `scripts/kernel-text.mjs` writes it.
  */
-import { instantiate } from "../instantiate.js";
+import { instantiate } from "../core/instance.js";
 
 /**
  * A module that reads a text in its memory and leaves the bytes in its place. A loop that

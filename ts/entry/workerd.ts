@@ -1,7 +1,8 @@
 /** The package in Cloudflare Workers, which refuse bytes: the platform compiles the kernel. */
+import { provideDefaultKernel } from "../core/default-kernel.js";
+import { instantiate } from "../core/instance.js";
+import { kernelOf } from "../core/kernel.js";
 import kernel from "../generated/kernel.wasm";
-import { instantiate } from "../instantiate.js";
-import { kernelOf, provideDefaultKernel } from "../kernel.js";
 
 provideDefaultKernel(() => kernelOf(instantiate(kernel)));
 

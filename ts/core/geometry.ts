@@ -1,11 +1,12 @@
 /** Shapes, strides and what they touch: pure index arithmetic, and the checks of what goes in. */
-import { COUNT, fail, mustBe, showShape } from "./errors.js";
+import { Abi } from "./abi.js";
+import { COUNT, checkAxis, isCount } from "./checks.js";
+import { fail, mustBe } from "./errors.js";
+import { showShape } from "./show.js";
 
 /** Limits of shapes. */
 export enum Limit {
-  /** Axes, as in PyTorch and NumPy; the record of a call has room for them. */
-  RANK = 64,
-  /** wasm32 addresses 2³⁰ floats at most; a tensor is half of it, see `Port.take`. */
+  /** wasm32 addresses 2³⁰ floats at most; a tensor is half of it, see `Memory.take`. */
   ELEMENTS = 2 ** 30,
   /** Bytes of a tensor's memory: `isize::MAX` of wasm32. */
   BYTES = 2 ** 31 - 64,
@@ -26,11 +27,6 @@ export interface Geometry {
   readonly extent: number;
 }
 
-/** Whether something can be a size, a place or a count, {@link COUNT}. */
-export function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
 /**
  * A copy of a shape: each size is read once, and what was checked can't change.
  *
@@ -49,12 +45,11 @@ export function readShape(given: readonly number[], owner: string): readonly num
 
 /** A copy of one number an axis, whatever they are. */
 export function readNumbers(given: readonly number[], name: string): number[] {
-  if (!Array.isArray(given)) mustBe("invalid-shape", name, "an array", given);
   // By index: an array can have an iterator that says something else.
-  const { length } = given;
+  const length: unknown = Array.isArray(given) && given.length;
   if (!isCount(length)) mustBe("invalid-shape", name, "an array", given);
-  if (length === 0 || length > Limit.RANK) {
-    fail("invalid-shape", `${name} must be of 1 to ${Limit.RANK} axes, got ${showShape(given)}`);
+  if (length === 0 || length > Abi.RANK) {
+    fail("invalid-shape", `${name} must be of 1 to ${Abi.RANK} axes, got ${showShape(given)}`);
   }
   return Array.from({ length }, (_, axis) => given[axis] as number);
 }
@@ -70,13 +65,6 @@ export function resolveAxis(axis: number, rank: number, owner: string): number {
     fail("shape-mismatch", `${owner}: no axis ${axis} in rank ${rank}`);
   }
   return axis < 0 ? axis + rank : axis;
-}
-
-/** @throws BatchNormError `invalid-option` unless `axis` is a whole number */
-export function checkAxis(axis: unknown, owner: string): asserts axis is number {
-  if (!Number.isSafeInteger(axis)) {
-    mustBe("invalid-option", `${owner}: axis`, "a whole number", axis);
-  }
 }
 
 /** The number of elements of a shape that was checked. */
@@ -166,18 +154,18 @@ export function overlaps(a: Geometry, b: Geometry): boolean {
  * outer one (`View` sees to it), so that two steps an axis are worth a try.
  */
 function meet(a: Geometry, b: Geometry): boolean {
-  // What is left of the distance; few ways lead to more than two numbers.
-  let rests = new Set([b.offset - a.offset]);
+  // From a to b, less the steps so far; few ways lead to more than two numbers.
+  let distances = new Set([b.offset - a.offset]);
   a.strides.forEach((stride, axis) => {
     const next = new Set<number>();
-    for (const rest of rests) {
-      const below = Math.floor(rest / stride);
+    for (const distance of distances) {
+      const below = Math.floor(distance / stride);
       for (const step of [below, below + 1]) {
         const inside = step < (a.shape[axis] as number) && -step < (b.shape[axis] as number);
-        if (inside) next.add(rest - step * stride);
+        if (inside) next.add(distance - step * stride);
       }
     }
-    rests = next;
+    distances = next;
   });
-  return rests.has(0);
+  return distances.has(0);
 }

@@ -2,8 +2,8 @@
  * Records of forward passes, known by their inside alone: a program that reads none carries
  * no code of theirs. What reads one imports `saved.ts`, and that tells here how to make one.
  */
-import type { Port } from "./port.js";
-import type { BatchNormSaved, SavedState } from "./saved.js";
+import type { Port } from "../core/kernel.js";
+import type { SavedState } from "./saved-state.js";
 
 const states = /* @__PURE__ */ new WeakMap<object, SavedState>();
 
@@ -13,10 +13,10 @@ export function savedOf(value: unknown): SavedState | undefined {
 }
 
 /** Makes an empty record, where anything in the program can read one. */
-export let newSaved: ((port: Port) => BatchNormSaved) | undefined;
+export let newSaved: ((port: Port) => SavedState) | undefined;
 
 /** For `saved.ts`. */
-export function provideSaved(make: (port: Port) => BatchNormSaved): typeof states {
+export function provideSaved(make: (port: Port) => SavedState): typeof states {
   newSaved = make;
   return states;
 }

@@ -1,22 +1,13 @@
-import { checkOneOf, isPlain, readPlain } from "./arguments.js";
-import {
-  COUNT,
-  checkAttached,
-  cut,
-  fail,
-  isBytes,
-  list,
-  mustBe,
-  readOptions,
-  remedyFor,
-  show,
-  showNames,
-  showShape,
-} from "./errors.js";
-import { isCount, readShape, sizeOf } from "./geometry.js";
-import { copyOut, type Tensor, viewOf } from "./tensor.js";
-import { type Float32Values, readValues } from "./values.js";
-import { viewName } from "./views.js";
+import { COUNT, checkOneOf, isCount } from "./checks.js";
+import { fail, mustBe } from "./errors.js";
+import { readShape, sizeOf } from "./geometry.js";
+import { readOptions } from "./options.js";
+import { isPlain, readPlain } from "./plain.js";
+import { cut, isBytes, list, remedyFor, show, showNames, showShape } from "./show.js";
+import { type Tensor, viewOf } from "./tensor.js";
+import { viewName } from "./typed-arrays.js";
+import { checkAttached, type Float32Values, readValues } from "./values.js";
+import { copyOut } from "./view.js";
 
 /** Values of an entry. Bytes are none: whose they are is not written on them. */
 type Values = Float32Array | readonly number[];
@@ -101,8 +92,10 @@ export function readStateDict(
     return values;
   });
   const { counter } = names;
-  if (counter === undefined) return { vectors, count: 0 };
-  const count = readCount(dict[prefix + counter], `${owner}: ${cut(prefix + counter)}`);
+  const count =
+    counter === undefined
+      ? 0
+      : readCount(dict[prefix + counter], `${owner}: ${cut(prefix + counter)}`);
   return { vectors, count };
 }
 
@@ -152,34 +145,32 @@ function fittingPrefixes(all: readonly string[], names: readonly string[]): stri
 function readEntry(
   entry: unknown,
   owner: string,
-): { data: unknown; shape: readonly number[] | undefined } {
+): { values: unknown; shape: readonly number[] | undefined } {
   const view = viewOf(entry);
   if (view?.disposed) fail("disposed", `${owner} was disposed`);
-  if (view) return { data: copyOut(view), shape: view.shape };
-  if (!isPlain(entry)) return { data: entry, shape: undefined };
-  const { values, shape } = readPlain(entry, owner, null);
-  return { data: values, shape };
+  if (view) return { values: copyOut(view), shape: view.shape };
+  return isPlain(entry) ? readPlain(entry, owner, null) : { values: entry, shape: undefined };
 }
 
 /** A copy of the values as float32 has them: what is finite in float64 may be infinite then. */
 function readVector(entry: unknown, expected: number | null, owner: string): Float32Array {
-  const { data, shape } = readEntry(entry, owner);
+  const { values, shape } = readEntry(entry, owner);
   const check = (size: number) => {
     const length = expected ?? sizeOf(readShape([size], owner));
     if (size !== length || (shape && (shape.length !== 1 || shape[0] !== length))) {
       fail(
         "state-dict",
         `${owner}: expected the shape [${length}], got ${showShape(shape ?? [size])} of ` +
-          `${size} values${Array.isArray(data) ? remedyFor(data[0]) : ""}`,
+          `${size} values${Array.isArray(values) ? remedyFor(values[0]) : ""}`,
       );
     }
   };
-  return new Float32Array(readValues(data, owner, ["Float32Array"], check));
+  return new Float32Array(readValues(values, owner, ["Float32Array"], check));
 }
 
 function readCount(entry: unknown, owner: string): number {
   // Of what shape it is doesn't matter: of one value, [], [1] or none.
-  const data = isPlain(entry) ? entry.data : readEntry(entry, owner).data;
+  const data = isPlain(entry) ? entry.data : readEntry(entry, owner).values;
   // One byte may be a count; eight are more likely an int64 than eight counts.
   if (isBytes(show(data))) {
     fail("dtype", `${owner}: got ${show(data)}${remedyFor(data, "BigInt64Array")}`);

@@ -1,16 +1,20 @@
 import type { Allocation } from "./allocation.js";
-import { fail, showShape } from "./errors.js";
-import { type Geometry, isCount, rowMajorStrides } from "./geometry.js";
-import type { Tensor } from "./tensor.js";
+import { isCount } from "./checks.js";
+import { fail } from "./errors.js";
+import { forEachPlace, rowMajorStrides } from "./geometry.js";
+import type { Tracked } from "./kernel.js";
+import type { Operand } from "./operands.js";
+import { showShape } from "./show.js";
+import { type Float32Values, floats } from "./values.js";
 
 /**
  * The inside of a tensor: which elements of an allocation it is. Nobody else has it, so
  * that nobody can change what was checked.
  */
-export class View implements Geometry {
+export class View implements Operand {
   declare readonly allocation: Allocation;
-  /** What users have of it. */
-  declare tensor: Tensor;
+  /** What users have of it: its tensor. */
+  declare handle: Tracked;
   declare readonly shape: readonly number[];
   declare readonly strides: readonly number[];
   declare readonly offset: number;
@@ -68,7 +72,7 @@ export class View implements Geometry {
 
   /** A view of all from the first element to the last: made anew, and not handed out. */
   get elements(): ReturnType<typeof Float32Array.of> {
-    return new Float32Array(this.allocation.port.memory.buffer, this.address, this.extent);
+    return new Float32Array(this.allocation.port.memory.linear.buffer, this.address, this.extent);
   }
 
   /** The library has written to it. */
@@ -81,4 +85,16 @@ export class View implements Geometry {
     this.disposed = true;
     this.allocation.release();
   }
+}
+
+/** The elements in row-major order, outside of kernel memory. */
+export function copyOut(view: View): Float32Values {
+  const { elements, contiguous, size } = view;
+  const copy = floats(contiguous ? elements : size, "toFloat32Array");
+  if (!contiguous) {
+    forEachPlace(view.shape, view.strides, 0, size, (place, element) => {
+      copy[element] = elements[place] as number;
+    });
+  }
+  return copy;
 }

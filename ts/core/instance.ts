@@ -4,8 +4,10 @@
  * Modules here import nothing, so the glue that wasm-bindgen makes has nothing to say but
  * "there is one instance": without it there can be many.
  */
-import { COUNT, fail, mustBe, readOptions, show } from "./errors.js";
-import { isCount } from "./geometry.js";
+import { COUNT, isCount } from "./checks.js";
+import { fail, mustBe } from "./errors.js";
+import { readOptions } from "./options.js";
+import { show } from "./show.js";
 
 /**
  * A `WebAssembly.Module`, or the bytes of one: an `ArrayBuffer` or a view of it. Not by these
@@ -69,8 +71,10 @@ export function instantiate(source: KernelModule): object {
  */
 export async function instantiateAsync(source: KernelModule): Promise<object> {
   try {
-    if (isModule(source)) return (await WebAssembly.instantiate(source)).exports;
-    return (await WebAssembly.instantiate(source as BufferSource)).instance.exports;
+    // Of bytes, the engine gives the module, too.
+    const made: { instance?: WebAssembly.Instance; exports?: object } =
+      await WebAssembly.instantiate(source as BufferSource);
+    return (made.instance ?? made).exports as object;
   } catch (cause) {
     refuse(cause);
   }

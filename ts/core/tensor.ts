@@ -1,32 +1,30 @@
 import { Allocation, type Storage } from "./allocation.js";
-import { COUNT, fail, isTensor, mustBe, PROXY, show, showShape } from "./errors.js";
-import {
-  forEachPlace,
-  isCount,
-  readNumbers,
-  readShape,
-  rowMajorStrides,
-  sizeOf,
-} from "./geometry.js";
-import { type Kernel, type KernelOption, readKernel } from "./kernel.js";
-import type { Port, Tracked } from "./port.js";
+import { COUNT, isCount } from "./checks.js";
+import { type KernelOption, readKernel } from "./default-kernel.js";
+import { fail, mustBe } from "./errors.js";
+import { forEachPlace, readNumbers, readShape, rowMajorStrides, sizeOf } from "./geometry.js";
+import type { Kernel, Port, Tracked } from "./kernel.js";
+import { Contents } from "./memory.js";
+import { isTensor, PROXY, show, showShape } from "./show.js";
+import { lengthOf } from "./typed-arrays.js";
 import {
   type Float32Values,
-  floats,
   type NumberArray,
   type NumberSource,
   outside,
   readValues,
   type TensorData,
 } from "./values.js";
-import { View } from "./view.js";
-import { lengthOf } from "./views.js";
+import { copyOut, View } from "./view.js";
 
 /** The inside of a tensor; undefined of what is none of this package's. */
 export let viewOf: (value: unknown) => View | undefined;
 
-function befriend(friend: typeof viewOf): void {
-  viewOf = friend;
+/** What users have of a view; `null` of none. */
+export function tensorOf(view: View): Tensor;
+export function tensorOf(view: View | null): Tensor | null;
+export function tensorOf(view: View | null): Tensor | null {
+  return view && (view.handle as Tensor);
 }
 
 /**
@@ -56,9 +54,10 @@ export class Tensor implements Tracked {
   // it better, but made ready for Chrome 91 it takes the private fields with it.)
   // @ts-expect-error: run for what it does
   // biome-ignore lint/correctness/noUnusedPrivateClassMembers: likewise
-  static #friend = befriend((value) =>
-    typeof value === "object" && value !== null && #view in value ? value.#view : undefined,
-  );
+  // biome-ignore lint/suspicious/noAssignInExpressions: likewise
+  static #friend = (viewOf =
+    (value) =>
+      typeof value === "object" && value !== null && #view in value ? value.#view : undefined);
 
   /** @internal Use {@link Tensor.zeros} or {@link Tensor.from}. */
   constructor(view: View) {
@@ -66,7 +65,7 @@ export class Tensor implements Tracked {
       fail("invalid-shape", "Tensor: use Tensor.zeros or from");
     }
     this.#view = view;
-    view.tensor = this;
+    view.handle = this;
     // Its own, so that posting a tensor to a worker throws and doesn't send an empty object.
     this.kernel = view.allocation.port.kernel;
   }
@@ -82,7 +81,8 @@ export class Tensor implements Tracked {
    */
   static zeros(shape: readonly number[], options?: KernelOption): Tensor {
     const owner = "Tensor.zeros";
-    return allocate(readKernel(options, owner), readShape(shape, owner), true).tensor;
+    const port = readKernel(options, owner);
+    return tensorOf(allocate(port, readShape(shape, owner), Contents.ZERO));
   }
 
   /**
@@ -99,10 +99,10 @@ export class Tensor implements Tracked {
   static from(data: TensorData, shape?: readonly number[] | null, options?: KernelOption): Tensor {
     const owner = "Tensor.from";
     const port = readKernel(options, owner);
-    const values = outside(port.memory.buffer, readValues(data, owner));
-    const { tensor } = copyIn(values, shape ?? [lengthOf(values)], port, owner);
-    port.track(tensor);
-    return tensor;
+    const values = outside(port.memory.linear.buffer, readValues(data, owner));
+    const view = copyIn(values, shape ?? [lengthOf(values)], port, owner);
+    port.track(view.handle);
+    return tensorOf(view);
   }
 
   /** Sizes, outermost axis first. */
@@ -167,8 +167,8 @@ export class Tensor implements Tracked {
    * for (const value of x.data) console.log(value);
    */
   get data(): Float32Values {
-    const view = live(this, ".data");
-    if (this.#data?.buffer !== view.allocation.port.memory.buffer) {
+    const view = liveView(this, ".data");
+    if (this.#data?.buffer !== view.allocation.port.memory.linear.buffer) {
       if (!view.contiguous) {
         fail(
           "not-contiguous",
@@ -204,9 +204,9 @@ export class Tensor implements Tracked {
       mustBe("invalid-option", `${owner}: offset`, COUNT, offset);
     }
     const numbers = viewOf(values)
-      ? copyOut(live(values as Tensor, owner))
+      ? copyOut(liveView(values as Tensor, owner))
       : readValues(values, owner, null);
-    const view = live(this, owner);
+    const view = liveView(this, owner);
     const count = lengthOf(numbers);
     if (first + count > view.size) {
       fail(
@@ -239,7 +239,7 @@ export class Tensor implements Tracked {
   reshape(shape: readonly number[]): Tensor {
     const owner = "reshape";
     const asked = readNumbers(shape, `${owner}: shape`);
-    const view = live(this, owner);
+    const view = liveView(this, owner);
     const full = [...asked];
     const free = full.indexOf(-1);
     if (free >= 0) {
@@ -271,7 +271,7 @@ export class Tensor implements Tracked {
    * x.slice(1, 0, 64);   // the first 64 channels of [N, C, H, W]
    */
   slice(axis: number, start: number, end?: number | null): Tensor {
-    const view = live(this, "slice");
+    const view = liveView(this, "slice");
     const { shape, strides } = view;
     const rank = shape.length;
     const at = countedFrom0(axis, rank, rank - 1, "slice: axis");
@@ -281,13 +281,13 @@ export class Tensor implements Tracked {
     const cut = [...shape];
     cut[at] = Math.max(0, countedFrom0(end ?? size, size, size, name) - first);
     // What has no elements has no place either, and must not point behind the storage.
-    const offset = sizeOf(cut) === 0 ? view.offset : view.offset + first * (strides[at] as number);
-    return viewing(view, cut, strides, offset);
+    const skipped = sizeOf(cut) === 0 ? 0 : first * (strides[at] as number);
+    return viewing(view, cut, strides, view.offset + skipped);
   }
 
   /** A copy of the elements, in row-major order, outside of kernel memory. */
   toFloat32Array(): Float32Values {
-    return copyOut(live(this, "toFloat32Array"));
+    return copyOut(liveView(this, "toFloat32Array"));
   }
 
   /**
@@ -313,49 +313,9 @@ export class Tensor implements Tracked {
     const view = viewOf(this);
     if (view === undefined) return "Tensor";
     if (view.disposed) return this.toString();
-    const rest = view.size > 8 ? ", …" : "";
-    const first = (view.contiguous ? view.elements : copyOut(view)).subarray(0, 8);
-    return `${this} { ${Array.from(first, (value) => Number(value.toPrecision(7))).join(", ")}${rest} }`;
-  }
-}
-
-/** A tensor with a gradient of its own: a layer's weight or bias. */
-export class Parameter extends Tensor {
-  override readonly [Symbol.toStringTag]: string = "Parameter";
-
-  /**
-   * Sum of the gradients since `zeroGrad`, in the same shape; `null` before the first.
-   * Setting it to `null` has the next `backward` make a new one.
-   *
-   * @throws BatchNormError `dtype`, `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap`
-   *   unless it is set to a contiguous tensor of its own memory, in the parameter's shape
-   */
-  get grad(): Tensor | null {
-    return inside(this).grad?.tensor ?? null;
-  }
-
-  set grad(value: Tensor | null) {
-    const own = live(this, ".grad");
-    if (value !== null) {
-      const view = live(value, "grad");
-      const { port } = own.allocation;
-      if (view.allocation.port !== port) fail("foreign-kernel", "grad is of another kernel");
-      if (view.shape.length !== 1 || view.size !== own.size || !view.contiguous) {
-        fail(
-          "shape-mismatch",
-          `grad must be a contiguous tensor of ${own.size} values, got ${showShape(view.shape)}`,
-        );
-      }
-      if (view.allocation === own.allocation) fail("overlap", "grad shares the parameter's memory");
-    }
-    if (own.grad) own.grad.isGrad = false;
-    own.grad = value && inside(value);
-    if (own.grad) own.grad.isGrad = true;
-  }
-
-  override dispose(): void {
-    inside(this).grad?.dispose();
-    super.dispose();
+    const all = view.contiguous ? view.elements : copyOut(view);
+    const first = Array.from(all.subarray(0, 8), (value) => Number(value.toPrecision(7)));
+    return `${this} { ${first.join(", ")}${all.length > 8 ? ", …" : ""} }`;
   }
 }
 
@@ -374,7 +334,7 @@ function inside(tensor: Tensor): View {
 }
 
 /** {@link inside} of a tensor that was not disposed. */
-function live(tensor: Tensor, owner: string): View {
+export function liveView(tensor: Tensor, owner: string): View {
   const view = inside(tensor);
   if (view.disposed) {
     fail("disposed", `${owner}: the tensor ${showShape(view.shape)} was disposed`);
@@ -397,16 +357,16 @@ export function failForTensor(name: string, wanted: string, value: unknown): nev
   mustBe("dtype", name, wanted, value, isTensor(show(value)) ? PROXY : "");
 }
 
-/** A tensor that no scope owns; its elements are arbitrary unless zeroed. */
-function make(port: Port, shape: readonly number[], zeroed: boolean, Kind = Tensor): View {
-  const view = new View(new Allocation(port, sizeOf(shape) * 4, zeroed), shape);
+/** A tensor that no scope owns. */
+function make(port: Port, shape: readonly number[], contents: Contents, Kind = Tensor): View {
+  const view = new View(new Allocation(port, sizeOf(shape) * 4, contents), shape);
   return new Kind(view) && view;
 }
 
-/** A tensor that the innermost scope owns; its elements are arbitrary unless zeroed. */
-export function allocate(port: Port, shape: readonly number[], zeroed: boolean): View {
-  const view = make(port, shape, zeroed);
-  port.track(view.tensor);
+/** A tensor that the innermost scope owns. */
+export function allocate(port: Port, shape: readonly number[], contents: Contents): View {
+  const view = make(port, shape, contents);
+  port.track(view.handle);
   return view;
 }
 
@@ -442,21 +402,9 @@ export function copyIn(
       `${owner}: shape ${showShape(shape)} has ${size} elements, got data of ${count}`,
     );
   }
-  const view = make(port, shape, false);
+  const view = make(port, shape, Contents.ARBITRARY);
   view.elements.set(values);
   return view;
-}
-
-/** The elements in row-major order, outside of kernel memory. */
-export function copyOut(view: View): Float32Values {
-  const owner = "toFloat32Array";
-  const all = view.elements;
-  if (view.contiguous) return floats(all, owner);
-  const copy = floats(view.size, owner);
-  forEachPlace(view.shape, view.strides, 0, view.size, (place, element) => {
-    copy[element] = all[place] as number;
-  });
-  return copy;
 }
 
 /** A vector that belongs to a layer: no scope frees it. */
@@ -466,7 +414,7 @@ export function allocateVector(
   length: number,
   value: number,
 ): View {
-  const view = make(port, [length], true, Kind);
+  const view = make(port, [length], Contents.ZERO, Kind);
   if (value !== 0) view.elements.fill(value);
   return view;
 }

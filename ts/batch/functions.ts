@@ -1,6 +1,6 @@
 /**
  * Batch normalization (Ioffe & Szegedy 2015, arXiv:1502.03167), as functions of
- * tensors, parameters and saved values. The layer over them is `batch-norm-layer.ts`.
+ * tensors, parameters and saved values. The layer over them is `layer.ts`.
  *
  * ```text
  * y  = γ·(x − μ)/√(σ² + ε) + β      μ, σ²: of the batch, or running ones
@@ -10,103 +10,36 @@
  * `crate/kernel/src/norm/batch.rs` has it in full. Statistics are each channel's,
  * over all other axes.
  */
+import { Operation } from "../core/abi.js";
+import { bringIn, readOut, readTensor, readVector, roomFor, takeOut } from "../core/arguments.js";
+import { checkEps } from "../core/checks.js";
+import { type KernelOption, portIn } from "../core/default-kernel.js";
+import { fail, mustBe } from "../core/errors.js";
+import { resolveAxis } from "../core/geometry.js";
+import type { Port } from "../core/kernel.js";
+import { Contents } from "../core/memory.js";
+import { type Call, Place } from "../core/operands.js";
+import { readOptions } from "../core/options.js";
+import type { PlainResult, PlainTensor, Read } from "../core/plain.js";
+import { allocate, checkTensor, type Tensor, tensorOf, viewOf } from "../core/tensor.js";
+import type { Float64Values } from "../core/values.js";
+import type { View } from "../core/view.js";
+import { callOf, runBackward, runByBatch, runForward, runStatistics } from "./calls.js";
 import {
-  bringIn,
-  checkEps,
-  checkMomentum,
-  checkOneOf,
-  type PlainResult,
-  type PlainTensor,
-  type Read,
-  readOut,
-  readTensor,
-  readVector,
-  roomFor,
-  takeOut,
-  type Vector,
-} from "./arguments.js";
-import {
-  callOf,
-  give,
-  type RunningUpdate,
-  runBackward,
-  runForward,
-  runStatistics,
-  runTraining,
-} from "./batch-norm-run.js";
-import { fail, mustBe, readOptions } from "./errors.js";
-import { resolveAxis } from "./geometry.js";
-import { type KernelOption, portIn } from "./kernel.js";
-import { type Call, Operation, Place } from "./operands.js";
-import type { Port } from "./port.js";
+  BACKWARD_OPTIONS,
+  type BatchNormBackwardOptions,
+  type BatchNormInferenceOptions,
+  type BatchNormOptions,
+  type BatchNormStatisticsOptions,
+  type BatchNormTrainingOptions,
+  INFERENCE_OPTIONS,
+  readRunning,
+  STATISTICS_OPTIONS,
+  TRAINING_OPTIONS,
+} from "./function-options.js";
 import { newSaved, savedOf } from "./records.js";
-import { type BatchNormSaved, newRecord, recordOf, type SavedState } from "./saved.js";
-import { allocate, checkTensor, type Tensor, viewOf } from "./tensor.js";
-import type { Float64Values } from "./values.js";
-import type { View } from "./view.js";
-
-/** What all batch norm functions take; defaults are PyTorch's. */
-export interface BatchNormOptions extends KernelOption {
-  /** γ, one a channel; 1 where absent. */
-  weight?: Vector | null | undefined;
-  /** β, one a channel; 0 where absent. */
-  bias?: Vector | null | undefined;
-  /** Added to the variance; default 1e-5. */
-  eps?: number | null | undefined;
-  /** The channel axis, negative from the end; default 1. */
-  axis?: number | null | undefined;
-  /** Where to write y: a tensor of x's shape, x itself for in place. */
-  out?: Tensor | null | undefined;
-}
-
-/** Options of {@link batchNormInference}. */
-export interface BatchNormInferenceOptions extends BatchNormOptions {
-  /** μ, one a channel. */
-  mean: Vector;
-  /** σ², one a channel, not negative. */
-  variance: Vector;
-  /**
-   * A record for a backward pass through these constants: one of an earlier call to overwrite,
-   * or `true` for a new one, and then `{ y, saved }` is returned.
-   */
-  saved?: BatchNormSaved | boolean | null | undefined;
-}
-
-/** Running statistics that a batch moves. */
-export interface RunningOptions {
-  /** Moved towards the batch's mean, if given. */
-  runningMean?: Tensor | null | undefined;
-  /** Moved towards the batch's variance, if given. */
-  runningVar?: Tensor | null | undefined;
-  /** Weight of this batch in the running statistics, from 0 to 1; default 0.1. */
-  momentum?: number | null | undefined;
-  /** Which variance the running one follows; default `unbiased`, n/(n−1). */
-  runningVariance?: "biased" | "unbiased" | null | undefined;
-}
-
-/** Options of {@link batchNormTraining}. */
-export interface BatchNormTrainingOptions extends BatchNormOptions, RunningOptions {
-  /** A record of an earlier call to overwrite, so that nothing is allocated. */
-  saved?: BatchNormSaved | true | null | undefined;
-}
-
-/** Options of {@link batchNormStatistics}. */
-export interface BatchNormStatisticsOptions extends KernelOption, RunningOptions {
-  /** The channel axis, negative from the end; default 1. */
-  axis?: number | null | undefined;
-}
-
-/** Options of {@link batchNormBackward}. */
-export interface BatchNormBackwardOptions {
-  /** What the forward pass saved. */
-  saved: BatchNormSaved;
-  /** Where to write dx: a tensor of x's shape, dy itself for in place. */
-  out?: Tensor | null | undefined;
-  /** dγ is **added** to it. If absent, a new one where there was a weight; none if `null`. */
-  weightGrad?: Tensor | null | undefined;
-  /** dβ is **added** to it. If absent, a new one where there was a weight or a bias; none if `null`. */
-  biasGrad?: Tensor | null | undefined;
-}
+import { type BatchNormSaved, newRecord, recordOf } from "./saved.js";
+import type { SavedState } from "./saved-state.js";
 
 /** A forward pass with what its backward pass needs. */
 export interface BatchNormForward<T> {
@@ -123,14 +56,6 @@ export interface BatchNormGradients<T> {
   /** With respect to the bias, `[C]`. */
   biasGrad: Tensor | null;
 }
-
-const COMMON = ["weight", "bias", "eps", "axis", "out", "kernel", "saved"];
-const RUNNING = ["runningMean", "runningVar", "momentum", "runningVariance"];
-// Calls marked pure, not spreads: a bundler drops these where nobody uses them.
-const INFERENCE = /* @__PURE__ */ COMMON.concat("mean", "variance");
-const TRAINING = /* @__PURE__ */ COMMON.concat(RUNNING);
-const STATISTICS = /* @__PURE__ */ RUNNING.concat("axis", "kernel");
-const BACKWARD = ["saved", "out", "weightGrad", "biasGrad"];
 
 /**
  * Normalizes by given statistics: `y = γ·(x − mean)/√(variance + eps) + β`.
@@ -168,8 +93,8 @@ export function batchNormInference(
   options: BatchNormInferenceOptions,
 ): Tensor | PlainResult | BatchNormForward<Tensor | PlainResult> {
   const owner = "batchNormInference";
-  const given = readOptions(owner, options, INFERENCE);
-  const { saved = null } = given;
+  const given = readOptions(owner, options, INFERENCE_OPTIONS);
+  const { saved } = given;
   const wanted = saved === false ? null : saved;
   const forward = runRead(owner, x, given, wanted, makeSaved, (call, saved) => {
     const { operands } = call;
@@ -210,10 +135,10 @@ export function batchNormTraining(
   options?: BatchNormTrainingOptions,
 ): BatchNormForward<Tensor | PlainResult> {
   const owner = "batchNormTraining";
-  const given = readOptions(owner, options, TRAINING);
+  const given = readOptions(owner, options, TRAINING_OPTIONS);
   const running = readRunning(given, owner);
   return runRead(owner, x, given, given.saved ?? true, newRecord, (call, saved) =>
-    runTraining(call, running, saved as SavedState),
+    runByBatch(call, running, saved as SavedState),
   ) as BatchNormForward<Tensor | PlainResult>;
 }
 
@@ -247,7 +172,7 @@ export function batchNormBackward(
   options: BatchNormBackwardOptions,
 ): BatchNormGradients<Tensor | PlainResult> {
   const owner = "batchNormBackward";
-  const given = readOptions(owner, options, BACKWARD);
+  const given = readOptions(owner, options, BACKWARD_OPTIONS);
   const record = given.saved;
   const saved = recordOf(record) ?? readSaved(record, owner);
   const made: View[] = [];
@@ -256,31 +181,30 @@ export function batchNormBackward(
     const one = given[name];
     if (one != null) return checkTensor(one, `${owner}: ${name}`);
     if (one === null || parameter === null) return null;
-    const vector = allocate(saved.port, [saved.channels], true);
+    const vector = allocate(saved.port, [saved.channels], Contents.ZERO);
     made.push(vector);
     return vector;
   };
   const { operands } = saved.check(owner);
   const read = readTensor(dy, saved.port, owner, "dy");
-  const plain = "values" in read;
-  const out = readOut(given.out, plain, owner);
+  const out = readOut(given.out, read, owner);
   const view = bringIn(read, saved.port);
   try {
-    const room = plain ? roomFor(view, owner) : null;
+    const room = roomFor(view, read, owner);
     const weight = operands[Place.WEIGHT] as View | null;
     const weightGrad = gradient("weightGrad", weight);
     const biasGrad = gradient("biasGrad", operands[Place.BIAS] ?? weight);
     const dx = runBackward(owner, view, saved, out, weightGrad, biasGrad);
     return {
-      dx: plain ? takeOut(dx, room) : dx.tensor,
-      weightGrad: weightGrad?.tensor ?? null,
-      biasGrad: biasGrad?.tensor ?? null,
+      dx: takeOut(dx, read, room),
+      weightGrad: tensorOf(weightGrad),
+      biasGrad: tensorOf(biasGrad),
     };
   } catch (error) {
     for (const vector of made) vector.dispose();
     throw error;
   } finally {
-    if (plain) view.dispose();
+    if (view !== read) view.dispose();
   }
 }
 
@@ -299,7 +223,7 @@ export function batchNormStatistics(
   options?: BatchNormStatisticsOptions,
 ): { mean: Float64Values; variance: Float64Values } {
   const owner = "batchNormStatistics";
-  const given = readOptions(owner, options, STATISTICS);
+  const given = readOptions(owner, options, STATISTICS_OPTIONS);
   const running = readRunning(given, owner);
   const port = portOfCall(x, given, owner);
   const read = readTensor(x, port, owner, "x");
@@ -322,24 +246,21 @@ function runRead(
   owner: string,
   x: unknown,
   given: BatchNormOptions & Partial<Pick<BatchNormInferenceOptions, "mean" | "variance">>,
-  wanted: BatchNormSaved | true | null,
-  make: (port: Port) => BatchNormSaved,
-  run: (call: Call, saved: SavedState | null) => View,
+  wanted: BatchNormSaved | true | null | undefined,
+  make: (port: Port) => SavedState,
+  run: (call: Call<View>, saved: SavedState | null) => View,
 ): { y: Tensor | PlainResult; saved: BatchNormSaved | null } {
   const eps = given.eps ?? 1e-5;
   checkEps(eps, owner);
   const port = portOfCall(x, given, owner);
-  const isNew = wanted === true;
-  const saved = isNew ? make(port) : wanted;
-  const state = saved === null ? null : readSaved(saved, owner);
+  const saved = wanted === true ? make(port) : wanted == null ? null : readSaved(wanted, owner);
   // All are read before the first is copied in, which may detach views of kernel memory.
   const read = readTensor(x, port, owner, "x");
   const weight = readVector(given.weight, port, owner, "weight");
   const bias = readVector(given.bias, port, owner, "bias");
   const mean = readVector(given.mean, port, owner, "mean");
   const variance = readVector(given.variance, port, owner, "variance");
-  const plain = "values" in read;
-  const out = readOut(given.out, plain, owner);
+  const out = readOut(given.out, read, owner);
   const givenAxis = given.axis ?? 1;
   const copies: View[] = [];
   try {
@@ -350,14 +271,21 @@ function runRead(
     };
     const view = bring(read) as View;
     const axis = resolveAxis(givenAxis, view.shape.length, owner);
-    const call = callOf(Operation.FORWARD, owner, view, axis, eps, bring(weight), bring(bias), out);
-    give(call, bring(mean), bring(variance));
-    const room = plain ? roomFor(view, owner) : null;
-    const y = run(call, state);
+    const call = callOf(Operation.FORWARD, owner, view, axis);
+    const { operands } = call;
+    call.eps = eps;
+    operands[Place.OUT] = out;
+    operands[Place.WEIGHT] = bring(weight);
+    operands[Place.BIAS] = bring(bias);
+    operands[Place.MEAN] = bring(mean);
+    operands[Place.VARIANCE] = bring(variance);
+    const room = roomFor(view, read, owner);
+    const y = run(call, saved);
     // The record needs x for the backward pass.
-    if (state && plain) state.own(copies.shift() as View);
-    if (saved && isNew) port.track(saved);
-    return { y: plain ? takeOut(y, room) : y.tensor, saved };
+    if (saved && view !== read) saved.copy = copies.shift() as View;
+    const handle = saved?.handle as BatchNormSaved;
+    if (wanted === true) port.track(handle);
+    return { y: takeOut(y, read, room), saved: handle };
   } finally {
     for (const copy of copies) copy.dispose();
   }
@@ -369,7 +297,7 @@ function portOfCall(x: unknown, { kernel }: KernelOption, owner: string): Port {
 }
 
 /** @throws BatchNormError `unsupported` in a program that could not read a record */
-function makeSaved(port: Port): BatchNormSaved {
+function makeSaved(port: Port): SavedState {
   return newSaved?.(port) ?? fail("unsupported", "saved: true needs batchNormBackward");
 }
 
@@ -379,23 +307,4 @@ function readSaved(saved: unknown, owner: string): SavedState {
     savedOf(saved) ??
     mustBe("invalid-option", `${owner}: saved`, "what a forward pass returned", saved)
   );
-}
-
-/** What moves running statistics, if there are any. */
-function readRunning(options: RunningOptions, owner: string): RunningUpdate | null {
-  const { runningMean, runningVar } = options;
-  const weight = options.momentum ?? 0.1;
-  const variance = options.runningVariance ?? "unbiased";
-  checkMomentum(weight, owner);
-  checkOneOf(variance, owner, "runningVariance", ["biased", "unbiased"]);
-  if ((runningMean == null) !== (runningVar == null)) {
-    fail("invalid-option", `${owner}: runningMean and runningVar go together`);
-  }
-  if (runningMean == null) return null;
-  return {
-    mean: checkTensor(runningMean, `${owner}: runningMean`),
-    variance: checkTensor(runningVar, `${owner}: runningVar`),
-    weight,
-    unbiased: variance === "unbiased",
-  };
 }

@@ -1,169 +1,86 @@
 /**
- * What a batch norm layer does, over its state and the calls of `batch-norm-run.ts`. The
- * layer that users see (`batch-norm-layer.ts`) is a shell around it.
+ * What a batch norm layer does, over its state and the calls of `calls.ts`. The
+ * layer that users see (`layer.ts`) is a shell around it.
  */
-import {
-  bringIn,
-  checkEps,
-  checkMomentum,
-  checkOneOf,
-  type PlainResult,
-  readOut,
-  readTensor,
-  roomFor,
-  takeOut,
-} from "./arguments.js";
-import type { BackwardOptions, BatchNormLayerOptions, ForwardOptions } from "./batch-norm-layer.js";
+import { Operation } from "../core/abi.js";
+import { bringIn, readOut, readTensor, roomFor, takeOut } from "../core/arguments.js";
+import { checkOneOf } from "../core/checks.js";
+import { portIn } from "../core/default-kernel.js";
+import { fail, mustBe } from "../core/errors.js";
+import { resolveAxis } from "../core/geometry.js";
+import type { Port } from "../core/kernel.js";
+import { Place } from "../core/operands.js";
+import { readOptions } from "../core/options.js";
+import type { PlainResult } from "../core/plain.js";
+import { showShape } from "../core/show.js";
+import { allocateVector, Tensor } from "../core/tensor.js";
+import type { View } from "../core/view.js";
 import {
   callOf,
-  give,
   type RunningUpdate,
   runBackward,
+  runByBatch,
+  runByRunning,
   runForward,
-  runFrozen,
-  runTraining,
-} from "./batch-norm-run.js";
-import { BatchNormState } from "./batch-norm-state.js";
-import { fail, mustBe, readOptions, show, showShape } from "./errors.js";
-import { checkAxis, resolveAxis } from "./geometry.js";
-import { portIn } from "./kernel.js";
-import { Operation, Place } from "./operands.js";
-import type { Port } from "./port.js";
-import { type Preset, presetOf } from "./presets.js";
+} from "./calls.js";
+import {
+  type BackwardOptions,
+  type BatchNormLayerOptions,
+  type ForwardOptions,
+  type LayerOptions,
+  readLayerOptions,
+} from "./layer-options.js";
 import { savedOf } from "./records.js";
-import { BatchNormSaved, SavedState } from "./saved.js";
-import { allocateVector, Tensor } from "./tensor.js";
-import type { View } from "./view.js";
+import { BatchNormSaved } from "./saved.js";
+import { SavedState } from "./saved-state.js";
+import { BatchNormState } from "./state.js";
 
-/** Which statistics normalize: by mode (`auto`), or always the batch's or the running ones. */
-export type StatisticsSwitch = "auto" | "batch" | "running";
+const FORWARD_OPTIONS = ["out", "training"];
+const BACKWARD_OPTIONS = ["out", "saved"];
 
-/** What of a layer may be set at any time. */
-export interface Settings {
-  training: boolean | null;
-  eps: number;
-  momentum: number | null;
-  statistics: StatisticsSwitch;
-  updateRunningStats: boolean | "auto";
-  requiresGrad: boolean;
-}
-
-/** The values of the switches that don't take `true` and `false`, or not these alone. */
-const VALUES: Record<string, readonly unknown[]> = {
-  statistics: ["auto", "batch", "running"],
-  updateRunningStats: [true, false, "auto"],
-  runningVariance: ["biased", "unbiased"],
-};
-
-const OPTIONS = [
-  ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
-  ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
-];
-const FORWARD = ["out", "training"];
-const BACKWARD = ["out", "saved"];
-
+/** The inside of a layer. */
 export class Engine {
-  /** The name of the layer's class in error messages. */
-  declare readonly owner: string;
   /** Ranks of x that `forward` takes; any, if `null`. */
   declare readonly ranks: readonly number[] | null;
-  readonly axis: number;
-  readonly runningVariance: "biased" | "unbiased";
-  readonly trackRunningStats: boolean;
+  declare readonly options: LayerOptions;
   declare readonly port: Port;
   declare readonly state: BatchNormState;
-  readonly #preset: Preset;
-  declare readonly settings: Settings;
 
   #saved: SavedState | null = null;
-  /** What users have of it, and whether it is theirs: then it must not be overwritten. */
-  #handle: BatchNormSaved | null = null;
+  /** Whether it is the user's: then it must not be overwritten. */
   #taken = false;
   /** Which of the record's passes was the layer's: a function can have overwritten it since. */
   #pass = 0;
   #disposed = false;
 
-  /** @throws BatchNormError `invalid-option`, `unknown-option`, `unsupported`, `out-of-memory` */
+  /** @throws BatchNormError as {@link readLayerOptions}, `out-of-memory` */
   constructor(
     owner: string,
     ranks: readonly number[] | null,
     numFeatures: number | null,
     options: BatchNormLayerOptions | null | undefined,
   ) {
-    const given = readOptions(owner, options, OPTIONS);
-    const preset = presetOf(given.preset ?? "torch", owner);
-    this.owner = owner;
     this.ranks = ranks;
-    this.#preset = preset;
-    const affine = given.affine ?? true;
-    const scale = given.scale ?? affine;
-    const offset = given.offset ?? affine;
-    this.trackRunningStats = given.trackRunningStats ?? true;
-    this.axis = given.axis ?? preset.axis;
-    this.runningVariance = given.runningVariance ?? preset.runningVariance;
-    const { trackRunningStats, runningVariance } = this;
-    const fixed = { affine, scale, offset, trackRunningStats, runningVariance };
-    for (const [name, value] of Object.entries(fixed)) {
-      checkOneOf(value, owner, name, VALUES[name]);
-    }
-    checkAxis(this.axis, owner);
-    const { training, eps, momentum } = preset;
-    const settings: Settings = {
-      ...{ training, eps, momentum },
-      ...{ statistics: "auto", updateRunningStats: "auto", requiresGrad: true },
-    };
-    this.settings = settings;
-    for (const name of Object.keys(settings) as (keyof Settings)[]) {
-      // (That a layer trains is no option.)
-      const value = given[name as Exclude<keyof Settings, "training">];
-      // Here null says something: the average of all batches.
-      if (value != null || (value === null && name === "momentum")) this.set(name, value);
-    }
-    this.port = portIn(given.kernel, owner);
-    this.state = new BatchNormState(this.port, preset.names, {
-      weight: scale,
-      bias: offset,
-      runningMean: trackRunningStats,
-      runningVar: trackRunningStats,
-    });
+    this.options = readLayerOptions(owner, options);
+    this.port = portIn(this.options.kernel, owner);
+    this.state = new BatchNormState(this.port, this.options);
     if (numFeatures !== null) this.state.build(numFeatures, owner);
-  }
-
-  /**
-   * Sets what may be set.
-   *
-   * @throws BatchNormError `invalid-option`, `unsupported`
-   */
-  set<Name extends keyof Settings>(name: Name, value: Settings[Name]): void {
-    const { owner, trackRunningStats } = this;
-    if (name === "eps") checkEps(value, owner);
-    else if (name !== "momentum") checkOneOf(value, owner, name, VALUES[name]);
-    else if (value !== null) checkMomentum(value, owner);
-    else if (this.#preset.momentumWeighs !== "new") {
-      fail("unsupported", `${owner}: momentum null (cumulative) is of the torch preset`);
-    }
-    const needs = value === "running" || (value === true && name === "updateRunningStats");
-    if (needs && !trackRunningStats) {
-      fail("unsupported", `${owner}: ${name} ${show(value)} needs trackRunningStats`);
-    }
-    this.settings[name] = value;
   }
 
   forward(x: unknown, options: ForwardOptions | null | undefined): Tensor | PlainResult {
     const owner = this.checkLive("forward");
-    const given = readOptions(owner, options, FORWARD);
+    const given = readOptions(owner, options, FORWARD_OPTIONS);
     const training = this.#modeOf(given.training, owner);
     const read = readTensor(x, this.port, owner, "x");
-    const plain = "values" in read;
-    const out = readOut(given.out, plain, owner);
+    const out = readOut(given.out, read, owner);
     const view = bringIn(read, this.port);
     try {
-      const room = plain ? roomFor(view, owner) : null;
+      const room = roomFor(view, read, owner);
       const y = this.#forward(view, training, out, owner);
-      if (plain) (this.#saved as SavedState).own(view);
-      return plain ? takeOut(y, room) : y.tensor;
+      if (view !== read) (this.#saved as SavedState).copy = view;
+      return takeOut(y, read, room);
     } catch (error) {
-      if (plain) view.dispose();
+      if (view !== read) view.dispose();
       throw error;
     }
   }
@@ -171,8 +88,8 @@ export class Engine {
   /** Nothing of the user's runs any more from here on. */
   #forward(x: View, training: boolean, out: View | null, owner: string): View {
     this.checkLive("forward"); // a getter may have disposed it
-    const { state, trackRunningStats } = this;
-    const { statistics, updateRunningStats } = this.settings;
+    const { state, options } = this;
+    const { statistics, updateRunningStats, trackRunningStats } = options;
     const { shape, size } = x;
     const axis = this.#axisOf(shape, owner);
     const byBatch =
@@ -187,14 +104,19 @@ export class Engine {
     const { weight, bias, runningMean: mean, runningVar: variance } = state;
     const saved = this.#recordToFill();
     try {
-      const { eps } = this.settings;
-      const call = callOf(Operation.FORWARD, owner, x, axis, eps, weight, bias, out);
+      const call = callOf(Operation.FORWARD, owner, x, axis);
+      const { operands } = call;
+      call.eps = options.eps;
+      operands[Place.OUT] = out;
+      operands[Place.WEIGHT] = weight;
+      operands[Place.BIAS] = bias;
       const running = update ? this.#nextUpdate(mean as View, variance as View) : null;
       let y: View;
-      if (byBatch) y = runTraining(call, running, saved);
-      else if (running) y = runFrozen(call, running, saved);
+      if (byBatch) y = runByBatch(call, running, saved);
+      else if (running) y = runByRunning(call, running, saved);
       else {
-        give(call, mean, variance);
+        operands[Place.MEAN] = mean;
+        operands[Place.VARIANCE] = variance;
         y = runForward(call, saved);
       }
       if (saved !== this.#saved) {
@@ -212,11 +134,10 @@ export class Engine {
 
   backward(dy: unknown, options: BackwardOptions | null | undefined): Tensor | PlainResult {
     const owner = this.checkLive("backward");
-    const given = readOptions(owner, options, BACKWARD);
+    const given = readOptions(owner, options, BACKWARD_OPTIONS);
     const saved = this.#recordOf(given.saved, owner);
     const read = readTensor(dy, this.port, owner, "dy");
-    const plain = "values" in read;
-    const out = readOut(given.out, plain, owner);
+    const out = readOut(given.out, read, owner);
     const view = bringIn(read, this.port);
     const { weight, bias } = this.state;
     let weightGrad: View | null = null;
@@ -228,27 +149,26 @@ export class Engine {
       if (operands[Place.WEIGHT] !== weight || operands[Place.BIAS] !== bias) {
         fail("invalid-option", `${owner}: saved is of another layer`);
       }
-      const room = plain ? roomFor(view, owner) : null;
+      const room = roomFor(view, read, owner);
       weightGrad = this.#gradientOf(weight);
       biasGrad = this.#gradientOf(bias);
       const dx = runBackward(owner, view, saved, out, weightGrad, biasGrad);
       if (weight && weightGrad) weight.grad = weightGrad;
       if (bias && biasGrad) bias.grad = biasGrad;
-      return plain ? takeOut(dx, room) : dx.tensor;
+      return takeOut(dx, read, room);
     } catch (error) {
       if (weightGrad !== weight?.grad) weightGrad?.dispose();
       if (biasGrad !== bias?.grad) biasGrad?.dispose();
       throw error;
     } finally {
-      if (plain) view.dispose();
+      if (view !== read) view.dispose();
     }
   }
 
   /** The last record, still the layer's. */
   get saved(): BatchNormSaved | null {
-    if (this.#saved === null) return null;
-    this.#handle ??= new BatchNormSaved(this.#saved);
-    return this.#handle;
+    const last = this.#saved;
+    return last && ((last.handle ?? new BatchNormSaved(last)) as BatchNormSaved);
   }
 
   /** The last record, the caller's from now on. */
@@ -267,13 +187,13 @@ export class Engine {
 
   /** The method's name for error messages, where the layer is alive. */
   checkLive(method: string): string {
-    const owner = `${this.owner}.${method}`;
+    const owner = `${this.options.owner}.${method}`;
     if (this.#disposed) fail("disposed", `${owner}: the layer was disposed`);
     return owner;
   }
 
   #modeOf(given: unknown, owner: string): boolean {
-    const training = given ?? this.settings.training;
+    const training = given ?? this.options.training;
     if (training === null) {
       fail(
         "mode",
@@ -286,24 +206,24 @@ export class Engine {
 
   /** How the next batch moves the running statistics. */
   #nextUpdate(mean: View, variance: View): RunningUpdate {
-    const { momentum } = this.settings;
+    const { momentum, preset, runningVariance } = this.options;
     return {
       mean,
       variance,
       weight:
         momentum === null
           ? 1 / (this.state.numBatchesTracked + 1)
-          : this.#preset.momentumWeighs === "new"
+          : preset.momentumWeighs === "new"
             ? momentum
             : 1 - momentum,
-      unbiased: this.runningVariance === "unbiased",
+      unbiased: runningVariance === "unbiased",
     };
   }
 
   /** A record to overwrite: the last one, unless somebody has seen it. */
   #recordToFill(): SavedState {
     const last = this.#saved;
-    return last !== null && this.#handle === null && last.gone === null
+    return last !== null && last.handle === null && last.gone === null
       ? last
       : new SavedState(this.port);
   }
@@ -312,7 +232,6 @@ export class Engine {
   #replaceSaved(saved: SavedState | null): void {
     if (!this.#taken) this.#saved?.end(saved ? "stale" : "disposed");
     this.#saved = saved;
-    this.#handle = null;
     this.#taken = false;
   }
 
@@ -329,7 +248,7 @@ export class Engine {
 
   /** Where a parameter's gradient is added: its own, or a new one that is not yet its. */
   #gradientOf(parameter: View | null): View | null {
-    if (parameter === null || !this.settings.requiresGrad) return null;
+    if (parameter === null || !this.options.requiresGrad) return null;
     return parameter.grad ?? allocateVector(Tensor, this.port, parameter.size, 0);
   }
 
@@ -342,7 +261,7 @@ export class Engine {
         `${owner}: expected x of rank ${this.ranks.join(" or ")}, got ${showShape(shape)}`,
       );
     }
-    const axis = resolveAxis(this.axis, rank, owner);
+    const axis = resolveAxis(this.options.axis, rank, owner);
     const { numFeatures } = this.state;
     if (numFeatures !== null && shape[axis] !== numFeatures) {
       const last = rank - 1;
@@ -354,7 +273,7 @@ export class Engine {
             : "";
       fail(
         "shape-mismatch",
-        `${owner}: expected x with ${numFeatures} channels along axis ${this.axis}, ` +
+        `${owner}: expected x with ${numFeatures} channels along axis ${this.options.axis}, ` +
           `got ${shape[axis]} in ${showShape(shape)}${remedy}`,
       );
     }
@@ -362,15 +281,16 @@ export class Engine {
   }
 
   #checkTraining(shape: readonly number[], size: number, axis: number, owner: string): void {
-    if (!this.#preset.strictTraining) return;
+    const { preset, trackRunningStats, eps } = this.options;
+    if (!preset.strictTraining) return;
     if (size > 0 && size === shape[axis]) {
       fail(
         "batch-too-small",
         `${owner}: expected more than 1 value per channel when training, got ${showShape(shape)}` +
-          (this.trackRunningStats ? "; eval() takes the running statistics" : ""),
+          (trackRunningStats ? "; eval() takes the running statistics" : ""),
       );
     }
-    if (this.settings.eps === 0) {
+    if (eps === 0) {
       mustBe("invalid-option", `${owner}: eps`, "positive in torch training", 0);
     }
   }

@@ -1,8 +1,9 @@
 /** What a batch norm layer owns: parameters, running statistics and their names. */
-import { COUNT, fail, mustBe, readOptions } from "./errors.js";
-import { isCount } from "./geometry.js";
-import type { Port } from "./port.js";
-import type { Preset } from "./presets.js";
+import { COUNT, isCount } from "../core/checks.js";
+import { fail, mustBe } from "../core/errors.js";
+import type { Port } from "../core/kernel.js";
+import { readOptions } from "../core/options.js";
+import { Parameter } from "../core/parameter.js";
 import {
   type EntryNames,
   type LoadOptions,
@@ -11,10 +12,11 @@ import {
   type SavedStateDict,
   type StateDict,
   type StateDictOptions,
-} from "./state-dict.js";
-import { allocateVector, copyOut, Parameter, Tensor } from "./tensor.js";
-import type { Float32Values } from "./values.js";
-import type { View } from "./view.js";
+} from "../core/state-dict.js";
+import { allocateVector, Tensor, tensorOf } from "../core/tensor.js";
+import type { Float32Values } from "../core/values.js";
+import { copyOut, type View } from "../core/view.js";
+import type { LayerOptions } from "./layer-options.js";
 
 /** What the vectors begin with. */
 const INITIAL = { weight: 1, bias: 0, runningMean: 0, runningVar: 1 };
@@ -39,13 +41,20 @@ export class BatchNormState {
   /** How often the vectors were made or given back. */
   #changes = 0;
 
-  constructor(port: Port, names: Preset["names"], has: Record<VectorName, boolean>) {
+  constructor(port: Port, { preset, scale, offset, trackRunningStats }: LayerOptions) {
+    const { names } = preset;
+    const has = {
+      weight: scale,
+      bias: offset,
+      runningMean: trackRunningStats,
+      runningVar: trackRunningStats,
+    };
     this.#port = port;
     this.#has = (Object.keys(has) as VectorName[]).filter((name) => has[name]);
     this.#entries = {
       vectors: this.#has.map((name) => names[name]),
-      variance: has.runningVar ? names.runningVar : undefined,
-      counter: has.runningMean ? names.numBatchesTracked : undefined,
+      variance: trackRunningStats ? names.runningVar : undefined,
+      counter: trackRunningStats ? names.numBatchesTracked : undefined,
     };
   }
 
@@ -57,8 +66,7 @@ export class BatchNormState {
     try {
       for (const name of this.#has) {
         const Kind = name.startsWith("running") ? Tensor : Parameter;
-        const vector = allocateVector(Kind, this.#port, numFeatures, INITIAL[name]);
-        Object.assign(this, { [name]: vector });
+        this[name] = allocateVector(Kind, this.#port, numFeatures, INITIAL[name]);
       }
     } catch (error) {
       this.dispose();
@@ -70,8 +78,10 @@ export class BatchNormState {
 
   /** Gives all memory back; it can be built again. */
   dispose(): void {
-    for (const name of this.#has) this[name]?.tensor.dispose();
-    this.weight = this.bias = this.runningMean = this.runningVar = null;
+    for (const name of this.#has) {
+      tensorOf(this[name])?.dispose();
+      this[name] = null;
+    }
     this.numFeatures = null;
     this.#changes += 1;
   }
@@ -95,7 +105,7 @@ export class BatchNormState {
     if (gradients.some((gradient) => gradient.disposed)) {
       fail("disposed", `${owner}: a gradient of the layer was disposed`);
     }
-    for (const gradient of gradients) fill(gradient.tensor, 0);
+    for (const gradient of gradients) fill(gradient, 0);
   }
 
   resetRunningStats(owner: string): void {
@@ -141,7 +151,7 @@ export class BatchNormState {
       fail("not-built", `${owner}: no entry tells the feature count`);
     if (this.numFeatures === null) this.build(length, owner);
     this.#has.forEach((name, i) => {
-      (this[name] as View).tensor.set(vectors[i] as Float32Array);
+      tensorOf(this[name] as View).set(vectors[i] as Float32Array);
     });
     this.numBatchesTracked = count;
   }
@@ -151,12 +161,12 @@ export class BatchNormState {
     this.check(owner);
     for (const name of names) {
       const vector = this[name];
-      if (vector) fill(vector.tensor, INITIAL[name]);
+      if (vector) fill(vector, INITIAL[name]);
     }
     this.numBatchesTracked = 0;
   }
 }
 
-function fill(tensor: Tensor, value: number): void {
-  tensor.set(new Float32Array(tensor.size).fill(value));
+function fill(vector: View, value: number): void {
+  tensorOf(vector).set(new Float32Array(vector.size).fill(value));
 }

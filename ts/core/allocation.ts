@@ -1,6 +1,6 @@
 import { type Geometry, Limit, overlaps } from "./geometry.js";
-import type { Kernel } from "./kernel.js";
-import type { Port } from "./port.js";
+import type { Kernel, Port } from "./kernel.js";
+import { Contents } from "./memory.js";
 
 /** What a user sees of the bytes that a tensor and its views share. */
 export interface Storage {
@@ -31,11 +31,11 @@ export class Allocation {
   /** The last write to each part since, so that one beside a view leaves it fresh. */
   readonly parts = new Map<string, { to: Geometry; version: number }>();
 
-  constructor(port: Port, bytes: number, zeroed: boolean) {
+  constructor(port: Port, bytes: number, contents: Contents) {
     this.port = port;
     this.bytes = bytes;
-    this.address = port.take(bytes, zeroed);
-    port.forgotten?.register(this, [this.address, bytes], this);
+    this.address = port.memory.take(bytes, contents);
+    port.memory.forgotten?.register(this, [this.address, bytes], this);
   }
 
   /** The same object for all tensors that share these bytes. */
@@ -54,16 +54,15 @@ export class Allocation {
 
   /** Somebody holds these bytes now. */
   retain(): void {
-    this.#views += 1;
+    this.#views++;
   }
 
   /** Somebody doesn't any more; the last one gives the memory back. */
   release(): void {
-    this.#views -= 1;
-    if (this.#views > 0) return;
+    if (--this.#views > 0) return;
     this.handOut();
-    this.port.free(this.address, this.bytes);
-    this.wholeVersion = this.version += 1;
+    this.port.memory.free(this.address, this.bytes);
+    this.wholeVersion = ++this.version;
   }
 
   /**
@@ -71,20 +70,19 @@ export class Allocation {
    * on they are given back by hand only. A leak is better than another tensor's bytes.
    */
   handOut(): void {
-    this.port.forgotten?.unregister(this);
+    this.port.memory.forgotten?.unregister(this);
   }
 
   /** The library has written to these elements. */
   wrote(to: Geometry): void {
-    this.version += 1;
-    const { version } = this;
+    const version = ++this.version;
     if (to.size * 4 !== this.bytes && this.parts.size < Limit.PARTS) {
       this.parts.set(`${to.offset}:${to.shape}:${to.strides}`, { to, version });
-      return;
+    } else {
+      this.wholeVersion = version;
+      // Clearing a map allocates, even an empty one.
+      if (this.parts.size > 0) this.parts.clear();
     }
-    this.wholeVersion = version;
-    // Clearing a map allocates, even an empty one.
-    if (this.parts.size > 0) this.parts.clear();
   }
 }
 
@@ -106,7 +104,7 @@ export function wroteSince(
 
 /** Memory for mean, variance and γ of each channel as float64, which the caller releases. */
 export function allocateSaved(port: Port, channels: number): Allocation {
-  const allocation = new Allocation(port, channels * 24, true);
+  const allocation = new Allocation(port, channels * 24, Contents.ZERO);
   allocation.retain();
   return allocation;
 }

@@ -1,5 +1,6 @@
 /** Each framework's conventions, as data. */
-import { fail, unknownName } from "./errors.js";
+import { fail } from "../core/errors.js";
+import { unknownName } from "../core/options.js";
 
 /** Names of a state dict's entries. */
 interface Names {
@@ -32,7 +33,7 @@ export interface Preset {
  * ONNX `BatchNormalization` (opset 15), `flax.linen.BatchNorm` (0.10). Keras's `call`
  * infers without `training`, ONNX's `training_mode` is 0, Flax demands `use_running_average`.
  */
-export const presets = /* @__PURE__ */ frozen({
+export const presets = /* @__PURE__ */ immutable({
   torch: {
     eps: 1e-5,
     momentum: 0.1,
@@ -102,7 +103,8 @@ export function presetOf(name: unknown, owner: string): Preset {
 }
 
 /** Makes an object and what it holds immutable. */
-function frozen<T extends object>(object: T): T {
-  for (const value of Object.values(object)) if (typeof value === "object" && value) frozen(value);
+function immutable<T extends object>(object: T): T {
+  for (const value of Object.values(object))
+    if (typeof value === "object" && value) immutable(value);
   return Object.freeze(object);
 }

@@ -1,6 +1,6 @@
-import { checkOneOf } from "./arguments.js";
-import { type KernelOption, readKernel } from "./kernel.js";
-import type { MemoryTrace, Tracer } from "./port.js";
+import { checkOneOf } from "./checks.js";
+import { type KernelOption, readKernel } from "./default-kernel.js";
+import type { MemoryTrace, Tracer } from "./memory.js";
 
 /**
  * Has the kernel remember where each tensor's memory is made from now on, at the cost of a
@@ -16,9 +16,9 @@ import type { MemoryTrace, Tracer } from "./port.js";
  * console.log(memoryUsage().traced);
  */
 export function traceMemory(on = true, options?: KernelOption | null): void {
-  const port = readKernel(options, "traceMemory");
+  const { memory } = readKernel(options, "traceMemory");
   checkOneOf(on, "traceMemory", "on");
-  port.tracer = on ? (port.tracer ?? new Traces()) : null;
+  memory.tracer = on ? (memory.tracer ?? new Traces()) : null;
 }
 
 class Traces implements Tracer {

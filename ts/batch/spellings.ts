@@ -1,9 +1,11 @@
 /** Batch norm as other frameworks spell it: their names, defaults and checks. */
-import { checkOneOf } from "./arguments.js";
-import { BatchNorm, type BatchNormLayerOptions } from "./batch-norm-layer.js";
-import { readOptions } from "./errors.js";
-import type { KernelOption } from "./kernel.js";
-import type { Parameter, Tensor } from "./tensor.js";
+import { checkOneOf } from "../core/checks.js";
+import type { KernelOption } from "../core/default-kernel.js";
+import { readOptions } from "../core/options.js";
+import type { Parameter } from "../core/parameter.js";
+import type { Tensor } from "../core/tensor.js";
+import { BatchNorm } from "./layer.js";
+import type { BatchNormLayerOptions } from "./layer-options.js";
 
 /** Options of PyTorch's layers. */
 export type BatchNormNdOptions = Pick<
@@ -53,7 +55,7 @@ export class BatchNorm3d extends TorchBatchNorm {
 }
 
 /** Layers whose `trainable` is false. Not a private field: a Proxy would get a bare TypeError. */
-const frozen = /* @__PURE__ */ new WeakSet<BatchNormalization>();
+const untrainable = /* @__PURE__ */ new WeakSet<BatchNormalization>();
 
 /** Options of Keras's layer. */
 export interface BatchNormalizationOptions extends KernelOption {
@@ -94,7 +96,7 @@ export class BatchNormalization extends BatchNorm {
    */
   get trainable(): boolean {
     void this.statistics; // throws for a Proxy, which is none of these
-    return !frozen.has(this);
+    return !untrainable.has(this);
   }
 
   set trainable(value: boolean) {
@@ -102,8 +104,8 @@ export class BatchNormalization extends BatchNorm {
     this.statistics = value ? "auto" : "running";
     this.updateRunningStats = value ? "auto" : false;
     this.requiresGrad = value;
-    if (value) frozen.delete(this);
-    else frozen.add(this);
+    if (value) untrainable.delete(this);
+    else untrainable.add(this);
   }
 
   /** γ. */

@@ -1,7 +1,8 @@
 /** Numbers from outside of kernel memory: what is taken, read once, and copied. */
-import { checkAttached, fail, mustBe, remedyFor } from "./errors.js";
-import { isCount } from "./geometry.js";
-import { bufferOf, lengthOf, viewName } from "./views.js";
+import { isCount } from "./checks.js";
+import { fail, mustBe } from "./errors.js";
+import { remedyFor } from "./show.js";
+import { bufferOf, lengthOf, viewName } from "./typed-arrays.js";
 
 /** What tensors are made from. */
 export type TensorData = Float32Array | Uint8Array | readonly number[];
@@ -80,4 +81,15 @@ export function floats(source: Float32Values | number, owner: string): Float32Va
 /** The same values, or a copy where they lie in this very buffer. */
 export function outside(buffer: ArrayBuffer, values: NumberArray): NumberArray {
   return bufferOf(values) === buffer ? new Float32Array(values) : values;
+}
+
+/** @throws BatchNormError `dtype` where a typed array's memory is no longer there */
+export function checkAttached(view: ArrayBufferView, owner: string): void {
+  // `ArrayBuffer.prototype.detached` is younger than the engines, and would not tell
+  // what has shrunk. Every method of a view throws then; this one does nothing else.
+  try {
+    Uint8Array.prototype.keys.call(view as Uint8Array);
+  } catch {
+    fail("dtype", `${owner} is detached: transferred, shrunk or kernel memory that has grown`);
+  }
 }

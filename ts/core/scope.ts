@@ -1,6 +1,7 @@
-import { fail, show } from "./errors.js";
-import { type KernelOption, readKernel } from "./kernel.js";
-import type { Tracked } from "./port.js";
+import { type KernelOption, readKernel } from "./default-kernel.js";
+import { fail } from "./errors.js";
+import type { Tracked } from "./kernel.js";
+import { show } from "./show.js";
 import { viewOf } from "./tensor.js";
 
 /**

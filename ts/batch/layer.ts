@@ -1,60 +1,23 @@
-import type { PlainResult, PlainTensor } from "./arguments.js";
-import { Engine, type StatisticsSwitch } from "./batch-norm-engine.js";
-import { fail } from "./errors.js";
-import type { Kernel, KernelOption } from "./kernel.js";
-import type { PresetName } from "./presets.js";
+import { fail } from "../core/errors.js";
+import type { Kernel } from "../core/kernel.js";
+import type { Parameter } from "../core/parameter.js";
+import type { PlainResult, PlainTensor } from "../core/plain.js";
+import type {
+  LoadOptions,
+  SavedStateDict,
+  StateDict,
+  StateDictOptions,
+} from "../core/state-dict.js";
+import { type Tensor, tensorOf } from "../core/tensor.js";
+import { Engine } from "./engine.js";
+import {
+  type BackwardOptions,
+  type BatchNormLayerOptions,
+  type ForwardOptions,
+  type StatisticsSwitch,
+  setOption,
+} from "./layer-options.js";
 import type { BatchNormSaved } from "./saved.js";
-import type { LoadOptions, SavedStateDict, StateDict, StateDictOptions } from "./state-dict.js";
-import type { Parameter, Tensor } from "./tensor.js";
-
-export type { StatisticsSwitch };
-
-/** Options of {@link BatchNorm}; what is absent follows the preset. */
-export interface BatchNormLayerOptions extends KernelOption {
-  /** Whose conventions to follow; default `torch`. */
-  preset?: PresetName | null | undefined;
-  /** Added to the variance; finite, not negative, and in torch training not 0. */
-  eps?: number | null | undefined;
-  /**
-   * From 0 to 1: the weight of the new batch (torch), or of the old value (keras, onnx,
-   * flax). `null`, in torch only: the average of all batches, each weighing the same.
-   */
-  momentum?: number | null | undefined;
-  /** Whether there are γ and β; default true. */
-  affine?: boolean | null | undefined;
-  /** γ alone; default as `affine`. */
-  scale?: boolean | null | undefined;
-  /** β alone; default as `affine`. */
-  offset?: boolean | null | undefined;
-  /** Whether there are running statistics; without, the batch's normalize in both modes. */
-  trackRunningStats?: boolean | null | undefined;
-  /** The channel axis, negative from the end. */
-  axis?: number | null | undefined;
-  /** Which variance the running one follows. */
-  runningVariance?: "biased" | "unbiased" | null | undefined;
-  /** See {@link BatchNorm.statistics}; default `auto`. */
-  statistics?: StatisticsSwitch | null | undefined;
-  /** See {@link BatchNorm.updateRunningStats}; default `auto`. */
-  updateRunningStats?: boolean | "auto" | null | undefined;
-  /** See {@link BatchNorm.requiresGrad}; default true. */
-  requiresGrad?: boolean | null | undefined;
-}
-
-/** Options of {@link BatchNorm.forward}. */
-export interface ForwardOptions {
-  /** Where to write y: a tensor of x's shape, or x itself. */
-  out?: Tensor | null | undefined;
-  /** The mode of this call alone. */
-  training?: boolean | null | undefined;
-}
-
-/** Options of {@link BatchNorm.backward}. */
-export interface BackwardOptions {
-  /** Where to write dx: a tensor of x's shape, or dy itself. */
-  out?: Tensor | null | undefined;
-  /** Which forward pass, as `takeSaved()` gave it; default the last one. */
-  saved?: BatchNormSaved | null | undefined;
-}
 
 // Apart, and not a private field with a friend: that would keep the class in every bundle.
 const engines = /* @__PURE__ */ new WeakMap<object, Engine>();
@@ -95,44 +58,44 @@ export class BatchNorm {
    * it was not told yet, and `forward` throws `mode`.
    */
   get training(): boolean | null {
-    return inside(this).settings.training;
+    return inside(this).options.training;
   }
 
   set training(value: boolean) {
-    inside(this).set("training", value);
+    setOption(inside(this).options, "training", value);
   }
 
   /** The channel axis, negative from the end. */
   get axis(): number {
-    return inside(this).axis;
+    return inside(this).options.axis;
   }
 
   /** Added to the variance; finite, not negative. */
   get eps(): number {
-    return inside(this).settings.eps;
+    return inside(this).options.eps;
   }
 
   set eps(value: number) {
-    inside(this).set("eps", value);
+    setOption(inside(this).options, "eps", value);
   }
 
   /** See {@link BatchNormLayerOptions.momentum}. */
   get momentum(): number | null {
-    return inside(this).settings.momentum;
+    return inside(this).options.momentum;
   }
 
   set momentum(value: number | null) {
-    inside(this).set("momentum", value);
+    setOption(inside(this).options, "momentum", value);
   }
 
   /** Which variance the running one follows. */
   get runningVariance(): "biased" | "unbiased" {
-    return inside(this).runningVariance;
+    return inside(this).options.runningVariance;
   }
 
   /** Whether there are running statistics. */
   get trackRunningStats(): boolean {
-    return inside(this).trackRunningStats;
+    return inside(this).options.trackRunningStats;
   }
 
   /** Number of channels; `null` while it has to be learned from the first input. */
@@ -142,22 +105,22 @@ export class BatchNorm {
 
   /** γ, `[C]`; `null` without. */
   get weight(): Parameter | null {
-    return (inside(this).state.weight?.tensor ?? null) as Parameter | null;
+    return tensorOf(inside(this).state.weight) as Parameter | null;
   }
 
   /** β, `[C]`; `null` without. */
   get bias(): Parameter | null {
-    return (inside(this).state.bias?.tensor ?? null) as Parameter | null;
+    return tensorOf(inside(this).state.bias) as Parameter | null;
   }
 
   /** Running mean, `[C]`; `null` without. */
   get runningMean(): Tensor | null {
-    return inside(this).state.runningMean?.tensor ?? null;
+    return tensorOf(inside(this).state.runningMean);
   }
 
   /** Running variance, `[C]`; `null` without. */
   get runningVar(): Tensor | null {
-    return inside(this).state.runningVar?.tensor ?? null;
+    return tensorOf(inside(this).state.runningVar);
   }
 
   /** Batches that moved the running statistics. */
@@ -171,29 +134,29 @@ export class BatchNorm {
    * data, `running` in training is "frozen" batch norm.
    */
   get statistics(): StatisticsSwitch {
-    return inside(this).settings.statistics;
+    return inside(this).options.statistics;
   }
 
   set statistics(value: StatisticsSwitch) {
-    inside(this).set("statistics", value);
+    setOption(inside(this).options, "statistics", value);
   }
 
   /** Whether `forward` moves the running statistics; `auto`: in training mode. */
   get updateRunningStats(): boolean | "auto" {
-    return inside(this).settings.updateRunningStats;
+    return inside(this).options.updateRunningStats;
   }
 
   set updateRunningStats(value: boolean | "auto") {
-    inside(this).set("updateRunningStats", value);
+    setOption(inside(this).options, "updateRunningStats", value);
   }
 
   /** Whether `backward` gathers the gradients of γ and β. */
   get requiresGrad(): boolean {
-    return inside(this).settings.requiresGrad;
+    return inside(this).options.requiresGrad;
   }
 
   set requiresGrad(value: boolean) {
-    inside(this).set("requiresGrad", value);
+    setOption(inside(this).options, "requiresGrad", value);
   }
 
   /**
@@ -203,7 +166,7 @@ export class BatchNorm {
    * bn.train().forward(x);
    */
   train(mode: boolean = true): this {
-    inside(this).set("training", mode);
+    setOption(inside(this).options, "training", mode);
     return this;
   }
 
@@ -241,7 +204,7 @@ export class BatchNorm {
 
   /**
    * The gradient with respect to x; adds those of γ and β to their `.grad`, unless
-   * `requiresGrad` is off. Statistics that were constant (evaluation, frozen) are so to dx.
+   * `requiresGrad` is off. Running statistics that normalized x are constant to dx.
    *
    * @param dy of x's shape, or `{ data, shape }` of it
    * @param options `out`: where to write, a tensor of x's shape or dy itself;
@@ -363,8 +326,8 @@ export class BatchNorm {
   }
 
   toString(): string {
-    const { state, settings } = inside(this);
-    const { eps, momentum } = settings;
+    const { state, options } = inside(this);
+    const { eps, momentum } = options;
     return `${this.owner}(${state.numFeatures ?? "?"}, eps=${eps}, momentum=${momentum})`;
   }
 

@@ -1,15 +1,8 @@
 /** What a call of the kernel reads and what it writes, checked in one visit. */
-import { fail, showShape } from "./errors.js";
-import { coincide, overlaps, sameNumbers } from "./geometry.js";
-import type { View } from "./view.js";
-
-/** `crate/boundary`'s operations. (The build writes enums as numbers: small and fast.) */
-export enum Operation {
-  FORWARD,
-  STATISTICS,
-  BACKWARD,
-  UPDATE,
-}
+import { Operation } from "./abi.js";
+import { fail } from "./errors.js";
+import { coincide, type Geometry, overlaps, sameNumbers } from "./geometry.js";
+import { showShape } from "./show.js";
 
 /** Places of a call's operands. */
 export enum Place {
@@ -31,15 +24,25 @@ export enum Place {
 const NAMES = ["x", "dy", "out", "weight", "bias", "mean", "variance", "runningMean", "runningVar"];
 const GRADIENTS = ["weightGrad", "biasGrad"];
 
+/** What a call has to know of a tensor: its elements, and whose memory they lie in. */
+export interface Operand extends Geometry {
+  /** Of the first element, in bytes. */
+  readonly address: number;
+  readonly contiguous: boolean;
+  readonly disposed: boolean;
+  /** Which bytes it shares with its views. */
+  readonly allocation: { readonly port: object };
+}
+
 /** A call, declared whole. */
-export interface Call {
+export interface Call<Tensor extends Operand = Operand> {
   readonly owner: string;
   readonly operation: Operation;
   /** The channel axis, counted from 0. */
   readonly axis: number;
   /** By their places; `null` where there is none. */
-  readonly operands: (View | null)[];
-  readonly eps: number;
+  readonly operands: (Tensor | null)[];
+  eps: number;
   /** Weight of the batch in the running statistics. */
   momentum: number;
   /** What the batch's variance is multiplied with there. */
@@ -57,25 +60,22 @@ export interface Call {
  */
 export function checkCall(call: Call): void {
   const { owner, axis, operands } = call;
-  const x = operands[Place.X] as View;
+  const x = operands[Place.X] as Operand;
   const channels = x.shape[axis] as number;
   for (let i = Place.X; i <= Place.SECOND; i++) {
-    const view = operands[i] as View | null;
+    const view = operands[i] as Operand | null;
     if (view === null) continue;
     if (view.disposed) fail("disposed", `${owner}: ${nameOf(call, i)} was disposed`);
     if (view.allocation.port !== x.allocation.port) failForKernel(owner, nameOf(call, i));
-    const fits =
+    const missed =
       i < Place.WEIGHT
-        ? sameNumbers(view.shape, x.shape)
-        : view.shape.length === 1 && view.size === channels && view.contiguous;
-    if (!fits) {
-      const wanted =
-        i < Place.WEIGHT
-          ? `have x's shape ${showShape(x.shape)}`
-          : `be a contiguous tensor of ${channels} values`;
+        ? !sameNumbers(view.shape, x.shape) && `have x's shape ${showShape(x.shape)}`
+        : !(view.shape.length === 1 && view.size === channels && view.contiguous) &&
+          `be a contiguous tensor of ${channels} values`;
+    if (missed) {
       fail(
         "shape-mismatch",
-        `${owner}: ${nameOf(call, i)} must ${wanted}, got ${showShape(view.shape)}`,
+        `${owner}: ${nameOf(call, i)} must ${missed}, got ${showShape(view.shape)}`,
       );
     }
   }
@@ -92,10 +92,10 @@ export function failForKernel(owner: string, name: string): never {
 /** @throws BatchNormError `overlap` where what is written shares memory with another operand */
 function checkApart(call: Call, written: number): void {
   const { operands } = call;
-  const to = operands[written] as View | null;
+  const to = operands[written] as Operand | null;
   if (to === null) return;
   for (let i = Place.X; i <= Place.SECOND; i++) {
-    const other = operands[i] as View | null;
+    const other = operands[i] as Operand | null;
     if (other === null || i === written || other.allocation !== to.allocation) continue;
     const isInput = written === Place.OUT && i < Place.OUT;
     if (!(isInput && coincide(to, other)) && overlaps(to, other)) {

@@ -1,13 +1,18 @@
 /**
  * The calls of the kernel's batch norm, over tensors: what the functions and the layer
  * share. Arguments were read before; here everything is checked before anything is written.
+ *
+ * Statistics are the *batch*'s, or *given* ones: these alone tell what normalizes. To the
+ * gradient, given ones are *constant*.
  */
-import { type Allocation, allocateSaved } from "./allocation.js";
-import { type Call, checkCall, Operation, Place } from "./operands.js";
-import type { SavedState } from "./saved.js";
-import { allocate } from "./tensor.js";
-import type { Float64Values } from "./values.js";
-import type { View } from "./view.js";
+import { Operation } from "../core/abi.js";
+import { type Allocation, allocateSaved } from "../core/allocation.js";
+import { Contents } from "../core/memory.js";
+import { type Call, checkCall, Place } from "../core/operands.js";
+import { allocate } from "../core/tensor.js";
+import type { Float64Values } from "../core/values.js";
+import type { View } from "../core/view.js";
+import type { SavedState } from "./saved-state.js";
 
 /** Running statistics and how a batch moves them. */
 export interface RunningUpdate {
@@ -19,25 +24,16 @@ export interface RunningUpdate {
   readonly unbiased: boolean;
 }
 
-/** A call with its tensors, to which statistics may be given, or running ones to move. */
-export function callOf(
-  operation: Operation,
-  owner: string,
-  x: View,
-  axis: number,
-  eps: number,
-  weight: View | null,
-  bias: View | null,
-  out: View | null,
-): Call {
+/** A call, to which its other operands and numbers are added. */
+export function callOf(operation: Operation, owner: string, x: View, axis: number): Call<View> {
   return {
     owner,
     operation,
     axis,
-    operands: [x, null, out, weight, bias, null, null, null, null],
-    eps,
-    // Not read unless `move` sets them. Fields that begin as integers and become fractions
+    operands: [x, null, null, null, null, null, null, null, null],
+    // Not read unless they are set. Fields that begin as integers and become fractions
     // make all calls slower by half.
+    eps: Number.NaN,
     momentum: Number.NaN,
     correction: Number.NaN,
     saved: 0,
@@ -45,14 +41,8 @@ export function callOf(
   };
 }
 
-/** Has given statistics normalize. */
-export function give({ operands }: Call, mean: View | null, variance: View | null): void {
-  operands[Place.MEAN] = mean;
-  operands[Place.VARIANCE] = variance;
-}
-
 /** Has the batch move running statistics. */
-function move(call: Call, running: RunningUpdate): void {
+function move(call: Call<View>, running: RunningUpdate): void {
   const { operands } = call;
   const { shape, size } = operands[Place.X] as View;
   const count = size / (shape[call.axis] as number);
@@ -64,21 +54,20 @@ function move(call: Call, running: RunningUpdate): void {
 
 /**
  * Normalizes x by the statistics that were given, else by those of its batch; `saved`, if any,
- * is overwritten. `before` comes between the checks and the pass.
+ * is overwritten.
  */
-export function runForward(call: Call, saved: SavedState | null, before?: () => void): View {
+export function runForward(call: Call<View>, saved: SavedState | null): View {
   const { operands, owner } = call;
   const x = operands[Place.X] as View;
   const out = operands[Place.OUT] as View | null;
   const { port } = x.allocation;
   saved?.checkWritable(port, owner);
   checkCall(call);
-  const y = out ?? allocate(port, x.shape, false);
+  const y = out ?? allocate(port, x.shape, Contents.ARBITRARY);
   try {
-    before?.();
     operands[Place.OUT] = y;
     if (saved) call.saved = saved.reserve(x.shape[call.axis] as number);
-    port.run(call);
+    port.record.run(call);
   } catch (error) {
     saved?.abandon();
     if (y !== out) y.dispose();
@@ -90,32 +79,36 @@ export function runForward(call: Call, saved: SavedState | null, before?: () => 
   return y;
 }
 
-/** Normalizes x by the statistics of its batch, which may move running ones. */
-export function runTraining(call: Call, running: RunningUpdate | null, saved: SavedState): View {
+/** Normalizes x by the statistics of its batch, which move running ones, if there are any. */
+export function runByBatch(
+  call: Call<View>,
+  running: RunningUpdate | null,
+  saved: SavedState,
+): View {
   if (running) move(call, running);
   const y = runForward(call, saved);
   if (running) wroteRunning(running, call.operands[Place.X] as View);
   return y;
 }
 
-/** Normalizes x by running statistics that its batch moves afterwards. */
-export function runFrozen(call: Call, running: RunningUpdate, saved: SavedState): View {
+/** Normalizes x by running statistics, as given ones; its batch moves them afterwards. */
+export function runByRunning(call: Call<View>, running: RunningUpdate, saved: SavedState): View {
   const { owner, axis, operands } = call;
   const x = operands[Place.X] as View;
-  let batch: Allocation | undefined;
   // They are read before they are written: no overlap, and so not declared as read.
   move(call, running);
+  checkCall(call);
+  // Before x may be overwritten.
+  const batch = takeStatistics(owner, x, axis);
   try {
-    const y = runForward(call, saved, () => {
-      // Before x may be overwritten.
-      batch = takeStatistics(owner, x, axis);
-      give(call, running.mean, running.variance);
-      operands[Place.FIRST] = operands[Place.SECOND] = null;
-    });
-    moveRunning(owner, x, axis, running, batch as Allocation);
+    operands[Place.MEAN] = running.mean;
+    operands[Place.VARIANCE] = running.variance;
+    operands[Place.FIRST] = operands[Place.SECOND] = null;
+    const y = runForward(call, saved);
+    moveRunning(owner, x, axis, running, batch);
     return y;
   } finally {
-    batch?.release();
+    batch.release();
   }
 }
 
@@ -126,14 +119,14 @@ export function runStatistics(
   axis: number,
   running: RunningUpdate | null,
 ): { mean: Float64Values; variance: Float64Values } {
-  const call = callOf(Operation.STATISTICS, owner, x, axis, 0, null, null, null);
+  const call = callOf(Operation.STATISTICS, owner, x, axis);
   if (running) move(call, running);
   checkCall(call);
   const batch = takeStatistics(owner, x, axis);
   try {
     if (running) moveRunning(owner, x, axis, running, batch);
     const channels = x.shape[axis] as number;
-    const { buffer } = x.allocation.port.memory;
+    const { buffer } = x.allocation.port.memory.linear;
     const values = (at: number) => new Float64Array(buffer, batch.address + at, channels).slice();
     return { mean: values(0), variance: values(channels * 8) };
   } finally {
@@ -153,9 +146,10 @@ export function runBackward(
   const { axis, eps, operands: kept, constant } = saved.check(owner);
   const x = kept[Place.X] as View;
   const { port } = x.allocation;
-  const call = callOf(Operation.BACKWARD, owner, x, axis, eps, null, null, out);
+  const call = callOf(Operation.BACKWARD, owner, x, axis);
   const { operands } = call;
   operands[Place.DY] = dy;
+  operands[Place.OUT] = out;
   // Not read again, but nothing is to be written over them.
   for (let i = Place.WEIGHT; i <= Place.VARIANCE; i++) {
     const view = kept[i] as View | null;
@@ -163,14 +157,15 @@ export function runBackward(
   }
   operands[Place.FIRST] = weightGrad;
   operands[Place.SECOND] = biasGrad;
+  call.eps = eps;
   call.saved = saved.address;
   call.constant = constant;
   checkCall(call);
 
-  const dx = out ?? allocate(port, x.shape, false);
+  const dx = out ?? allocate(port, x.shape, Contents.ARBITRARY);
   try {
     operands[Place.OUT] = dx;
-    port.run(call);
+    port.record.run(call);
   } catch (error) {
     if (dx !== out) dx.dispose();
     throw error;
@@ -185,10 +180,10 @@ export function runBackward(
 function takeStatistics(owner: string, x: View, axis: number): Allocation {
   const { port } = x.allocation;
   const batch = allocateSaved(port, x.shape[axis] as number);
-  const call = callOf(Operation.STATISTICS, owner, x, axis, 0, null, null, null);
+  const call = callOf(Operation.STATISTICS, owner, x, axis);
   call.saved = batch.address;
   try {
-    port.run(call);
+    port.record.run(call);
   } catch (error) {
     batch.release();
     throw error;
@@ -205,10 +200,10 @@ function moveRunning(
   batch: Allocation,
 ): void {
   if (x.size === 0) return;
-  const call = callOf(Operation.UPDATE, owner, x, axis, 0, null, null, null);
+  const call = callOf(Operation.UPDATE, owner, x, axis);
   move(call, running);
   call.saved = batch.address;
-  x.allocation.port.run(call);
+  x.allocation.port.record.run(call);
   wroteRunning(running, x);
 }
 

@@ -1,0 +1,166 @@
+/** What a batch norm layer can be told: the options of its making and of its calls. */
+import { checkAxis, checkEps, checkMomentum, checkOneOf } from "../core/checks.js";
+import type { KernelOption } from "../core/default-kernel.js";
+import { fail } from "../core/errors.js";
+import { readOptions } from "../core/options.js";
+import { show } from "../core/show.js";
+import type { Tensor } from "../core/tensor.js";
+import { type Preset, type PresetName, presetOf } from "./presets.js";
+import type { BatchNormSaved } from "./saved.js";
+
+/** Which statistics normalize: by mode (`auto`), or always the batch's or the running ones. */
+export type StatisticsSwitch = "auto" | "batch" | "running";
+
+/** Options of {@link BatchNorm}; what is absent follows the preset. */
+export interface BatchNormLayerOptions extends KernelOption {
+  /** Whose conventions to follow; default `torch`. */
+  preset?: PresetName | null | undefined;
+  /** Added to the variance; finite, not negative, and in torch training not 0. */
+  eps?: number | null | undefined;
+  /**
+   * From 0 to 1: the weight of the new batch (torch), or of the old value (keras, onnx,
+   * flax). `null`, in torch only: the average of all batches, each weighing the same.
+   */
+  momentum?: number | null | undefined;
+  /** Whether there are γ and β; default true. */
+  affine?: boolean | null | undefined;
+  /** γ alone; default as `affine`. */
+  scale?: boolean | null | undefined;
+  /** β alone; default as `affine`. */
+  offset?: boolean | null | undefined;
+  /** Whether there are running statistics; without, the batch's normalize in both modes. */
+  trackRunningStats?: boolean | null | undefined;
+  /** The channel axis, negative from the end. */
+  axis?: number | null | undefined;
+  /** Which variance the running one follows. */
+  runningVariance?: "biased" | "unbiased" | null | undefined;
+  /** See {@link BatchNorm.statistics}; default `auto`. */
+  statistics?: StatisticsSwitch | null | undefined;
+  /** See {@link BatchNorm.updateRunningStats}; default `auto`. */
+  updateRunningStats?: boolean | "auto" | null | undefined;
+  /** See {@link BatchNorm.requiresGrad}; default true. */
+  requiresGrad?: boolean | null | undefined;
+}
+
+/** Options of {@link BatchNorm.forward}. */
+export interface ForwardOptions {
+  /** Where to write y: a tensor of x's shape, or x itself. */
+  out?: Tensor | null | undefined;
+  /** The mode of this call alone. */
+  training?: boolean | null | undefined;
+}
+
+/** Options of {@link BatchNorm.backward}. */
+export interface BackwardOptions {
+  /** Where to write dx: a tensor of x's shape, or dy itself. */
+  out?: Tensor | null | undefined;
+  /** Which forward pass, as `takeSaved()` gave it; default the last one. */
+  saved?: BatchNormSaved | null | undefined;
+}
+
+const OPTIONS = [
+  ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
+  ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
+];
+
+/** The values of the options that don't take `true` and `false`, or not these alone. */
+const VALUES: Record<string, readonly unknown[]> = {
+  statistics: ["auto", "batch", "running"],
+  updateRunningStats: [true, false, "auto"],
+  runningVariance: ["biased", "unbiased"],
+};
+
+/** What of a layer may be set at any time. */
+export interface Settings {
+  training: boolean | null;
+  eps: number;
+  momentum: number | null;
+  statistics: StatisticsSwitch;
+  updateRunningStats: boolean | "auto";
+  requiresGrad: boolean;
+}
+
+/** The options of a layer, read. */
+export interface LayerOptions extends Settings {
+  /** The name of the layer's class in error messages. */
+  readonly owner: string;
+  readonly preset: Preset;
+  readonly scale: boolean;
+  readonly offset: boolean;
+  readonly trackRunningStats: boolean;
+  readonly axis: number;
+  readonly runningVariance: "biased" | "unbiased";
+  readonly kernel: unknown;
+}
+
+/**
+ * A layer's options; what is absent follows the preset.
+ *
+ * @throws BatchNormError `invalid-option`, `unknown-option`, `unsupported`
+ */
+export function readLayerOptions(
+  owner: string,
+  options: BatchNormLayerOptions | null | undefined,
+): LayerOptions {
+  const given = readOptions(owner, options, OPTIONS);
+  const preset = presetOf(given.preset ?? "torch", owner);
+  const affine = given.affine ?? true;
+  // Here null says something: the average of all batches.
+  const { momentum = preset.momentum } = given;
+  // A literal: what somebody has put on `Object.prototype` by such a name may not be writable.
+  const read: LayerOptions = {
+    owner,
+    preset,
+    scale: given.scale ?? affine,
+    offset: given.offset ?? affine,
+    trackRunningStats: given.trackRunningStats ?? true,
+    axis: given.axis ?? preset.axis,
+    runningVariance: given.runningVariance ?? preset.runningVariance,
+    training: preset.training,
+    eps: given.eps ?? preset.eps,
+    momentum,
+    statistics: given.statistics ?? "auto",
+    updateRunningStats: given.updateRunningStats ?? "auto",
+    requiresGrad: given.requiresGrad ?? true,
+    kernel: given.kernel,
+  };
+  checkOneOf(affine, owner, "affine");
+  for (const name of ["scale", "offset", "trackRunningStats", "runningVariance"] as const) {
+    checkOneOf(read[name], owner, name, VALUES[name]);
+  }
+  checkAxis(read.axis, owner);
+  for (const name of [
+    "eps",
+    "momentum",
+    "statistics",
+    "updateRunningStats",
+    "requiresGrad",
+  ] as const) {
+    setOption(read, name, read[name]);
+  }
+  return read;
+}
+
+/**
+ * Sets what may be set.
+ *
+ * @throws BatchNormError `invalid-option`, `unsupported`
+ */
+export function setOption<Name extends keyof Settings>(
+  options: LayerOptions,
+  name: Name,
+  value: LayerOptions[Name],
+): void {
+  const { owner } = options;
+  if (name === "eps") checkEps(value, owner);
+  else if (name !== "momentum") checkOneOf(value, owner, name, VALUES[name]);
+  else if (value !== null) checkMomentum(value, owner);
+  else if (options.preset.momentumWeighs !== "new") {
+    fail("unsupported", `${owner}: momentum null (cumulative) is of the torch preset`);
+  }
+  const needs = value === "running" || (value === true && name === "updateRunningStats");
+  if (needs && !options.trackRunningStats) {
+    fail("unsupported", `${owner}: ${name} ${show(value)} needs trackRunningStats`);
+  }
+  options[name] = value;
+}

@@ -1,0 +1,136 @@
+import { type Allocation, allocateSaved, wroteSince } from "../core/allocation.js";
+import { fail } from "../core/errors.js";
+import type { Port, Tracked } from "../core/kernel.js";
+import { type Call, failForKernel, Place } from "../core/operands.js";
+import type { Float64Values } from "../core/values.js";
+import type { View } from "../core/view.js";
+
+/** What a forward pass saved, as this package has it: the inside of a `BatchNormSaved`. */
+export class SavedState {
+  declare readonly port: Port;
+  /** What users have of it, if they have seen it. */
+  handle: Tracked | null = null;
+  /**
+   * The forward pass, but what it has written. The values of γ and of given statistics as they
+   * were then are kept apart, so that these may change, but no gradient is to be written over them.
+   */
+  call: Call<View> | null = null;
+  channels = 0;
+  /** How many forward passes it was of. */
+  pass = 0;
+  /** Where x is a copy that the record owns: that. */
+  copy: View | null = null;
+  /** Why nothing more can be done with it. */
+  gone: "disposed" | "stale" | null = null;
+
+  #version = 0;
+  #values: Allocation | null = null;
+  #next: Allocation | null = null;
+
+  constructor(port: Port) {
+    this.port = port;
+  }
+
+  get x(): View | null {
+    return this.call?.operands[Place.X] ?? null;
+  }
+
+  /** The kept values: the kernel's `saved`. */
+  get address(): number {
+    return (this.#values as Allocation).address;
+  }
+
+  /**
+   * Makes room for the values of a forward pass, and returns its address. What the record
+   * holds stays until `set`, or `abandon` undoes it.
+   */
+  reserve(channels: number): number {
+    if (this.#values && this.channels === channels) return this.#values.address;
+    this.#next = allocateSaved(this.port, channels);
+    return this.#next.address;
+  }
+
+  /** Undoes `reserve` after a failure. */
+  abandon(): void {
+    this.#next?.release();
+    this.#next = null;
+  }
+
+  /** Overwrites the record after a forward pass, before its writes are counted. */
+  set(call: Call<View>): void {
+    const { operands } = call;
+    const x = operands[Place.X] as View;
+    this.inherit(this, x, operands[Place.OUT] as View);
+    if (this.#next) {
+      this.#values?.release();
+      this.#values = this.#next;
+      this.#next = null;
+    }
+    operands[Place.OUT] = operands[Place.FIRST] = operands[Place.SECOND] = null;
+    call.constant = operands[Place.MEAN] !== null;
+    this.call = call;
+    this.pass += 1;
+    this.channels = x.shape[call.axis] as number;
+    this.#version = x.allocation.version;
+  }
+
+  /**
+   * Takes over what the record before owns: users can have its copy of x, and the next forward
+   * pass may read that, or write it, and then it is theirs.
+   */
+  inherit(before: SavedState, x: View, y: View): void {
+    const copy = before.copy;
+    before.copy = null;
+    if (copy === x) this.copy = copy;
+    else if (copy !== y) copy?.dispose();
+  }
+
+  /** @throws BatchNormError `disposed`, `stale`, `foreign-kernel` unless it can be overwritten */
+  checkWritable(port: Port, owner: string): void {
+    this.#checkThere(owner);
+    if (this.port !== port) {
+      failForKernel(owner, "saved");
+    }
+  }
+
+  /**
+   * The forward pass.
+   *
+   * @throws BatchNormError `stale` where its x has changed or is gone, `disposed`
+   */
+  check(owner: string): Call<View> {
+    this.#checkThere(owner);
+    const call = this.call ?? fail("stale", `${owner}: there was no forward pass`);
+    const view = call.operands[Place.X] as View;
+    if (view.disposed) fail("stale", `${owner}: x was disposed since the forward pass`);
+    if (wroteSince(view.allocation, this.#version, view)) {
+      fail("stale", `${owner}: x was overwritten since the forward pass`);
+    }
+    return call;
+  }
+
+  /** One of the kept vectors, copied. */
+  values(index: 0 | 1 | 2, owner: string): Float64Values {
+    this.#checkThere(owner);
+    const { channels } = this;
+    const { buffer } = this.port.memory.linear;
+    return new Float64Array(buffer, this.address + index * channels * 8, channels).slice();
+  }
+
+  /** Gives its memory back: nobody needs it any more, or a later forward pass took its place. */
+  end(why: "disposed" | "stale"): void {
+    this.gone = why;
+    this.#values?.release();
+    this.#values = null;
+    this.call?.operands.fill(null);
+    this.copy?.dispose();
+    this.copy = null;
+  }
+
+  #checkThere(owner: string): void {
+    if (this.gone === "disposed") fail("disposed", `${owner}: saved was disposed`);
+    if (this.gone === "stale") {
+      fail("stale", `${owner}: saved is of an earlier forward pass; takeSaved() keeps it`);
+    }
+  }
+}

@@ -1,0 +1,44 @@
+/** Checks of single values. */
+import { mustBe } from "./errors.js";
+import { show } from "./show.js";
+
+/** What a count, a size or a place must be. */
+export const COUNT = "a whole number from 0 on";
+
+/** Whether something can be a size, a place or a count, {@link COUNT}. */
+export function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+/** @throws BatchNormError `invalid-option` unless `axis` is a whole number */
+export function checkAxis(axis: unknown, owner: string): asserts axis is number {
+  if (!Number.isSafeInteger(axis)) {
+    mustBe("invalid-option", `${owner}: axis`, "a whole number", axis);
+  }
+}
+
+/** @throws BatchNormError `invalid-option` unless `value` is one of `known`, or a boolean */
+export function checkOneOf(
+  value: unknown,
+  owner: string,
+  name: string,
+  known: readonly unknown[] = [true, false],
+): void {
+  if (!known.includes(value)) {
+    mustBe("invalid-option", `${owner}: ${name}`, `one of ${known.map(show).join(", ")}`, value);
+  }
+}
+
+/** @throws BatchNormError `invalid-option` unless `eps` is finite and not negative */
+export function checkEps(eps: unknown, owner: string): asserts eps is number {
+  if (!(Number.isFinite(eps) && (eps as number) >= 0)) {
+    mustBe("invalid-option", `${owner}: eps`, "a finite number from 0 on", eps);
+  }
+}
+
+/** @throws BatchNormError `invalid-option` unless `momentum` is from 0 to 1 */
+export function checkMomentum(momentum: unknown, owner: string): asserts momentum is number {
+  if (!(typeof momentum === "number" && momentum >= 0 && momentum <= 1)) {
+    mustBe("invalid-option", `${owner}: momentum`, "from 0 to 1", momentum);
+  }
+}

@@ -1,0 +1,43 @@
+import { fail } from "./errors.js";
+import { showShape } from "./show.js";
+import { checkTensor, liveView, Tensor, tensorOf } from "./tensor.js";
+
+/** A tensor with a gradient of its own: a layer's weight or bias. */
+export class Parameter extends Tensor {
+  override readonly [Symbol.toStringTag]: string = "Parameter";
+
+  /**
+   * Sum of the gradients since `zeroGrad`, in the same shape; `null` before the first.
+   * Setting it to `null` has the next `backward` make a new one.
+   *
+   * @throws BatchNormError `dtype`, `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap`
+   *   unless it is set to a contiguous tensor of its own memory, in the parameter's shape
+   */
+  get grad(): Tensor | null {
+    return tensorOf(checkTensor(this, "this").grad);
+  }
+
+  set grad(value: Tensor | null) {
+    const own = liveView(this, ".grad");
+    const view = value === null ? null : liveView(value, "grad");
+    if (view) {
+      const { port } = own.allocation;
+      if (view.allocation.port !== port) fail("foreign-kernel", "grad is of another kernel");
+      if (view.shape.length !== 1 || view.size !== own.size || !view.contiguous) {
+        fail(
+          "shape-mismatch",
+          `grad must be a contiguous tensor of ${own.size} values, got ${showShape(view.shape)}`,
+        );
+      }
+      if (view.allocation === own.allocation) fail("overlap", "grad shares the parameter's memory");
+    }
+    if (own.grad) own.grad.isGrad = false;
+    own.grad = view;
+    if (view) view.isGrad = true;
+  }
+
+  override dispose(): void {
+    checkTensor(this, "this").grad?.dispose();
+    super.dispose();
+  }
+}
