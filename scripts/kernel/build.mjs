@@ -128,7 +128,8 @@ function compile(path) {
  * @param {string} declarations
  */
 function abiOf(declarations) {
-  const enums = declarations.match(/\/\*\*(?:(?!\*\/)[^])*\*\/\nexport enum \w+ \{[^}]*\}/g) ?? [];
+  const enums =
+    declarations.match(/\/\*\*(?:(?!\*\/)[\s\S])*\*\/\nexport enum \w+ \{[^}]*\}/g) ?? [];
   if (enums.length === 0) fail("wasm-bindgen has declared no enums");
   const head = "/** What both sides of the boundary agree on: crate/boundary/src/abi.rs. */";
   return `${[head, ...enums].join("\n\n").replaceAll("    ", "  ")}\n`;
@@ -190,6 +191,11 @@ function conclude(wasm, made) {
     return;
   }
   if (!record || !upToDate) fail(`${committed} is stale, its sources have changed`);
+  for (const name of ["kernel.d.ts", "abi.ts"]) {
+    const theirs = readFileSync(`${built}/${name}`);
+    if (!readFileSync(`${committed}/${name}`).equals(theirs))
+      fail(`${committed}/${name} is not what the sources make`);
+  }
 
   const { toolchain } = made;
   const other = Object.keys(toolchain).filter((key) => toolchain[key] !== record.toolchain[key]);

@@ -5,13 +5,14 @@
  * Statistics are the *batch*'s, or *given* ones: these alone tell what normalizes. To the
  * gradient, given ones are *constant*.
  */
-import { Operation } from "../core/abi.js";
+
 import { type Allocation, allocateSaved } from "../core/allocation.js";
 import { Contents } from "../core/memory.js";
 import { type Call, checkCall, Place } from "../core/operands.js";
 import { allocate } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
+import { Operation } from "../generated/abi.js";
 import type { SavedState } from "./saved-state.js";
 
 /** Running statistics and how a batch moves them. */
@@ -119,7 +120,7 @@ export function runStatistics(
   axis: number,
   running: RunningUpdate | null,
 ): { mean: Float64Values; variance: Float64Values } {
-  const call = callOf(Operation.STATISTICS, owner, x, axis);
+  const call = callOf(Operation.Statistics, owner, x, axis);
   if (running) move(call, running);
   checkCall(call);
   const batch = takeStatistics(owner, x, axis);
@@ -146,7 +147,7 @@ export function runBackward(
   const { axis, eps, operands: kept, constant } = saved.check(owner);
   const x = kept[Place.X] as View;
   const { port } = x.allocation;
-  const call = callOf(Operation.BACKWARD, owner, x, axis);
+  const call = callOf(Operation.Backward, owner, x, axis);
   const { operands } = call;
   operands[Place.DY] = dy;
   operands[Place.OUT] = out;
@@ -180,7 +181,7 @@ export function runBackward(
 function takeStatistics(owner: string, x: View, axis: number): Allocation {
   const { port } = x.allocation;
   const batch = allocateSaved(port, x.shape[axis] as number);
-  const call = callOf(Operation.STATISTICS, owner, x, axis);
+  const call = callOf(Operation.Statistics, owner, x, axis);
   call.saved = batch.address;
   try {
     port.record.run(call);
@@ -200,7 +201,7 @@ function moveRunning(
   batch: Allocation,
 ): void {
   if (x.size === 0) return;
-  const call = callOf(Operation.UPDATE, owner, x, axis);
+  const call = callOf(Operation.Update, owner, x, axis);
   move(call, running);
   call.saved = batch.address;
   x.allocation.port.record.run(call);

@@ -2,7 +2,7 @@
  * What a batch norm layer does, over its state and the calls of `calls.ts`. The
  * layer that users see (`layer.ts`) is a shell around it.
  */
-import { Operation } from "../core/abi.js";
+
 import { bringIn, readOut, readTensor, roomFor, takeOut } from "../core/arguments.js";
 import { checkOneOf } from "../core/checks.js";
 import { portIn } from "../core/default-kernel.js";
@@ -15,6 +15,7 @@ import type { PlainResult } from "../core/plain.js";
 import { showShape } from "../core/show.js";
 import { allocateVector, Tensor } from "../core/tensor.js";
 import type { View } from "../core/view.js";
+import { Operation } from "../generated/abi.js";
 import {
   callOf,
   type RunningUpdate,
@@ -104,7 +105,7 @@ export class Engine {
     const { weight, bias, runningMean: mean, runningVar: variance } = state;
     const saved = this.#recordToFill();
     try {
-      const call = callOf(Operation.FORWARD, owner, x, axis);
+      const call = callOf(Operation.Forward, owner, x, axis);
       const { operands } = call;
       call.eps = options.eps;
       operands[Place.OUT] = out;

@@ -10,7 +10,7 @@
  * `crate/kernel/src/norm/batch.rs` has it in full. Statistics are each channel's,
  * over all other axes.
  */
-import { Operation } from "../core/abi.js";
+
 import { bringIn, readOut, readTensor, readVector, roomFor, takeOut } from "../core/arguments.js";
 import { checkEps } from "../core/checks.js";
 import { type KernelOption, portIn } from "../core/default-kernel.js";
@@ -24,6 +24,7 @@ import type { PlainResult, PlainTensor, Read } from "../core/plain.js";
 import { allocate, checkTensor, type Tensor, tensorOf, viewOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
+import { Operation } from "../generated/abi.js";
 import { callOf, runBackward, runByBatch, runForward, runStatistics } from "./calls.js";
 import {
   BACKWARD_OPTIONS,
@@ -271,7 +272,7 @@ function runRead(
     };
     const view = bring(read) as View;
     const axis = resolveAxis(givenAxis, view.shape.length, owner);
-    const call = callOf(Operation.FORWARD, owner, view, axis);
+    const call = callOf(Operation.Forward, owner, view, axis);
     const { operands } = call;
     call.eps = eps;
     operands[Place.OUT] = out;

@@ -1,5 +1,5 @@
 /** Shapes, strides and what they touch: pure index arithmetic, and the checks of what goes in. */
-import { Abi } from "./abi.js";
+import { RecordSize } from "../generated/abi.js";
 import { COUNT, checkAxis, isCount } from "./checks.js";
 import { fail, mustBe } from "./errors.js";
 import { showShape } from "./show.js";
@@ -48,8 +48,11 @@ export function readNumbers(given: readonly number[], name: string): number[] {
   // By index: an array can have an iterator that says something else.
   const length: unknown = Array.isArray(given) && given.length;
   if (!isCount(length)) mustBe("invalid-shape", name, "an array", given);
-  if (length === 0 || length > Abi.RANK) {
-    fail("invalid-shape", `${name} must be of 1 to ${Abi.RANK} axes, got ${showShape(given)}`);
+  if (length === 0 || length > RecordSize.MaxRank) {
+    fail(
+      "invalid-shape",
+      `${name} must be of 1 to ${RecordSize.MaxRank} axes, got ${showShape(given)}`,
+    );
   }
   return Array.from({ length }, (_, axis) => given[axis] as number);
 }

@@ -2,7 +2,7 @@
  * A kernel is a value: one instance of the WebAssembly module with a memory of its own. A
  * tensor belongs to the kernel that made it, and two can't meet in one call.
  */
-import { Abi } from "./abi.js";
+import { Abi } from "../generated/abi.js";
 import { fail, mustBe } from "./errors.js";
 import {
   grown,
@@ -37,11 +37,11 @@ export class Port {
 
   constructor(exports: KernelExports) {
     const version = exports.abi_version?.() ?? 0;
-    if (version !== Abi.VERSION) {
+    if (version !== Abi.Version) {
       fail(
         "kernel",
         "createKernel: not this package's kernel, or not of the same version of the package: " +
-          `ABI ${version}, not ${Abi.VERSION}`,
+          `ABI ${version}, not ${Abi.Version}`,
       );
     }
     this.memory = new Memory(exports);

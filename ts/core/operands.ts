@@ -1,5 +1,5 @@
 /** What a call of the kernel reads and what it writes, checked in one visit. */
-import { Operation } from "./abi.js";
+import { Operation } from "../generated/abi.js";
 import { fail } from "./errors.js";
 import { coincide, type Geometry, overlaps, sameNumbers } from "./geometry.js";
 import { showShape } from "./show.js";
@@ -109,6 +109,6 @@ function checkApart(call: Call, written: number): void {
 }
 
 function nameOf({ operation }: Call, place: number): string {
-  const gradient = operation === Operation.BACKWARD && GRADIENTS[place - Place.FIRST];
+  const gradient = operation === Operation.Backward && GRADIENTS[place - Place.FIRST];
   return gradient || (NAMES[place] as string);
 }

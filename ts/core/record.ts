@@ -2,7 +2,7 @@
  * A call as the kernel reads it: a record of words in its memory. Nothing else calls an export
  * that computes.
  */
-import { Abi, RecordNumber, RecordTensor, RecordWord, Status } from "./abi.js";
+import { RecordNumber, RecordSize, Status, Word } from "../generated/abi.js";
 import { fail } from "./errors.js";
 import { Contents, type Memory } from "./memory.js";
 import { type Call, type Operand, Place } from "./operands.js";
@@ -13,7 +13,8 @@ export interface ComputingExports {
 }
 
 /** Of a record with the most axes, in words. */
-const LENGTH = RecordWord.SIZES + Abi.RANK + RecordTensor.COUNT * (RecordTensor.WORDS + Abi.RANK);
+const LENGTH =
+  Word.Sizes + RecordSize.MaxRank + RecordSize.Tensors * (RecordSize.Tensor + RecordSize.MaxRank);
 
 /** The one record of a kernel, written anew for each call. */
 export class CallRecord {
@@ -42,26 +43,26 @@ export class CallRecord {
     // A detached view has length 0; asking for its buffer would cost more than all else.
     if (this.#words.length === 0) {
       const { buffer } = memory.linear;
-      this.#numbers = new Float64Array(buffer, this.#address, RecordNumber.COUNT);
+      this.#numbers = new Float64Array(buffer, this.#address, RecordNumber.Count);
       this.#words = new Uint32Array(buffer, this.#address, LENGTH);
     }
     const words = this.#words;
     const numbers = this.#numbers;
-    numbers[RecordNumber.EPS] = call.eps;
-    numbers[RecordNumber.MOMENTUM] = call.momentum;
-    numbers[RecordNumber.CORRECTION] = call.correction;
-    words[RecordWord.OPERATION] = call.operation;
-    words[RecordWord.AXIS] = call.axis;
-    words[RecordWord.RANK] = rank;
-    words[RecordWord.SAVED] = call.saved;
-    words[RecordWord.CONSTANT] = call.constant ? 1 : 0;
+    numbers[RecordNumber.Eps] = call.eps;
+    numbers[RecordNumber.Momentum] = call.momentum;
+    numbers[RecordNumber.Correction] = call.correction;
+    words[Word.Operation] = call.operation;
+    words[Word.Axis] = call.axis;
+    words[Word.Rank] = rank;
+    words[Word.Saved] = call.saved;
+    words[Word.Constant] = call.constant ? 1 : 0;
     for (let i = Place.WEIGHT; i <= Place.SECOND; i++) {
-      words[i + (RecordWord.VECTORS - Place.WEIGHT)] = operands[i]?.address ?? 0;
+      words[i + (Word.Weight - Place.WEIGHT)] = operands[i]?.address ?? 0;
     }
-    let at = RecordWord.SIZES as number;
+    let at = Word.Sizes as number;
     for (let i = 0; i < rank; i++) words[at++] = shape[i] as number;
     // Those that there are, then zeros.
-    const end = at + RecordTensor.COUNT * (RecordTensor.WORDS + rank);
+    const end = at + RecordSize.Tensors * (RecordSize.Tensor + rank);
     for (let i = Place.X; i <= Place.OUT; i++) {
       const tensor = operands[i];
       if (!tensor) continue;
@@ -70,16 +71,16 @@ export class CallRecord {
       for (let axis = 0; axis < rank; axis++) words[at++] = tensor.strides[axis] as number;
     }
     while (at < end) words[at++] = 0;
-    let status = Status.OK;
+    let status = Status.Ok;
     memory.check();
     try {
       status = this.#batchNorm(this.#address);
     } catch (trap) {
       memory.check(trap ?? "nothing");
     }
-    if (status === Status.OK) return;
-    if (status === Status.OUT_OF_MEMORY) memory.failForMemory("the workspace");
-    if (status === Status.NEGATIVE_VARIANCE) {
+    if (status === Status.Ok) return;
+    if (status === Status.OutOfMemory) memory.failForMemory("the workspace");
+    if (status === Status.NegativeVariance) {
       fail("invalid-option", `${call.owner}: variance must not be negative`);
     }
     fail("kernel", `the kernel refused a call, please report this bug: ${status}`);

@@ -35,6 +35,28 @@ export enum Operation {
 }
 
 /**
+ * Places of a record's numbers, of eight bytes.
+ */
+export enum RecordNumber {
+  /**
+   * ε.
+   */
+  Eps = 0,
+  /**
+   * Weight of the batch in running statistics.
+   */
+  Momentum = 1,
+  /**
+   * What the batch's variance is multiplied with there.
+   */
+  Correction = 2,
+  /**
+   * How many there are.
+   */
+  Count = 3,
+}
+
+/**
  * Sizes of a record's parts.
  */
 export enum RecordSize {
@@ -79,21 +101,9 @@ export enum Status {
 }
 
 /**
- * Places in a record, in words of four bytes.
+ * Places of a record's words, of four bytes, behind the numbers.
  */
 export enum Word {
-  /**
-   * ε (`f64`).
-   */
-  Eps = 0,
-  /**
-   * Weight of the batch in running statistics (`f64`).
-   */
-  Momentum = 2,
-  /**
-   * What the batch's variance is multiplied with there (`f64`).
-   */
-  Correction = 4,
   /**
    * Which [`Operation`].
    */

@@ -2,8 +2,8 @@
 //! the enums here.
 //!
 //! A *record* describes a call of [`crate::batch_norm`], in numbers of four bytes (`u32`) but
-//! for the first three (`f64`). Its caller writes it whole, with 0 for what is absent; [`Word`]
-//! says what is where.
+//! for the first three (`f64`). Its caller writes it whole, with 0 for what is absent;
+//! [`RecordNumber`] and [`Word`] say what is where.
 //!
 //! Lengths and strides are in elements, an extent is from the first element to behind the last
 //! that may be touched.
@@ -18,16 +18,24 @@ pub enum Abi {
     Version = 1,
 }
 
-/// Places in a record, in words of four bytes.
+/// Places of a record's numbers, of eight bytes.
+#[wasm_bindgen]
+#[derive(Clone, Copy)]
+pub enum RecordNumber {
+    /// ε.
+    Eps = 0,
+    /// Weight of the batch in running statistics.
+    Momentum = 1,
+    /// What the batch's variance is multiplied with there.
+    Correction = 2,
+    /// How many there are.
+    Count = 3,
+}
+
+/// Places of a record's words, of four bytes, behind the numbers.
 #[wasm_bindgen]
 #[derive(Clone, Copy)]
 pub enum Word {
-    /// ε (`f64`).
-    Eps = 0,
-    /// Weight of the batch in running statistics (`f64`).
-    Momentum = 2,
-    /// What the batch's variance is multiplied with there (`f64`).
-    Correction = 4,
     /// Which [`Operation`].
     Operation = 6,
     /// The channel axis, counted from 0.

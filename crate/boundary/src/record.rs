@@ -6,8 +6,10 @@ use batchnorm_kernel::Cells;
 use batchnorm_kernel::layout::{Layout, Operand};
 use batchnorm_kernel::statistics::Saved;
 
-use crate::abi::{Operation, RecordSize, Status, Word};
+use crate::abi::{Operation, RecordNumber, RecordSize, Status, Word};
 use crate::memory::Memory;
+
+const NUMBERS: usize = RecordNumber::Count as usize;
 
 /// Words before the sizes.
 const HEADER: usize = Word::Sizes as usize;
@@ -31,7 +33,7 @@ pub struct Record<'a> {
     header: &'a [Cell<u32>],
     channels: usize,
     pub operation: Operation,
-    pub numbers: [f64; 3],
+    pub numbers: [f64; NUMBERS],
     /// x, then y or dy, then dx; empty where the operation has less.
     pub tensors: [Cells<'a>; TENSORS],
 }
@@ -39,7 +41,7 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// Reads it, and plans the walk over its tensors.
     pub fn read(memory: Memory<'a>, address: usize, layout: &mut Layout) -> Result<Self, Status> {
-        let numbers: &[Cell<f64>] = memory.cells(address, 3).ok_or(Status::BadAddress)?;
+        let numbers: &[Cell<f64>] = memory.cells(address, NUMBERS).ok_or(Status::BadAddress)?;
         let header: &[Cell<u32>] = memory.cells(address, HEADER).ok_or(Status::BadAddress)?;
         let word = |word: Word| header[word as usize].get() as usize;
         let [operation, axis, rank] = [Word::Operation, Word::Axis, Word::Rank].map(word);

@@ -34,8 +34,8 @@ impl Iterator for Bands {
     type Item = Band;
 
     fn next(&mut self) -> Option<Band> {
-        let first = self.next;
-        self.next = self.end.min(first + self.size);
-        (first < self.end).then_some(first..self.next)
+        let band = self.next..self.end.min(self.next + self.size);
+        self.next = band.end;
+        (!band.is_empty()).then_some(band)
     }
 }
