@@ -1,7 +1,8 @@
 /** What the numeric tests share: random data, placements in memory, error bounds. */
 import { Tensor } from "batchnorm-wasm";
 import { expect } from "vitest";
-import * as naive from "./naive.js";
+import * as reference from "./reference/batch.mjs";
+import { meanOf } from "./reference/sums.mjs";
 
 /** What rounding to float32 adds at most, relative to the value: half of ε = 2⁻²³. */
 export const U = 2 ** -24;
@@ -172,9 +173,9 @@ export function expectWithin(
 
 /** The truth in float64 and how far from it a float32 result may be. */
 export interface Truth {
-  readonly statistics: naive.Statistics;
+  readonly statistics: reference.Statistics;
   readonly y: Float64Array;
-  readonly gradients: naive.Gradients;
+  readonly gradients: reference.Gradients;
   readonly bounds: {
     readonly mean: Float64Array;
     readonly variance: Float64Array;
@@ -211,21 +212,21 @@ function growth(n: number): number {
 export function truthOfTraining(
   x: ArrayLike<number>,
   dy: ArrayLike<number>,
-  channels: naive.Channels,
-  parameters: naive.Parameters,
+  channels: reference.Channels,
+  parameters: reference.Parameters,
 ): Truth {
   const { number, of } = channels;
   const { weight, bias, eps } = parameters;
   const n = of.length / number;
   const g = growth(n);
-  const batch = naive.statistics(x, channels);
-  const y = naive.forward(x, channels, batch, parameters);
-  const xHat = naive.normalized(x, channels, batch, eps);
-  const gradients = naive.backward(x, dy, channels, parameters);
+  const batch = reference.statistics(x, channels);
+  const y = reference.forward(x, channels, batch, parameters);
+  const xHat = reference.normalized(x, channels, batch, eps);
+  const gradients = reference.backward(x, dy, channels, parameters);
 
-  const s = naive.inverseStd(batch, eps);
+  const s = reference.inverseStd(batch, eps);
   const std = batch.variance.map(Math.sqrt);
-  const meanX = naive.meanOf((i) => Math.abs(x[i] as number), channels);
+  const meanX = meanOf((i) => Math.abs(x[i] as number), channels);
   const pivot = batch.mean.map((mean, c) => U * Math.abs(mean) + g * U * (meanX[c] as number));
   const dMean = std.map((std, c) => g * U * (std + (pivot[c] as number)));
   const dVariance = std.map((std, c) => g * U * (std + 2 * (pivot[c] as number)) ** 2);
@@ -237,8 +238,8 @@ export function truthOfTraining(
   const X = xHat.map((xHat, i) => Math.abs(xHat) + at(off, of, i));
   const meanDy = gradients.dbias.map((sum) => Math.abs(sum) / n);
   const meanProduct = gradients.dweight.map((sum) => Math.abs(sum) / n);
-  const absDy = naive.meanOf((i) => Math.abs(dy[i] as number), channels);
-  const absProduct = naive.meanOf(
+  const absDy = meanOf((i) => Math.abs(dy[i] as number), channels);
+  const absProduct = meanOf(
     (i) => (X[i] as number) * (Math.abs(dy[i] as number) + at(absDy, of, i)),
     channels,
   );
@@ -286,28 +287,28 @@ export function truthOfTraining(
 export function truthOfInference(
   x: ArrayLike<number>,
   dy: ArrayLike<number>,
-  channels: naive.Channels,
-  given: naive.Statistics,
-  parameters: naive.Parameters,
-  off?: naive.Statistics,
+  channels: reference.Channels,
+  given: reference.Statistics,
+  parameters: reference.Parameters,
+  off?: reference.Statistics,
 ): Truth {
   const { number, of } = channels;
   const { weight, bias, eps } = parameters;
   const n = of.length / number;
   const g = growth(n);
-  const y = naive.forward(x, channels, given, parameters);
-  const xHat = naive.normalized(x, channels, given, eps).map(Math.abs);
-  const gradients = naive.backwardFrozen(x, dy, channels, given, parameters);
-  const s = naive.inverseStd(given, eps);
+  const y = reference.forward(x, channels, given, parameters);
+  const xHat = reference.normalized(x, channels, given, eps).map(Math.abs);
+  const gradients = reference.backwardFrozen(x, dy, channels, given, parameters);
+  const s = reference.inverseStd(given, eps);
   const zero = new Float64Array(number);
   const dMean = off?.mean ?? zero;
   const dScale = given.variance.map(
     (variance, c) => (off?.variance[c] ?? 0) / (2 * (variance + eps)),
   );
   const gamma = Float64Array.from({ length: number }, (_, c) => Math.abs(weight?.[c] ?? 1));
-  const absDy = naive.meanOf((i) => Math.abs(dy[i] as number), channels);
-  const absX = naive.meanOf((i) => xHat[i] as number, channels);
-  const absProduct = naive.meanOf((i) => (xHat[i] as number) * Math.abs(dy[i] as number), channels);
+  const absDy = meanOf((i) => Math.abs(dy[i] as number), channels);
+  const absX = meanOf((i) => xHat[i] as number, channels);
+  const absProduct = meanOf((i) => (xHat[i] as number) * Math.abs(dy[i] as number), channels);
   return {
     statistics: given,
     y,
@@ -338,12 +339,12 @@ export function truthOfInference(
 
 /** How far running statistics may be after a step: the old error, the batch's, one rounding. */
 export function boundOfMoved(
-  moved: naive.Statistics,
-  before: naive.Statistics,
-  batch: naive.Statistics,
+  moved: reference.Statistics,
+  before: reference.Statistics,
+  batch: reference.Statistics,
   share: number,
   correction: number,
-): naive.Statistics {
+): reference.Statistics {
   const bound = (value: Float64Array, before: Float64Array, batch: Float64Array, factor: number) =>
     value.map(
       (value, c) =>

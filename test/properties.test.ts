@@ -24,7 +24,7 @@ import {
   truthOfInference,
   truthOfTraining,
 } from "./helpers.js";
-import * as naive from "./naive.js";
+import * as reference from "./reference/batch.mjs";
 
 const SEED = Number(process.env.FC_SEED ?? 20261123);
 const RUNS = Number(process.env.FC_RUNS ?? 300);
@@ -129,7 +129,7 @@ function scattered<N extends string>(...names: N[]): fc.Arbitrary<[Problem, Reco
 /** The data of a problem. */
 function dataOf({ shape, axis, seed, mean, std, affine, eps }: Problem) {
   const random = new Random(seed);
-  const channels = naive.channelsOf(shape, axis);
+  const channels = reference.channelsOf(shape, axis);
   const { number } = channels;
   return {
     channels,
@@ -153,7 +153,7 @@ const vector = (values: Float32Array | null, lead = 0, padding = Number.NaN) =>
   values && new Placed(values, [values.length], { lead, pads: [] }, padding);
 
 describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_000 }, () => {
-  it("training and its gradients are the naive ones within rounding, wherever tensors lie", () => {
+  it("training and its gradients are the reference's within rounding, wherever tensors lie", () => {
     holds(scattered("x", "y", "dy", "dx"), ([problem, placements]) => {
       const data = dataOf(problem);
       const { shape } = problem;
@@ -197,7 +197,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
     });
   });
 
-  it("inference and its gradients are the naive ones within rounding, wherever tensors lie", () => {
+  it("inference and its gradients are the reference's within rounding, wherever tensors lie", () => {
     holds(scattered("x", "y", "dy", "dx"), ([problem, placements]) => {
       const data = dataOf(problem);
       const { shape, eps } = problem;
@@ -258,7 +258,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
     });
   });
 
-  it("every edge of the kernel's loops gives the naive results", () => {
+  it("every edge of the kernel's loops gives the reference's results", () => {
     for (const [shape, axis] of EDGES) {
       scope(() => {
         const problem = { shape, axis, seed: 5, mean: 3, std: 2, eps: 1e-5, affine: true };
@@ -284,7 +284,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
     }
   });
 
-  it("running statistics move by the naive update within rounding", () => {
+  it("running statistics move as the reference's within rounding", () => {
     const cases = fc.tuple(
       problems.filter(({ shape, axis }) => size(shape) > (shape.at(axis) as number)),
       fc.double({ min: 0, max: 1, noNaN: true }),
@@ -304,7 +304,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
         runningVariance,
       });
       const truth = truthOfTraining(x, x, channels, { eps: problem.eps });
-      const moved = naive.moved(before, truth.statistics, count, momentum, runningVariance);
+      const moved = reference.moved(before, truth.statistics, count, momentum, runningVariance);
       const zero = new Float64Array(channels.number);
       const correction = runningVariance === "unbiased" ? count / (count - 1) : 1;
       const bound = boundOfMoved(
@@ -383,7 +383,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
       }
       const [first, second] = [x, permuted].map((x) =>
         batchNormStatistics(Tensor.from(x, problem.shape), { axis: options.axis }),
-      ) as [naive.Statistics, naive.Statistics];
+      ) as [reference.Statistics, reference.Statistics];
       const { bounds } = truthOfTraining(x, x, channels, { eps: problem.eps });
       const twice = (bound: Float64Array) => bound.map((value) => 2 * value);
       expectWithin(second.mean, first.mean, twice(bounds.mean), "mean");
@@ -455,7 +455,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
     );
     const cases = fc.tuple(fc.oneof(anyShape, edgeShape), constant, fc.boolean(), fc.nat());
     holds(cases, ([{ shape, axis }, constant, zeroEps, seed]) => {
-      const channels = naive.channelsOf(shape, axis);
+      const channels = reference.channelsOf(shape, axis);
       const random = new Random(seed);
       const bias = random.normals(channels.number);
       const weight = random.normals(channels.number, 1, 0.5);
