@@ -1,5 +1,4 @@
 /** What the tests of calls share: tensors, and typed errors. The package's public API alone. */
-import { readFileSync } from "node:fs";
 import {
   BatchNorm,
   BatchNormError,
@@ -11,7 +10,7 @@ import {
 } from "batchnorm-wasm";
 import { expect } from "vitest";
 
-export const kernelBytes = readFileSync(new URL("../ts/generated/kernel.wasm", import.meta.url));
+export { kernelBytes } from "../scripts/kernel/under-test.mjs";
 
 /** What TypeScript would not let pass. */
 export const wrong = (value: unknown) => value as never;

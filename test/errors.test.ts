@@ -1170,10 +1170,9 @@ describe("kernels", () => {
     }
     if (hasSimd) return skip(`no flag of this Node disables wasm SIMD (tried ${flag})`);
     const code = `
-      import { readFileSync } from "node:fs";
+      import { kernelBytes } from "./scripts/kernel/under-test.mjs";
       import { createKernel, Tensor } from "./ts/entry/node.ts";
-      const bytes = readFileSync("ts/generated/kernel.wasm");
-      for (const use of [() => Tensor.zeros([1]), () => createKernel(bytes)]) {
+      for (const use of [() => Tensor.zeros([1]), () => createKernel(kernelBytes)]) {
         try { use(); } catch ({ name, code, message }) { console.log(name, code, message); }
       }`;
     const lines = node("--import", "tsx", "--input-type=module", "--eval", code).trim().split("\n");

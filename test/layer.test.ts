@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import {
   BatchNorm,
   type BatchNormLayerOptions,
@@ -12,6 +11,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
+import { kernelBytes } from "../scripts/kernel/under-test.mjs";
 import { backward, backwardFrozen, channelsOf, forward, statistics } from "./reference/batch.mjs";
 
 const C = 3;
@@ -532,8 +532,7 @@ describe("forward and backward", () => {
   });
 
   test("a layer on a kernel of its own has all its memory there", () => {
-    const bytes = readFileSync(new URL("../ts/generated/kernel.wasm", import.meta.url));
-    const kernel = createKernel(bytes);
+    const kernel = createKernel(kernelBytes);
     const before = memoryUsage();
     const bn = layer({ kernel });
     const y = bn.forward(Tensor.from(DATA, SHAPE, { kernel }));

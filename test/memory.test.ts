@@ -643,8 +643,8 @@ describe("the garbage collector", () => {
 
   test("collects a kernel and its memory with the last of its tensors", () => {
     const collectedKernels = runWithGc(`
-      import { readFileSync } from "node:fs";
-      const module = new WebAssembly.Module(readFileSync("ts/generated/kernel.wasm"));
+      import { kernelBytes } from "./scripts/kernel/under-test.mjs";
+      const module = new WebAssembly.Module(kernelBytes);
       let gone = 0;
       const registry = new FinalizationRegistry(() => { gone += 1; });
       (() => {
