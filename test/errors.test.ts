@@ -25,7 +25,7 @@ import { Allocation } from "../ts/allocation.js";
 import { portOf } from "../ts/kernel.js";
 import type { Port } from "../ts/port.js";
 import { View } from "../ts/view.js";
-import { counting, expectThrown, kernelBytes, wrong } from "./call-helpers.js";
+import { counting, expectThrown, kernelBytes, replaced, values, wrong } from "./call-helpers.js";
 
 // Child processes and gigabytes on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
@@ -663,17 +663,25 @@ describe("disposed", () => {
   });
 
   test("a layer's parameters and gradients are never written after their disposal", () => {
+    const kernel = createKernel(kernelBytes);
     for (const reach of ["weight", "bias", "runningMean", "runningVar", "grad"] as const) {
-      const { bn } = example();
+      const x = counting([4, 16], 1, kernel);
+      const bn = new BatchNorm(16, { kernel });
+      bn.forward(x);
+      bn.backward(x);
       const dict = bn.stateDict();
-      (reach === "grad" ? bn.weight?.grad : bn[reach])?.dispose();
-      // Takes the memory that was given back.
-      const victim = Tensor.from([7, 8, 9]);
+      const fives = new Float32Array(16).fill(5);
+      const disposed = reach === "grad" ? bn.weight?.grad : bn[reach];
+      const successor = replaced(disposed as Tensor);
+      const before = values(successor);
       for (const call of [
         () => bn.zeroGrad(),
         () => bn.resetParameters(),
         () => bn.resetRunningStats(),
-        () => bn.loadStateDict({ ...dict, weight: [5, 5, 5], running_mean: [5, 5, 5] }),
+        () => bn.loadStateDict({ ...dict, weight: fives, running_mean: fives }),
+        () => bn.loadStateDict({ ...dict, bias: fives, running_var: fives }),
+        () => bn.forward(x),
+        () => bn.backward(x),
       ]) {
         try {
           call();
@@ -681,7 +689,7 @@ describe("disposed", () => {
           expect(error).toMatchObject({ code: "disposed" });
         }
       }
-      expect([...victim.toFloat32Array()], `${reach} was disposed`).toEqual([7, 8, 9]);
+      expect(values(successor), `${reach} was disposed`).toEqual(before);
     }
   });
 

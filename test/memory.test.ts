@@ -134,10 +134,13 @@ describe("ownership", () => {
   });
 
   test("freed memory is zero again when Tensor.zeros takes it", () => {
+    const kernel = createKernel(kernelBytes);
     for (let i = 0; i < 20; i++) {
-      const dirty = Tensor.from(new Float32Array(1000).fill(7));
+      const dirty = Tensor.from(new Float32Array(1000).fill(7), [1000], { kernel });
+      const { address } = dirty;
       dirty.dispose();
-      using clean = Tensor.zeros([1000]);
+      using clean = Tensor.zeros([1000], { kernel });
+      expect(clean.address, "the same memory").toBe(address);
       expect(clean.toFloat32Array().every((value) => value === 0)).toBe(true);
     }
   });

@@ -325,7 +325,9 @@ describe.each(LAYOUTS)("training on $name", (layout) => {
     it(`${name}: no result is more than one ULP further from the truth than PyTorch's`, () => {
       const [mine, theirs] = errors();
       for (const q of QUANTITIES) {
-        expect.soft(mine[q], q).toBeLessThanOrEqual(theirs[q] + ONE_ULP[q]);
+        // Where theirs leaves float32's range, no error would be further.
+        const bound = Number.isFinite(theirs[q]) ? theirs[q] + ONE_ULP[q] : LIMITS[q];
+        expect.soft(mine[q], q).toBeLessThanOrEqual(bound);
       }
     });
 
