@@ -1,5 +1,4 @@
 /** What the tests of calls share: tensors, and typed errors. The package's public API alone. */
-import { readFileSync } from "node:fs";
 import {
   BatchNorm,
   BatchNormError,
@@ -11,7 +10,7 @@ import {
 } from "batchnorm-wasm";
 import { expect } from "vitest";
 
-export const kernelBytes = readFileSync(new URL("../ts/generated/kernel.wasm", import.meta.url));
+export { kernelBytes } from "../scripts/kernel/under-test.mjs";
 
 /** What TypeScript would not let pass. */
 export const wrong = (value: unknown) => value as never;
@@ -56,17 +55,30 @@ export function counting(shape: number[], first = 1, kernel = defaultKernel()): 
   return Tensor.from(data, shape, { kernel });
 }
 
-/** Tensors for calls over [4, 3], and a layer that ran forward. */
-export function example() {
-  const [x, dy, out] = [counting([4, 3]), counting([4, 3], 5), counting([4, 3])];
-  const [weight, bias, mean, variance] = [3, 5, 7, 9].map((first) => counting([3], first)) as [
+/**
+ * Disposes a tensor, and gives another that has its memory now, so that a write to what
+ * was disposed shows. Sizes that are no multiple of 16 may leave a gap that is too small.
+ */
+export function replaced(tensor: Tensor, first = 100): Tensor {
+  const { address, shape, kernel } = tensor;
+  tensor.dispose();
+  const successor = counting([...shape], first, kernel);
+  expect(successor.address, "has the memory that was given back").toBe(address);
+  return successor;
+}
+
+/** Tensors for calls over [4, channels], and a layer that ran forward. */
+export function example(channels = 3, kernel = defaultKernel()) {
+  const of = (shape: number[]) => (first: number) => counting(shape, first, kernel);
+  const [x, dy, out] = [1, 5, 1].map(of([4, channels])) as [Tensor, Tensor, Tensor];
+  const [weight, bias, mean, variance] = [3, 5, 7, 9].map(of([channels])) as [
     Tensor,
     Tensor,
     Tensor,
     Tensor,
   ];
   const { saved } = batchNormTraining(x, { weight, bias });
-  const bn = new BatchNorm(3);
+  const bn = new BatchNorm(channels, { kernel });
   bn.forward(x);
   return { x, dy, out, weight, bias, mean, variance, saved, bn };
 }

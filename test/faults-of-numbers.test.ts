@@ -19,6 +19,7 @@ import {
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
 import { counting, expectWords, kernelBytes, values, wrong } from "./call-helpers.js";
+import { backwardFrozen, channelsOf } from "./reference/batch.mjs";
 
 /** To five digits behind the point. */
 function expectClose(got: ArrayLike<number>, want: readonly number[]) {
@@ -55,10 +56,8 @@ describe("Keras's layer", () => {
 describe("backward through given statistics", () => {
   test("refuses a gradient over them, also shifted, and is right beside them", () => {
     const data = Array.from({ length: 12 }, (_, i) => i * i - 5);
-    const dy = Tensor.from(
-      data.map((value, i) => value - 3 * i),
-      [3, 4],
-    );
+    const gradient = data.map((value, i) => value - 3 * i);
+    const dy = Tensor.from(gradient, [3, 4]);
     const whole = counting([16]);
     const [mean, variance] = [whole.slice(0, 4, 8), whole.slice(0, 8, 12)];
     const x = Tensor.from(data, [3, 4]);
@@ -78,16 +77,13 @@ describe("backward through given statistics", () => {
     const out = whole.slice(0, 2, 14).reshape([3, 4]);
     expectWords("overlap", ["out overlaps"], () => batchNormBackward(dy, { saved, out }));
     const { weightGrad, biasGrad } = batchNormBackward(dy, { saved });
-    const sums = (of: (i: number, c: number) => number) =>
-      [0, 1, 2, 3].map((c) => [c, c + 4, c + 8].reduce((sum, i) => sum + of(i, c), 0));
-    const at = (i: number) => (data[i] as number) - 3 * i;
-    const xHat = (i: number, c: number) =>
-      ((data[i] as number) - (5 + c)) / Math.sqrt(9 + c + 1e-5);
-    const want = sums((i, c) => at(i) * xHat(i, c));
+    const given = { mean: Float64Array.of(5, 6, 7, 8), variance: Float64Array.of(9, 10, 11, 12) };
+    const channels = channelsOf([3, 4], 1);
+    const want = backwardFrozen(data, gradient, channels, given, { eps: 1e-5 });
     (weightGrad as Tensor).data.forEach((value, c) => {
-      expect(value / (want[c] as number)).toBeCloseTo(1, 5);
+      expect(value / (want.dweight[c] as number)).toBeCloseTo(1, 5);
     });
-    expect(values(biasGrad as Tensor)).toEqual(sums(at));
+    expect(values(biasGrad as Tensor)).toEqual([...want.dbias]);
     expect(values(whole)).toEqual(values(counting([16])));
   });
 });

@@ -22,10 +22,10 @@ import {
 } from "batchnorm-wasm";
 import { build } from "esbuild";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { kernelFile } from "../scripts/kernel/under-test.mjs";
 import { kernelText } from "../scripts/kernel-text.mjs";
 import { counting, expectError, expectWords, kernelBytes, values, wrong } from "./call-helpers.js";
 
-const kernelFile = new URL("../ts/generated/kernel.wasm", import.meta.url);
 const MB = 2 ** 20;
 
 describe("a runtime that lacks what is younger than the floor, or optional", () => {

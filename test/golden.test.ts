@@ -27,7 +27,7 @@ import {
   truthOfTraining,
   ulp,
 } from "./helpers.js";
-import * as naive from "./naive.js";
+import * as reference from "./reference/batch.mjs";
 
 type Vector = number[] | null;
 
@@ -127,9 +127,9 @@ interface Subject {
   layer: BatchNorm;
   errors: Worst;
   shape: readonly number[];
-  channels: naive.Channels;
+  channels: reference.Channels;
   /** Of the framework, in float64. */
-  parameters: naive.Parameters;
+  parameters: reference.Parameters;
   /** Weight of the new batch in step k, from 0 on. */
   share: (k: number) => number;
   correction: number;
@@ -173,7 +173,7 @@ function compareCase(subject: Subject, { steps, eval: evaluation }: Case): void 
   const { layer, channels, parameters } = subject;
   const { number } = channels;
   const tracks = Boolean(steps[0]?.running_mean ?? steps[0]?.moving_mean);
-  let bound: naive.Statistics = {
+  let bound: reference.Statistics = {
     mean: new Float64Array(number),
     variance: new Float64Array(number),
   };
@@ -231,7 +231,7 @@ function torchShare(one: Case, k: number): number {
 function torchSubject(one: Case, layer: BatchNorm): Subject {
   const { shape, weight, bias } = one;
   const { eps = 1e-5 } = torchOptions(one);
-  const channels = naive.channelsOf(shape, 1);
+  const channels = reference.channelsOf(shape, 1);
   const count = channels.of.length / channels.number;
   if (weight && bias) {
     layer.weight?.data.set(weight);
@@ -349,7 +349,7 @@ describe("Keras's golden values", () => {
       const options = one.options as { axis?: number; momentum?: number; epsilon?: number };
       const { axis = -1, momentum = 0.99, epsilon = 1e-3 } = options;
       using layer = new BatchNormalization(options);
-      const channels = naive.channelsOf(shape, axis);
+      const channels = reference.channelsOf(shape, axis);
       // Builds the layer, as Keras's `build(shape)` does, and leaves it as it was.
       scope(() => layer.forward(Tensor.zeros(shape), { training: false }));
       if (gamma) layer.gamma?.data.set(gamma);
@@ -368,7 +368,7 @@ describe("Keras's golden values", () => {
   }
 });
 
-describe("the naive reference", () => {
+describe("the reference", () => {
   // Both are float64, but sum in another order, and PyTorch's x·a + (β − mean·a)
   // cancels: a few ε = 2⁻⁵² of the largest x and of the largest result.
   const near = (got: ArrayLike<number>, want: Vector | undefined, x: number[], what: string) => {
@@ -392,7 +392,7 @@ describe("the naive reference", () => {
           momentum,
           axis = defaultAxis,
         } = one.options as Record<string, number>;
-        const channels = naive.channelsOf(one.shape, axis);
+        const channels = reference.channelsOf(one.shape, axis);
         const parameters = {
           weight: one.weight ?? one.gamma ?? null,
           bias: one.bias ?? one.beta ?? null,
@@ -401,23 +401,23 @@ describe("the naive reference", () => {
         const { number, of } = channels;
         let running = initialStatistics(number);
         for (const [k, step] of one.steps.entries()) {
-          const batch = naive.statistics(step.x, channels);
-          const gradients = naive.backward(step.x, step.dy as number[], channels, parameters);
-          near(naive.forward(step.x, channels, batch, parameters), step.y, step.x, "y");
+          const batch = reference.statistics(step.x, channels);
+          const gradients = reference.backward(step.x, step.dy as number[], channels, parameters);
+          near(reference.forward(step.x, channels, batch, parameters), step.y, step.x, "y");
           near(gradients.dx, step.dx, step.x, "dx");
           near(gradients.dweight, step.dweight ?? step.dgamma, step.x, "dweight");
           near(gradients.dbias, step.dbias ?? step.dbeta, step.x, "dbias");
           const share = file === "torch.json" ? torchShare(one, k) : 1 - (momentum ?? 0.99);
           const kind = file === "torch.json" ? "unbiased" : "biased";
-          running = naive.moved(running, batch, of.length / number, share, kind);
+          running = reference.moved(running, batch, of.length / number, share, kind);
           near(running.mean, step.running_mean ?? step.moving_mean, step.x, "running mean");
           near(running.variance, step.running_var ?? step.moving_variance, step.x, "running var");
         }
         if (!one.steps[0]?.running_mean && !one.steps[0]?.moving_mean) continue;
         const { x, y, dy, dx, dweight, dbias } = one.eval;
-        near(naive.forward(x, channels, running, parameters), y, x, "y in evaluation");
+        near(reference.forward(x, channels, running, parameters), y, x, "y in evaluation");
         if (!dy) continue;
-        const gradients = naive.backwardFrozen(x, dy, channels, running, parameters);
+        const gradients = reference.backwardFrozen(x, dy, channels, running, parameters);
         near(gradients.dx, dx, x, "dx in evaluation");
         near(gradients.dweight, dweight, x, "dweight in evaluation");
         near(gradients.dbias, dbias, x, "dbias in evaluation");
@@ -468,7 +468,7 @@ describe("presets", () => {
     it(`${preset} keeps ${momentum} of the old statistics, with the biased variance, axis ${axis}`, () => {
       const random = new Random(11);
       const shape = [4, 3, 5, 6];
-      const channels = naive.channelsOf(shape, axis);
+      const channels = reference.channelsOf(shape, axis);
       const { number } = channels;
       const count = channels.of.length / number;
       const [weight, bias] = [random.normals(number, 1, 0.5), random.normals(number)];
@@ -477,7 +477,7 @@ describe("presets", () => {
       layer.weight?.data.set(weight);
       layer.bias?.data.set(bias);
       let running = initialStatistics(number);
-      let bound: naive.Statistics = {
+      let bound: reference.Statistics = {
         mean: new Float64Array(number),
         variance: new Float64Array(number),
       };
@@ -486,7 +486,7 @@ describe("presets", () => {
         const truth = truthOfTraining(x, dy, channels, parameters);
         const y = layer.train().forward({ data: x, shape });
         expectWithin(y.data, truth.y, truth.bounds.y, "y");
-        running = naive.moved(running, truth.statistics, count, 1 - momentum, "biased");
+        running = reference.moved(running, truth.statistics, count, 1 - momentum, "biased");
         bound = boundOfMoved(running, bound, truth.bounds, 1 - momentum, 1);
         const [mean, variance] = [layer.runningMean, layer.runningVar] as [Tensor, Tensor];
         expectWithin(mean.toFloat32Array(), running.mean, bound.mean, "mean");
@@ -501,7 +501,7 @@ describe("presets", () => {
 });
 
 /** Mean 0 and variance 1, as every framework begins. */
-function initialStatistics(channels: number): naive.Statistics {
+function initialStatistics(channels: number): reference.Statistics {
   return { mean: new Float64Array(channels), variance: new Float64Array(channels).fill(1) };
 }
 

@@ -1,7 +1,8 @@
 /** What the numeric tests share: random data, placements in memory, error bounds. */
 import { Tensor } from "batchnorm-wasm";
 import { expect } from "vitest";
-import * as naive from "./naive.js";
+import * as reference from "./reference/batch.mjs";
+import { centerOf, deviationsOf, meanOf } from "./reference/sums.mjs";
 
 /** What rounding to float32 adds at most, relative to the value: half of ε = 2⁻²³. */
 export const U = 2 ** -24;
@@ -172,9 +173,9 @@ export function expectWithin(
 
 /** The truth in float64 and how far from it a float32 result may be. */
 export interface Truth {
-  readonly statistics: naive.Statistics;
+  readonly statistics: reference.Statistics;
   readonly y: Float64Array;
-  readonly gradients: naive.Gradients;
+  readonly gradients: reference.Gradients;
   readonly bounds: {
     readonly mean: Float64Array;
     readonly variance: Float64Array;
@@ -186,49 +187,84 @@ export interface Truth {
 }
 
 /**
- * Relative error, in U, of a sum of n terms in float32 lanes. No accumulator is to
- * take more than 128 additions (a block of 2048 over 16 of them) before the sum goes
- * on in float64. Roundings go up as often as down, so that k of them make λ·√k·U
- * (Higham & Mary, SIAM J. Sci. Comput. 41(5), 2019), here with λ = 4; the 4 more are
- * what a term's own operations add.
+ * Additions that a float32 accumulator takes part in before the sum goes on in float64:
+ * `CHUNK` = 16 steps of `crate/kernel/src/sweep.rs`. After all but one of them a row of a run may end,
+ * and the up to 7 elements beyond its last strip of 8 go to the same accumulators.
+ */
+const CHAIN = 16 - 1 + 7;
+
+/** Of two differences and their product, at most: what a term itself rounds. */
+const OWN = 3;
+
+/** A rounding is at most U, and its standard deviation half of that or less: four of these. */
+const LAMBDA = 2;
+
+/** |pivot − mean|/σ at most, or else the sums were taken again around the mean (`moments.rs`). */
+const NEAR = 2;
+
+/**
+ * Error of the mean of n terms, in U times their quadratic mean q. The j-th sum of a
+ * chain rounds by U times itself, which is √j·U·√Σt² at most, so that all of them make,
+ * in one direction, (k − 1 + OWN)·U·q. But they go up as often as down (Higham & Mary,
+ * SIAM J. Sci. Comput. 41(5), 2019), and their squares add up: k(k + 1)/2 a term, and OWN.
  */
 function growth(n: number): number {
-  return 4 * Math.sqrt(Math.min(n, 128)) + 4;
+  const k = Math.min(n, CHAIN);
+  const squares = (k * (k + 1)) / 2 + OWN;
+  return Math.min(k - 1 + OWN, LAMBDA * Math.sqrt(squares / n));
+}
+
+/** √(mean of value(i)²) over each channel's elements. */
+function quadraticMean(value: (i: number) => number, channels: reference.Channels): Float64Array {
+  return meanOf((i) => value(i) ** 2, channels).map(Math.sqrt);
 }
 
 /**
- * Training by the batch's statistics: every operation adds U times the magnitude
- * of what it makes, to first order.
+ * Training by the batch's statistics, to first order. p and q are the pivots of x and dy,
+ * d = x − p, e = dy − q, Q is the quadratic mean, and g the {@link growth} of sums.
  *
  * ```text
- * P   = U·|μ| + g·U·mean|x|               how far a block's pivot is from its mean
- * Δμ  = g·U·(σ + P)        Δσ² = g·U·(σ + 2P)²         Δs/s = Δσ²/2(σ² + ε)
- * y   = (x − c)·a + b:     3 roundings of (x − c)·a, 1 of b, 1 of the sum,
- *                          and |γ|·(s·Δμ + |x̂|·Δs/s)
- * dx  = (dy − e)·a + (x − c)·q + r:       as y, with the errors of Σdy and Σdy·x̂
+ * P    = |p − μ| ≤ max(2σ, U·|μ|)               the latter for float32's nearest to μ
+ * Δμ   = g·U·Q(d)
+ * Δσ²  = g·U·Q(d²) + 2P·Δμ                      of Σd²/n − (Σd/n)²
+ * Δs/s = Δσ²/2(σ² + ε)
+ * y    = (x − c)·a + b:     3 roundings of (x − c)·a, 1 of b, 1 of the sum,
+ *                           and |γ|·(s·Δμ + |x̂|·Δs/s)
+ * C/n  = Σx̂·(dy − mean dy)/n:                   g·U·Q(x̂·e) + s·Δμ·|q − mean dy| + Δs/s of it
+ * dx   = ((dy − m) − (x − c)·k + r)·a:  5 roundings of dy − m, 7 of (x − c)·k,
+ *                           and the errors of m, C, μ and s
  * ```
  */
 export function truthOfTraining(
   x: ArrayLike<number>,
   dy: ArrayLike<number>,
-  channels: naive.Channels,
-  parameters: naive.Parameters,
+  channels: reference.Channels,
+  parameters: reference.Parameters,
 ): Truth {
   const { number, of } = channels;
   const { weight, bias, eps } = parameters;
   const n = of.length / number;
   const g = growth(n);
-  const batch = naive.statistics(x, channels);
-  const y = naive.forward(x, channels, batch, parameters);
-  const xHat = naive.normalized(x, channels, batch, eps);
-  const gradients = naive.backward(x, dy, channels, parameters);
+  const batch = reference.statistics(x, channels);
+  const y = reference.forward(x, channels, batch, parameters);
+  const xHat = reference.normalized(x, channels, batch, eps);
+  const gradients = reference.backward(x, dy, channels, parameters);
 
-  const s = naive.inverseStd(batch, eps);
+  const s = reference.inverseStd(batch, eps);
   const std = batch.variance.map(Math.sqrt);
-  const meanX = naive.meanOf((i) => Math.abs(x[i] as number), channels);
-  const pivot = batch.mean.map((mean, c) => U * Math.abs(mean) + g * U * (meanX[c] as number));
-  const dMean = std.map((std, c) => g * U * (std + (pivot[c] as number)));
-  const dVariance = std.map((std, c) => g * U * (std + 2 * (pivot[c] as number)) ** 2);
+  const pivot = std.map((std, c) => Math.max(NEAR * std, U * Math.abs(batch.mean[c] as number)));
+  const deviations = deviationsOf(x, channels, batch);
+  const ofD = std.map((std, c) => Math.hypot(std, pivot[c] as number));
+  // On whichever side of the mean.
+  const [above, below] = [1, -1].map((side) =>
+    quadraticMean((i) => ((deviations[i] as number) + side * at(pivot, of, i)) ** 2, channels),
+  ) as [Float64Array, Float64Array];
+  // The mean itself is a float64.
+  const dMean = ofD.map((q, c) => g * U * q + 2 ** -51 * Math.abs(batch.mean[c] as number));
+  const dVariance = dMean.map((dMean, c) => {
+    const ofSquares = g * U * Math.max(above[c] as number, below[c] as number);
+    return ofSquares + 2 * (pivot[c] as number) * dMean;
+  });
   const dScale = dVariance.map((d, c) => d / (2 * ((batch.variance[c] as number) + eps) || 1));
 
   const gamma = Float64Array.from({ length: number }, (_, c) => Math.abs(weight?.[c] ?? 1));
@@ -237,11 +273,18 @@ export function truthOfTraining(
   const X = xHat.map((xHat, i) => Math.abs(xHat) + at(off, of, i));
   const meanDy = gradients.dbias.map((sum) => Math.abs(sum) / n);
   const meanProduct = gradients.dweight.map((sum) => Math.abs(sum) / n);
-  const absDy = naive.meanOf((i) => Math.abs(dy[i] as number), channels);
-  const absProduct = naive.meanOf(
-    (i) => (X[i] as number) * (Math.abs(dy[i] as number) + at(absDy, of, i)),
+  const apart = deviationsOf(dy, channels, centerOf(dy, channels)).map(Math.abs);
+  const stdDy = quadraticMean((i) => apart[i] as number, channels);
+  // Of samples too, but it isn't looked at again.
+  const pivotDy = stdDy.map((std) => NEAR * std);
+  const dMeanDy = stdDy.map((std, c) => g * U * Math.hypot(std, pivotDy[c] as number));
+  const dProduct = quadraticMean(
+    (i) => (X[i] as number) * ((apart[i] as number) + at(pivotDy, of, i)),
     channels,
-  );
+  ).map((q, c) => {
+    const ofMean = (s[c] as number) * (dMean[c] as number) * (pivotDy[c] as number);
+    return g * U * q + ofMean + (dScale[c] as number) * (meanProduct[c] as number);
+  });
 
   const boundY = y.map((y, i) => {
     const [gamma1, s1] = [at(gamma, of, i), at(s, of, i)];
@@ -252,11 +295,9 @@ export function truthOfTraining(
   });
   const boundDx = X.map((X, i) => {
     const [s1, scale, product] = [at(s, of, i), at(dScale, of, i), at(meanProduct, of, i)];
-    const magnitude = Math.abs(dy[i] as number) + at(meanDy, of, i);
-    const dMeanDy = g * U * at(absDy, of, i);
-    const dProduct = g * U * at(absProduct, of, i) + scale * product;
-    const first = magnitude * (5 * U + scale) + dMeanDy;
-    const second = X * product * (6 * U + 2 * scale) + X * dProduct;
+    const magnitude = (apart[i] as number) + U * at(meanDy, of, i);
+    const first = magnitude * (5 * U + scale) + at(dMeanDy, of, i) + U * U * at(meanDy, of, i);
+    const second = X * product * (7 * U + 2 * scale) + X * at(dProduct, of, i);
     return (
       at(gamma, of, i) * s1 * (first + second + product * s1 * at(dMean, of, i)) + 4 * SMALLEST
     );
@@ -270,44 +311,49 @@ export function truthOfTraining(
       variance: dVariance,
       y: boundY,
       dx: boundDx,
-      dweight: gradients.dweight.map(
-        (sum, c) =>
-          g * U * n * (absProduct[c] as number) + (U + (dScale[c] as number)) * Math.abs(sum),
-      ),
-      dbias: gradients.dbias.map((sum, c) => g * U * n * (absDy[c] as number) + U * Math.abs(sum)),
+      dweight: gradients.dweight.map((sum, c) => n * (dProduct[c] as number) + U * Math.abs(sum)),
+      dbias: gradients.dbias.map((sum, c) => n * (dMeanDy[c] as number) + U * Math.abs(sum)),
     },
   };
 }
 
 /**
- * Inference by given statistics and its gradients. `off` is how far the statistics
- * that were used may be from the ones given here, absent where they are the same.
+ * Inference by given statistics and its gradients, of which sums take dy as it is. `off`
+ * is how far the statistics that were used may be from the ones given here, absent where
+ * they are the same.
  */
 export function truthOfInference(
   x: ArrayLike<number>,
   dy: ArrayLike<number>,
-  channels: naive.Channels,
-  given: naive.Statistics,
-  parameters: naive.Parameters,
-  off?: naive.Statistics,
+  channels: reference.Channels,
+  given: reference.Statistics,
+  parameters: reference.Parameters,
+  off?: reference.Statistics,
 ): Truth {
   const { number, of } = channels;
   const { weight, bias, eps } = parameters;
   const n = of.length / number;
   const g = growth(n);
-  const y = naive.forward(x, channels, given, parameters);
-  const xHat = naive.normalized(x, channels, given, eps).map(Math.abs);
-  const gradients = naive.backwardFrozen(x, dy, channels, given, parameters);
-  const s = naive.inverseStd(given, eps);
+  const y = reference.forward(x, channels, given, parameters);
+  const s = reference.inverseStd(given, eps);
+  const xHat = reference.normalized(x, channels, given, eps).map(Math.abs);
+  const gradients = reference.backwardFrozen(x, dy, channels, given, parameters);
   const zero = new Float64Array(number);
   const dMean = off?.mean ?? zero;
   const dScale = given.variance.map(
     (variance, c) => (off?.variance[c] ?? 0) / (2 * (variance + eps)),
   );
   const gamma = Float64Array.from({ length: number }, (_, c) => Math.abs(weight?.[c] ?? 1));
-  const absDy = naive.meanOf((i) => Math.abs(dy[i] as number), channels);
-  const absX = naive.meanOf((i) => xHat[i] as number, channels);
-  const absProduct = naive.meanOf((i) => (xHat[i] as number) * Math.abs(dy[i] as number), channels);
+  // The mean is taken as its nearest float32, and the rest from the sums.
+  const rest = given.mean.map((mean, c) => U * Math.abs(mean) * (s[c] as number));
+  const product = (i: number) => (xHat[i] as number) * Math.abs(dy[i] as number);
+  const meanDy = meanOf((i) => Math.abs(dy[i] as number), channels);
+  const meanProduct = meanOf(product, channels);
+  const ofDy = quadraticMean((i) => dy[i] as number, channels);
+  const ofProduct = quadraticMean(
+    (i) => ((xHat[i] as number) + at(rest, of, i)) * (dy[i] as number),
+    channels,
+  );
   return {
     statistics: given,
     y,
@@ -324,26 +370,24 @@ export function truthOfInference(
       }),
       // γ·s and its product with dy are rounded.
       dx: gradients.dx.map((dx, i) => (2 * U + at(dScale, of, i)) * Math.abs(dx) + 4 * SMALLEST),
-      // Σ(x̂·(dy − e)) and Σx̂·Σdy/n apart, the second of which cancels.
       dweight: gradients.dweight.map((sum, c) => {
-        const [dy, x, product] = [absDy[c], absX[c], absProduct[c]] as [number, number, number];
-        const statistics =
-          (s[c] as number) * (dMean[c] as number) * dy + (dScale[c] as number) * product;
-        return n * (2 * g * U * (product + x * dy) + statistics) + U * Math.abs(sum);
+        const ofMean = (s[c] as number) * (dMean[c] as number) * (meanDy[c] as number);
+        const statistics = ofMean + (dScale[c] as number) * (meanProduct[c] as number);
+        return n * (g * U * (ofProduct[c] as number) + statistics) + U * Math.abs(sum);
       }),
-      dbias: gradients.dbias.map((sum, c) => g * U * n * (absDy[c] as number) + U * Math.abs(sum)),
+      dbias: gradients.dbias.map((sum, c) => g * U * n * (ofDy[c] as number) + U * Math.abs(sum)),
     },
   };
 }
 
 /** How far running statistics may be after a step: the old error, the batch's, one rounding. */
 export function boundOfMoved(
-  moved: naive.Statistics,
-  before: naive.Statistics,
-  batch: naive.Statistics,
+  moved: reference.Statistics,
+  before: reference.Statistics,
+  batch: reference.Statistics,
   share: number,
   correction: number,
-): naive.Statistics {
+): reference.Statistics {
   const bound = (value: Float64Array, before: Float64Array, batch: Float64Array, factor: number) =>
     value.map(
       (value, c) =>

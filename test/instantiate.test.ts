@@ -2,10 +2,9 @@
 import { readFileSync } from "node:fs";
 import { BatchNorm, createKernel, type Kernel, memoryUsage, Tensor } from "batchnorm-wasm";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { kernelBytes as bytes, kernelFile } from "../scripts/kernel/under-test.mjs";
 import { withMemory } from "../ts/core/instance.js";
 
-const kernelFile = new URL("../ts/generated/kernel.wasm", import.meta.url);
-const bytes = new Uint8Array(readFileSync(kernelFile));
 const own = memoryBytesOf(createKernel(bytes));
 const PAGE = 65536;
 

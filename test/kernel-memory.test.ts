@@ -2,11 +2,9 @@
  * The kernel's heap, over the module's own exports: what is freed can be had again, whatever
  * growth it came with, and memory grows seldom and no further than it must.
  */
-import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { kernelBytes } from "../scripts/kernel/under-test.mjs";
 import type * as KernelExports from "../ts/generated/kernel.js";
-
-const wasm = readFileSync(new URL("../ts/generated/kernel.wasm", import.meta.url));
 
 const PAGE = 2 ** 16;
 const MB = 2 ** 20;
@@ -19,7 +17,7 @@ const GROWTH = 5 / 4;
 
 /** The module with its memory's maximum in pages set to another one. */
 function withMaximum(pages: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(wasm);
+  const bytes = kernelBytes.slice();
   let at = 8;
   const number = () => {
     let value = 0;

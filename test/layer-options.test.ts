@@ -26,7 +26,7 @@ import {
   truthOfTraining,
   U,
 } from "./helpers.js";
-import * as naive from "./naive.js";
+import * as reference from "./reference/batch.mjs";
 
 /** What distinguishes two layers, and how they are used. */
 interface Case {
@@ -181,7 +181,7 @@ function expectStep(bn: BatchNorm, one: Case, wanted: boolean, random: Random, n
   const training = one.mode === "default" ? m.training : wanted;
   if (one.mode === "train(), eval()") bn.train(training);
   if (one.mode === ".training") bn.training = training;
-  const channels = naive.channelsOf(SHAPE, m.axis);
+  const channels = reference.channelsOf(SHAPE, m.axis);
   const { number } = channels;
   const filled = (value: number) => new Float32Array(number).fill(value);
   const [x, dy] = [random.normals(SIZE, 2, 3), random.normals(SIZE, 0.5)];
@@ -220,7 +220,7 @@ function expectStep(bn: BatchNorm, one: Case, wanted: boolean, random: Random, n
   if (m.tracks) {
     const [n, share] = [SIZE / number, update ? m.share(count) : 0];
     const correction = m.runningVariance === "unbiased" ? n / (n - 1) : 1;
-    const moved = naive.moved(running, batch.statistics, n, share, m.runningVariance);
+    const moved = reference.moved(running, batch.statistics, n, share, m.runningVariance);
     const exact = { mean: new Float64Array(number), variance: new Float64Array(number) };
     const bound = boundOfMoved(moved, exact, batch.bounds, share, correction);
     expectWithin(copied(bn.runningMean) ?? [], moved.mean, bound.mean, `${name}: mean`);

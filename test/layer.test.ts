@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import {
   BatchNorm,
   type BatchNormLayerOptions,
@@ -12,6 +11,8 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
+import { kernelBytes } from "../scripts/kernel/under-test.mjs";
+import { backward, backwardFrozen, channelsOf, forward, statistics } from "./reference/batch.mjs";
 
 const C = 3;
 const DATA = [1, -2, 0.5, 3, 7, 0.25, -4, 1, 0, 2.5, -3, 8, 0.125, 5, -6];
@@ -29,16 +30,13 @@ interface Statistics {
 
 const running: Statistics = { mean: RUNNING_MEAN, variance: RUNNING_VAR };
 
+const columnsOf = (data: readonly number[]) => channelsOf([data.length / C, C], 1);
+
 /** Mean and variance of each column, over count − `less` values. */
 function columns(data: readonly number[], less = 0): Statistics {
-  const of = (c: number) => data.filter((_, i) => i % C === c);
-  const average = (values: number[], n: number) => values.reduce((a, b) => a + b, 0) / n;
-  const mean = [0, 1, 2].map((c) => average(of(c), of(c).length));
-  const variance = [0, 1, 2].map((c) => {
-    const squares = of(c).map((value) => (value - (mean[c] as number)) ** 2);
-    return average(squares, squares.length - less);
-  });
-  return { mean, variance };
+  const { mean, variance } = statistics(data, columnsOf(data));
+  const n = data.length / C;
+  return { mean: [...mean], variance: Array.from(variance, (value) => (value * n) / (n - less)) };
 }
 
 function at(vector: readonly number[], i: number): number {
@@ -50,22 +48,14 @@ function reference(
   { mean, variance }: Statistics,
   { constant = false, gamma = GAMMA, beta = BETA, eps = 1e-5, data = DATA, dy = GRADIENT } = {},
 ) {
-  const n = data.length / C;
-  const s = variance.map((value) => 1 / Math.sqrt(value + eps));
-  const xhat = data.map((value, i) => (value - at(mean, i)) * at(s, i));
-  const sums = (values: number[]) =>
-    [0, 1, 2].map((c) => values.reduce((sum, value, i) => (i % C === c ? sum + value : sum), 0));
-  const dbeta = sums(dy);
-  const dgamma = sums(dy.map((value, i) => value * (xhat[i] as number)));
-  const inner = dy.map((value, i) =>
-    constant ? value : value - at(dbeta, i) / n - ((xhat[i] as number) * at(dgamma, i)) / n,
-  );
-  return {
-    y: xhat.map((value, i) => value * at(gamma, i) + at(beta, i)),
-    dx: inner.map((value, i) => value * at(gamma, i) * at(s, i)),
-    dgamma,
-    dbeta,
-  };
+  const channels = columnsOf(data);
+  const parameters = { weight: gamma, bias: beta, eps };
+  const given = { mean: Float64Array.from(mean), variance: Float64Array.from(variance) };
+  const { dx, dweight, dbias } = constant
+    ? backwardFrozen(data, dy, channels, given, parameters)
+    : backward(data, dy, channels, parameters, given);
+  const y = forward(data, channels, given, parameters);
+  return { y: [...y], dx: [...dx], dgamma: [...dweight], dbeta: [...dbias] };
 }
 
 function expectClose(got: Tensor | Float32Array | null | undefined, wanted: readonly number[]) {
@@ -542,8 +532,7 @@ describe("forward and backward", () => {
   });
 
   test("a layer on a kernel of its own has all its memory there", () => {
-    const bytes = readFileSync(new URL("../ts/generated/kernel.wasm", import.meta.url));
-    const kernel = createKernel(bytes);
+    const kernel = createKernel(kernelBytes);
     const before = memoryUsage();
     const bn = layer({ kernel });
     const y = bn.forward(Tensor.from(DATA, SHAPE, { kernel }));

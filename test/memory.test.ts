@@ -134,10 +134,13 @@ describe("ownership", () => {
   });
 
   test("freed memory is zero again when Tensor.zeros takes it", () => {
+    const kernel = createKernel(kernelBytes);
     for (let i = 0; i < 20; i++) {
-      const dirty = Tensor.from(new Float32Array(1000).fill(7));
+      const dirty = Tensor.from(new Float32Array(1000).fill(7), [1000], { kernel });
+      const { address } = dirty;
       dirty.dispose();
-      using clean = Tensor.zeros([1000]);
+      using clean = Tensor.zeros([1000], { kernel });
+      expect(clean.address, "the same memory").toBe(address);
       expect(clean.toFloat32Array().every((value) => value === 0)).toBe(true);
     }
   });
@@ -643,8 +646,8 @@ describe("the garbage collector", () => {
 
   test("collects a kernel and its memory with the last of its tensors", () => {
     const collectedKernels = runWithGc(`
-      import { readFileSync } from "node:fs";
-      const module = new WebAssembly.Module(readFileSync("ts/generated/kernel.wasm"));
+      import { kernelBytes } from "./scripts/kernel/under-test.mjs";
+      const module = new WebAssembly.Module(kernelBytes);
       let gone = 0;
       const registry = new FinalizationRegistry(() => { gone += 1; });
       (() => {

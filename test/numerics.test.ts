@@ -12,7 +12,8 @@ import {
 } from "batchnorm-wasm";
 import { afterAll, describe, expect, it } from "vitest";
 import { expectWithin, Placed, Random, SMALLEST, U, ulp } from "./helpers.js";
-import * as naive from "./naive.js";
+import * as reference from "./reference/batch.mjs";
+import { meanOf } from "./reference/sums.mjs";
 
 const round = Math.fround;
 
@@ -88,7 +89,7 @@ interface Results {
 
 interface Problem {
   readonly layout: Layout;
-  readonly channels: naive.Channels;
+  readonly channels: reference.Channels;
   readonly x: Float32Array;
   readonly dy: Float32Array;
   readonly weight: Float32Array;
@@ -97,7 +98,7 @@ interface Problem {
 
 function problemOf(layout: Layout, { value, meanDy = 0, eps = 1e-5 }: Distribution): Problem {
   const random = new Random(17);
-  const channels = naive.channelsOf(layout.shape, layout.axis);
+  const channels = reference.channelsOf(layout.shape, layout.axis);
   const seen = new Int32Array(channels.number);
   const x = Float32Array.from(channels.of, (c) => {
     seen[c] = (seen[c] as number) + 1;
@@ -213,22 +214,22 @@ function truthOf({ channels, x, dy, weight, eps }: Problem) {
   const { of } = channels;
   const n = of.length / channels.number;
   const parameters = { weight, eps };
-  const batch = naive.statistics(x, channels);
-  const s = naive.inverseStd(batch, eps);
+  const batch = reference.statistics(x, channels);
+  const s = reference.inverseStd(batch, eps);
   // An error of the mean is a share of σ, and reaches the elements near the mean too.
-  const X = naive.normalized(x, channels, batch, eps).map((xHat, i) => {
+  const X = reference.normalized(x, channels, batch, eps).map((xHat, i) => {
     const c = of[i] as number;
     return Math.abs(xHat) + Math.sqrt(batch.variance[c] as number) * (s[c] as number);
   });
-  const meanDy = naive.meanOf((i) => dy[i] as number, channels);
+  const meanDy = meanOf((i) => dy[i] as number, channels);
   const apart = Float64Array.from(dy, (dy, i) =>
     Math.abs(dy - (meanDy[of[i] as number] as number)),
   );
-  const absDy = naive.meanOf((i) => apart[i] as number, channels);
-  const absProduct = naive.meanOf((i) => (X[i] as number) * (apart[i] as number), channels);
+  const absDy = meanOf((i) => apart[i] as number, channels);
+  const absProduct = meanOf((i) => (X[i] as number) * (apart[i] as number), channels);
   const truth: Results = {
-    y: naive.forward(x, channels, batch, parameters),
-    ...naive.backward(x, dy, channels, parameters),
+    y: reference.forward(x, channels, batch, parameters),
+    ...reference.backward(x, dy, channels, parameters),
     mean: batch.mean,
     // Where float32 ends, ∞ is the right value.
     variance: batch.variance.map((value) => (round(value) < Infinity ? value : Infinity)),
@@ -324,7 +325,9 @@ describe.each(LAYOUTS)("training on $name", (layout) => {
     it(`${name}: no result is more than one ULP further from the truth than PyTorch's`, () => {
       const [mine, theirs] = errors();
       for (const q of QUANTITIES) {
-        expect.soft(mine[q], q).toBeLessThanOrEqual(theirs[q] + ONE_ULP[q]);
+        // Where theirs leaves float32's range, no error would be further.
+        const bound = Number.isFinite(theirs[q]) ? theirs[q] + ONE_ULP[q] : LIMITS[q];
+        expect.soft(mine[q], q).toBeLessThanOrEqual(bound);
       }
     });
 
@@ -343,11 +346,11 @@ describe.each(LAYOUTS)("inference on $name", (layout) => {
       const problem = problemOf(layout, distribution);
       const { channels, x, weight, eps } = problem;
       const { of } = channels;
-      const batch = naive.statistics(x, channels);
+      const batch = reference.statistics(x, channels);
       const given = [batch.mean, batch.variance].map((v) => Float32Array.from(v));
       const [mean, variance] = given as [Float32Array, Float32Array];
       const statistics = { mean: Float64Array.from(mean), variance: Float64Array.from(variance) };
-      const truth = naive.forward(x, channels, statistics, { weight, eps });
+      const truth = reference.forward(x, channels, statistics, { weight, eps });
       const y = scope(() =>
         batchNormInference(place(x, layout), {
           weight: Tensor.from(weight),
@@ -399,65 +402,5 @@ describe.each(["keras", "onnx", "flax"] as const)("the %s preset with eps 0", (p
     });
     const errors = errorsOf(results, truthOf(problem));
     for (const q of QUANTITIES) expect(errors[q], q).toBeLessThanOrEqual(LIMITS[q]);
-  });
-});
-
-describe("the naive reference", () => {
-  const SHAPES: [shape: number[], axis: number][] = [
-    [[5], 0],
-    [[6, 3], 1],
-    [[6, 3], 0],
-    [[4, 3, 5], 1],
-    [[2, 3, 2, 3], -1],
-  ];
-
-  it.each(SHAPES)("has the gradients of finite differences, for %j along %i", (shape, axis) => {
-    const random = new Random(3);
-    const channels = naive.channelsOf(shape, axis);
-    const { number, of } = channels;
-    const x = Float64Array.from(random.normals(of.length, 0.5, 2));
-    const dy = Float64Array.from(random.normals(of.length));
-    const weight = Float64Array.from(random.normals(number, 1, 0.5));
-    const bias = Float64Array.from(random.normals(number));
-    const given = {
-      mean: Float64Array.from(random.normals(number)),
-      variance: Float64Array.from(random.normals(number), (value) => value ** 2 + 0.1),
-    };
-    const eps = 1e-2;
-    /** Σ dy·y, whose gradient with respect to y is dy. */
-    const loss = (frozen: boolean) => {
-      const statistics = frozen ? given : naive.statistics(x, channels);
-      const y = naive.forward(x, channels, statistics, { weight, bias, eps });
-      return y.reduce((sum, y, i) => sum + y * (dy[i] as number), 0);
-    };
-    // The third derivative times h² and the rounding of the loss over h: both about 1e-10.
-    const h = 1e-5;
-    const slopes = (values: Float64Array, frozen: boolean) =>
-      values.map((value, i) => {
-        values[i] = value + h;
-        const above = loss(frozen);
-        values[i] = value - h;
-        const below = loss(frozen);
-        values[i] = value;
-        return (above - below) / (2 * h);
-      });
-    for (const frozen of [false, true]) {
-      const { dx, dweight, dbias } = frozen
-        ? naive.backwardFrozen(x, dy, channels, given, { weight, eps })
-        : naive.backward(x, dy, channels, { weight, eps });
-      const bound = (length: number) => new Float64Array(length).fill(1e-8);
-      const through = frozen ? "constants" : "the batch";
-      expectWithin(dx, slopes(x, frozen), bound(x.length), `dx through ${through}`);
-      expectWithin(dweight, slopes(weight, frozen), bound(number), `dweight through ${through}`);
-      expectWithin(dbias, slopes(bias, frozen), bound(number), `dbias through ${through}`);
-    }
-  });
-
-  it("moves running statistics towards the batch's by the share of the new ones", () => {
-    const running = { mean: Float64Array.of(1), variance: Float64Array.of(2) };
-    const batch = { mean: Float64Array.of(5), variance: Float64Array.of(6) };
-    const { mean, variance } = naive.moved(running, batch, 4, 0.25, "unbiased");
-    expect([mean[0], variance[0]]).toEqual([2, 3.5]);
-    expect(naive.moved(running, batch, 4, 0.25, "biased").variance[0]).toBe(3);
   });
 });

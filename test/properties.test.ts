@@ -24,7 +24,7 @@ import {
   truthOfInference,
   truthOfTraining,
 } from "./helpers.js";
-import * as naive from "./naive.js";
+import * as reference from "./reference/batch.mjs";
 
 const SEED = Number(process.env.FC_SEED ?? 20261123);
 const RUNS = Number(process.env.FC_RUNS ?? 300);
@@ -35,15 +35,19 @@ const SENTINEL = -1.2345678e33;
 /** Elements of one tensor, so that a few hundred runs take seconds. */
 const MAX_SIZE = 20_000;
 
-// The edges of the kernel's loops: vectors of 4, tiles of 16, runs shorter than a
-// tile are columns, groups of 16 rows, blocks of 32 to 256 rows of columns or of 2048
-// elements of runs, rows of few channels folded to at most 1024 columns.
+// The edges of the kernel's loops: vectors of 4, strips of 8, tiles of 16, runs shorter
+// than a tile are columns; sums go on in float64 after 16 rows of columns or 128 elements
+// of a run, of which several make 512; rows of few channels are folded to whole tiles of
+// at most 1024 columns, from 16 such rows on.
 const TAILS = Array.from({ length: 33 }, (_, i) => i + 1);
 const ROWS = [
   ...[1, 2, 3, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 255, 256, 257],
   ...[1023, 1024, 1025, 1040, 1088, 4095, 4096, 4097, 4112],
 ];
-const RUN_LENGTHS = [47, 48, 49, 64, 100, 255, 256, 257, 2032, 2047, 2048, 2049, 2064, 4096, 4100];
+const RUN_LENGTHS = [
+  ...[47, 48, 49, 64, 100, 119, 120, 127, 128, 129, 135, 136, 137],
+  ...[255, 256, 257, 511, 512, 513, 2047, 4100],
+];
 const CHANNELS = [1, 2, 3, 4, 5, 7, 8, 12, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128];
 
 interface Problem {
@@ -129,7 +133,7 @@ function scattered<N extends string>(...names: N[]): fc.Arbitrary<[Problem, Reco
 /** The data of a problem. */
 function dataOf({ shape, axis, seed, mean, std, affine, eps }: Problem) {
   const random = new Random(seed);
-  const channels = naive.channelsOf(shape, axis);
+  const channels = reference.channelsOf(shape, axis);
   const { number } = channels;
   return {
     channels,
@@ -153,7 +157,7 @@ const vector = (values: Float32Array | null, lead = 0, padding = Number.NaN) =>
   values && new Placed(values, [values.length], { lead, pads: [] }, padding);
 
 describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_000 }, () => {
-  it("training and its gradients are the naive ones within rounding, wherever tensors lie", () => {
+  it("training and its gradients are the reference's within rounding, wherever tensors lie", () => {
     holds(scattered("x", "y", "dy", "dx"), ([problem, placements]) => {
       const data = dataOf(problem);
       const { shape } = problem;
@@ -197,7 +201,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
     });
   });
 
-  it("inference and its gradients are the naive ones within rounding, wherever tensors lie", () => {
+  it("inference and its gradients are the reference's within rounding, wherever tensors lie", () => {
     holds(scattered("x", "y", "dy", "dx"), ([problem, placements]) => {
       const data = dataOf(problem);
       const { shape, eps } = problem;
@@ -258,7 +262,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
     });
   });
 
-  it("every edge of the kernel's loops gives the naive results", () => {
+  it("every edge of the kernel's loops gives the reference's results", () => {
     for (const [shape, axis] of EDGES) {
       scope(() => {
         const problem = { shape, axis, seed: 5, mean: 3, std: 2, eps: 1e-5, affine: true };
@@ -284,7 +288,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
     }
   });
 
-  it("running statistics move by the naive update within rounding", () => {
+  it("running statistics move as the reference's within rounding", () => {
     const cases = fc.tuple(
       problems.filter(({ shape, axis }) => size(shape) > (shape.at(axis) as number)),
       fc.double({ min: 0, max: 1, noNaN: true }),
@@ -304,7 +308,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
         runningVariance,
       });
       const truth = truthOfTraining(x, x, channels, { eps: problem.eps });
-      const moved = naive.moved(before, truth.statistics, count, momentum, runningVariance);
+      const moved = reference.moved(before, truth.statistics, count, momentum, runningVariance);
       const zero = new Float64Array(channels.number);
       const correction = runningVariance === "unbiased" ? count / (count - 1) : 1;
       const bound = boundOfMoved(
@@ -383,7 +387,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
       }
       const [first, second] = [x, permuted].map((x) =>
         batchNormStatistics(Tensor.from(x, problem.shape), { axis: options.axis }),
-      ) as [naive.Statistics, naive.Statistics];
+      ) as [reference.Statistics, reference.Statistics];
       const { bounds } = truthOfTraining(x, x, channels, { eps: problem.eps });
       const twice = (bound: Float64Array) => bound.map((value) => 2 * value);
       expectWithin(second.mean, first.mean, twice(bounds.mean), "mean");
@@ -455,7 +459,7 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
     );
     const cases = fc.tuple(fc.oneof(anyShape, edgeShape), constant, fc.boolean(), fc.nat());
     holds(cases, ([{ shape, axis }, constant, zeroEps, seed]) => {
-      const channels = naive.channelsOf(shape, axis);
+      const channels = reference.channelsOf(shape, axis);
       const random = new Random(seed);
       const bias = random.normals(channels.number);
       const weight = random.normals(channels.number, 1, 0.5);
@@ -670,25 +674,28 @@ const EDGES: [shape: number[], axis: number][] = [
   ...TAILS.map((n): [number[], number] => [[5, n], 1]),
   // Runs shorter than a tile are columns, of one channel next to each other.
   ...[15, 16, 17].map((n): [number[], number] => [[70, 3, n], 1]),
-  // Blocks of 2048 elements of a run, and of many runs.
-  ...[2047, 2048, 2049, 4095, 4096, 4097].map((n): [number[], number] => [[2, 2, n], 1]),
-  ...[1, 127, 128, 129].map((n): [number[], number] => [[n, 2, 16], 1]),
-  ...[119, 120, 121, 241].map((n): [number[], number] => [[n, 2, 17], 1]),
+  // Chunks of 128 elements of a run, with and without a tail, and of many runs up to 512.
+  ...[119, 120, 127, 128, 129, 135, 136, 137, 255, 256].map((n): [number[], number] => [
+    [2, 2, n],
+    1,
+  ]),
+  ...[511, 512, 513, 1024, 4097].map((n): [number[], number] => [[2, 2, n], 1]),
+  ...[1, 31, 32, 33, 129].map((n): [number[], number] => [[n, 2, 16], 1]),
+  ...[29, 30, 31, 60, 61].map((n): [number[], number] => [[n, 2, 17], 1]),
   // One channel: nothing parts what is before it from what is behind.
-  ...[1, 2047, 2048, 2049, 4097].map((n): [number[], number] => [[n, 1], 1]),
-  // Groups of 16 rows of columns, blocks of 64 or 256, and of 32 where they are wide.
-  ...[15, 16, 17, 63, 64, 65, 127, 128, 129].map((n): [number[], number] => [[n, 20], 1]),
-  ...[255, 256, 257, 511, 512, 513].map((n): [number[], number] => [[n, 20], 1]),
-  ...[31, 32, 33, 65].map((n): [number[], number] => [[n, 2050], 1]),
-  // Rows of few channels, folded to whole tiles from a number of rows on, with a rest.
-  ...[1023, 1024, 1025, 1039, 1040, 2048 + 7].map((n): [number[], number] => [[n, 3], 1]),
-  ...[4095, 4096, 4097, 4111, 4112, 8192 + 7].map((n): [number[], number] => [[n, 3], 1]),
-  ...[127, 128, 129, 255, 256, 257, 511, 512, 513].map((n): [number[], number] => [[n, 8], -1]),
-  ...[511, 512, 513, 2047, 2048, 2049].map((n): [number[], number] => [[n, 2, 3], 1]),
+  ...[1, 127, 128, 129, 511, 513, 4097].map((n): [number[], number] => [[n, 1], 1]),
+  // Chunks of 16 rows of columns: strip by strip, and row by row where they are wide.
+  ...[15, 16, 17, 31, 32, 33, 127, 128, 129].map((n): [number[], number] => [[n, 20], 1]),
+  ...[15, 16, 17, 31, 32, 33, 65].map((n): [number[], number] => [[n, 2050], 1]),
+  // Rows of few channels, folded to whole tiles from 16 of these on, with a rest.
+  ...[255, 256, 257, 271, 272, 512 + 7].map((n): [number[], number] => [[n, 3], 1]),
+  ...[1023, 1024, 1025, 4096 + 7].map((n): [number[], number] => [[n, 3], 1]),
+  ...[31, 32, 33, 63, 64, 65, 127, 128, 129].map((n): [number[], number] => [[n, 8], -1]),
+  ...[127, 128, 129, 511, 512, 513].map((n): [number[], number] => [[n, 2, 3], 1]),
   // … up to 1024 columns: 63 channels are folded, 65 are not.
   ...[63, 64, 65].map((n): [number[], number] => [[1030, n], 1]),
   [[4100, 63], 1],
-  // More than a megabyte, walked in pieces, and more than two, in groups of channels.
+  // More than a megabyte, walked in pieces; with dy more than four, in groups of channels.
   [[1400, 200], 1],
   [[2, 40, 128, 65], 1],
 ];

@@ -1,13 +1,11 @@
 /** `batchnorm-wasm/slim`: every way to bring the kernel, each to a copy of the package that has none. */
-import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { kernelBytes as bytes, kernelFile as file } from "../scripts/kernel/under-test.mjs";
 import { encode } from "../scripts/kernel-text.mjs";
 import { decode } from "../ts/entry/text.js";
 
 type Slim = typeof import("../ts/entry/slim.js");
 
-const file = new URL("../ts/generated/kernel.wasm", import.meta.url);
-const bytes = new Uint8Array(readFileSync(file));
 const address = `data:application/wasm;base64,${Buffer.from(bytes).toString("base64")}`;
 const nothing = () => new Response("not found", { status: 404, statusText: "Not Found" });
 

@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus, loadavg, release, totalmem } from "node:os";
+import { kernelBytes } from "../kernel/under-test.mjs";
 
 const root = new URL("../../", import.meta.url);
 const require = createRequire(import.meta.url);
@@ -20,13 +21,11 @@ export function describeMachine() {
   };
 }
 
-/** The kernel under measurement: the committed one, or `KERNEL_WASM=path`. */
+/** The kernel under measurement. */
 export function readKernel() {
-  const { KERNEL_WASM } = process.env;
-  const bytes = readFileSync(KERNEL_WASM ?? new URL("dist/generated/kernel.wasm", root));
   const { version } = JSON.parse(readFileSync(new URL("package.json", root), "utf8"));
-  const digest = createHash("sha256").update(bytes).digest("hex").slice(0, 8);
-  return { kernel: new Uint8Array(bytes), version: `${version}, kernel ${digest}` };
+  const digest = createHash("sha256").update(kernelBytes).digest("hex").slice(0, 8);
+  return { kernel: kernelBytes, version: `${version}, kernel ${digest}` };
 }
 
 /** The commit that was measured, if it is known. */

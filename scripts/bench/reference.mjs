@@ -1,11 +1,12 @@
 /**
- * The truth that contestants are held to: float64 arithmetic on the float32 inputs.
+ * How far contestants are from the truth, which is that of the tests.
  *
  * The error of an output array is its largest |output − truth|, over the largest
  * |truth| of that array. One figure then serves y and gradients alike, and an element
  * that happens to be near 0 doesn't make it large; `npm run bench:accuracy` is where
  * accuracy is looked at closely.
  */
+import { backward, channelsOf, forward, statistics } from "../../test/reference/batch.mjs";
 import { extents } from "./data.mjs";
 
 /**
@@ -13,7 +14,6 @@ import { extents } from "./data.mjs";
  * @typedef {import("./contestant.d.ts").Data} Data
  * @typedef {import("./contestant.d.ts").Outputs} Outputs
  * @typedef {Pick<ReturnType<typeof extents>, "outer" | "channels" | "inner">} Extents
- * @typedef {{ mean: Float64Array, variance: Float64Array }} Statistics
  */
 
 /** Above this a contestant is wrong, not merely imprecise: float32 sums of 10⁶ stay below. */
@@ -42,24 +42,25 @@ const REQUIRED = {
 export function makeReference(cell, data, mostElements = MOST_ELEMENTS) {
   const all = extents(cell);
   const chosen = chooseChannels(all, mostElements);
-  const { outer, inner } = all;
-  const some = { outer, channels: chosen.length, inner };
+  const some = once(() => channelsOf([all.outer, chosen.length, all.inner], 1));
   const gather = (/** @type {Float32Array} */ values) => gatherChannels(all, chosen, values);
   const pick = (/** @type {Float32Array} */ vector) =>
     Float64Array.from(chosen, (c) => at(vector, c));
-  const [weight, bias] = [pick(data.weight), pick(data.bias)];
+  const parameters = { weight: pick(data.weight), bias: pick(data.bias), eps: data.eps };
 
   const x = once(() => gather(data.x));
-  const batch = once(() => statistics(x(), some));
+  const batch = once(() => statistics(x(), some()));
   const inference = once(() => {
     const running = { mean: pick(data.mean), variance: pick(data.variance) };
-    return { y: forward(x(), some, running, weight, bias, data.eps) };
+    return { y: forward(x(), some(), running, parameters) };
   });
-  const training = once(() => ({
-    y: forward(x(), some, batch(), weight, bias, data.eps),
-    ...batch(),
+  const training = once(() => {
+    const { mean, variance } = batch();
+    return { y: forward(x(), some(), batch(), parameters), mean, variance };
+  });
+  const gradients = once(() => ({
+    ...backward(x(), gather(data.dy), some(), parameters, batch()),
   }));
-  const gradients = once(() => backward(x(), gather(data.dy), some, batch(), weight, data.eps));
 
   /** @param {Cell["op"]} op @returns {{ [array: string]: Float64Array }} */
   function truthOf(op) {
@@ -120,93 +121,6 @@ function gatherChannels({ outer, channels, inner }, chosen, values) {
     }
   }
   return gathered;
-}
-
-/**
- * Every stretch of one channel's elements, in the order of the tensor.
- *
- * @param {Extents} extents @param {(c: number, start: number, end: number) => void} visit
- */
-function eachRun({ outer, channels, inner }, visit) {
-  let start = 0;
-  for (let o = 0; o < outer; o++) {
-    for (let c = 0; c < channels; c++) {
-      visit(c, start, start + inner);
-      start += inner;
-    }
-  }
-}
-
-/**
- * Mean and biased variance of each channel, in two passes.
- *
- * @param {Float32Array} x @param {Extents} extents @returns {Statistics}
- */
-function statistics(x, extents) {
-  const count = extents.outer * extents.inner;
-  const sums = new Float64Array(extents.channels);
-  eachRun(extents, (c, start, end) => {
-    let sum = at(sums, c);
-    for (let i = start; i < end; i++) sum += at(x, i);
-    sums[c] = sum;
-  });
-  const mean = sums.map((sum) => sum / count);
-  const squares = new Float64Array(extents.channels);
-  eachRun(extents, (c, start, end) => {
-    const center = at(mean, c);
-    let sum = at(squares, c);
-    for (let i = start; i < end; i++) sum += (at(x, i) - center) ** 2;
-    squares[c] = sum;
-  });
-  return { mean, variance: squares.map((sum) => sum / count) };
-}
-
-/**
- * y = γ·(x − μ)/√(σ² + ε) + β.
- *
- * @param {Float32Array} x @param {Extents} extents @param {Statistics} statistics
- * @param {Float64Array} weight @param {Float64Array} bias @param {number} eps
- */
-function forward(x, extents, { mean, variance }, weight, bias, eps) {
-  const scales = variance.map((value, c) => at(weight, c) / Math.sqrt(value + eps));
-  const y = new Float64Array(x.length);
-  eachRun(extents, (c, start, end) => {
-    const [center, scale, shift] = [at(mean, c), at(scales, c), at(bias, c)];
-    for (let i = start; i < end; i++) y[i] = (at(x, i) - center) * scale + shift;
-  });
-  return y;
-}
-
-/**
- * dβ = Σdy, dγ = Σdy·x̂, dx = γ/√(σ² + ε)·(dy − dβ/n − x̂·dγ/n).
- *
- * @param {Float32Array} x @param {Float32Array} dy @param {Extents} extents
- * @param {Statistics} statistics @param {Float64Array} weight @param {number} eps
- */
-function backward(x, dy, extents, { mean, variance }, weight, eps) {
-  const count = extents.outer * extents.inner;
-  const inverseStd = variance.map((value) => 1 / Math.sqrt(value + eps));
-  const dbias = new Float64Array(extents.channels);
-  const dweight = new Float64Array(extents.channels);
-  eachRun(extents, (c, start, end) => {
-    const [center, scale] = [at(mean, c), at(inverseStd, c)];
-    let [sum, products] = [at(dbias, c), at(dweight, c)];
-    for (let i = start; i < end; i++) {
-      sum += at(dy, i);
-      products += at(dy, i) * (at(x, i) - center) * scale;
-    }
-    dbias[c] = sum;
-    dweight[c] = products;
-  });
-  const dx = new Float64Array(x.length);
-  eachRun(extents, (c, start, end) => {
-    const [center, scale, gamma] = [at(mean, c), at(inverseStd, c), at(weight, c)];
-    const [sum, products] = [at(dbias, c) / count, at(dweight, c) / count];
-    for (let i = start; i < end; i++) {
-      dx[i] = gamma * scale * (at(dy, i) - sum - (at(x, i) - center) * scale * products);
-    }
-  });
-  return { dx, dweight, dbias };
 }
 
 /** @param {ArrayLike<number>} output @param {Float64Array} truth */

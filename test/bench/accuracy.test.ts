@@ -1,12 +1,19 @@
 /** The parts of `npm run bench:accuracy` that others are judged by. */
 import { describe, expect, test } from "vitest";
-import { gather, layoutsOf, samples, scatter } from "../../scripts/bench/accuracy/cases.mjs";
+import {
+  gather,
+  layoutsOf,
+  type Sample,
+  samples,
+  scatter,
+} from "../../scripts/bench/accuracy/cases.mjs";
 import { allowed, judge, type Record } from "../../scripts/bench/accuracy/judge.mjs";
 import { overview, verdict } from "../../scripts/bench/accuracy/report.mjs";
-import { inference, sum, training } from "../../scripts/bench/accuracy/truth.mjs";
+import { runSample } from "../../scripts/bench/accuracy/run.mjs";
 import { errorsOf, median, ulp } from "../../scripts/bench/accuracy/ulp.mjs";
+import type { Data } from "../../scripts/bench/contestant.d.ts";
 import { Random } from "../helpers.js";
-import * as naive from "../naive.js";
+import { channelsOf } from "../reference/batch.mjs";
 
 describe("ULP", () => {
   test("is the distance to the next float32 away from 0", () => {
@@ -62,82 +69,6 @@ describe("ULP", () => {
   });
 });
 
-describe("Truth", () => {
-  const parameters = { weight: 1.5, bias: -0.25, eps: 1e-5 };
-
-  test("a sum loses nothing that its terms cancel to", () => {
-    const terms = [1e16, 1, -1e16, 1e-3];
-    expect(sum(4, (i) => terms[i] as number)).toBe(1 + 1e-3);
-  });
-
-  test("the sum of 10⁷ values is right to the last bit", () => {
-    // 0.1 in float32 is a whole number of 2⁻²⁷.
-    const tenth = Math.fround(0.1);
-    const exact = Number(BigInt(tenth * 2 ** 27) * 10_000_000n) / 2 ** 27;
-    expect(sum(1e7, () => tenth)).toBe(exact);
-  });
-
-  test("four values by hand", () => {
-    const { mean, variance, unbiasedVariance, y, dx, dweight, dbias } = training(
-      Float32Array.of(1, 2, 3, 6),
-      Float32Array.of(1, 0, 0, 1),
-      { weight: 2, bias: 1, eps: 0.5 },
-    );
-    // σ² = 14/4, so that 1/√(σ² + ε) = 1/2; x̂ = −1, −1/2, 0, 3/2.
-    expect({ mean, variance, unbiasedVariance }).toEqual({
-      mean: 3,
-      variance: 3.5,
-      unbiasedVariance: 14 / 3,
-    });
-    expect([...y]).toEqual([-1, 0, 1, 4]);
-    expect({ dweight, dbias }).toEqual({ dweight: 0.5, dbias: 2 });
-    // γ/2·(dy − 2/4 − x̂·(1/2)/4)
-    expect([...dx]).toEqual([0.625, -0.4375, -0.5, 0.3125]);
-    const given = { mean: 2, variance: 3.5, weight: 2, bias: 1, eps: 0.5 };
-    expect([...inference(Float32Array.of(1, 2), given)]).toEqual([0, 1]);
-  });
-
-  test("agrees with the tests' own reference", () => {
-    const random = new Random(3);
-    const [x, dy] = [random.normals(500, 3, 2), random.normals(500, 1)];
-    const truth = training(x, dy, parameters);
-    const channels = naive.channelsOf([500, 1], 1);
-    const { eps } = parameters;
-    const own = { weight: [parameters.weight], bias: [parameters.bias], eps };
-    const statistics = naive.statistics(x, channels);
-    const gradients = naive.backward(x, dy, channels, own);
-    const y = naive.forward(x, channels, statistics, own);
-    expect(truth.mean).toBeCloseTo(statistics.mean[0] as number, 13);
-    expect(truth.variance).toBeCloseTo(statistics.variance[0] as number, 13);
-    expect(truth.dweight).toBeCloseTo(gradients.dweight[0] as number, 11);
-    expect(truth.dbias).toBeCloseTo(gradients.dbias[0] as number, 11);
-    for (let i = 0; i < 500; i++) {
-      expect(truth.y[i]).toBeCloseTo(y[i] as number, 12);
-      expect(truth.dx[i]).toBeCloseTo(gradients.dx[i] as number, 12);
-    }
-  });
-
-  test("an offset that float32 holds exactly changes nothing", () => {
-    const random = new Random(4);
-    // Eighths: as far apart as float32 numbers are from 2²⁰ on.
-    const x = Float32Array.from({ length: 300 }, () => Math.round(random.normal(0, 25)) / 8);
-    const dy = random.normals(300, 1e4);
-    const here = training(x, dy, parameters);
-    const there = training(
-      x.map((value) => value + 2 ** 20),
-      dy,
-      parameters,
-    );
-    expect(there.variance).toBeCloseTo(here.variance, 10);
-    for (let i = 0; i < 300; i++) expect(there.dx[i]).toBeCloseTo(here.dx[i] as number, 10);
-  });
-
-  test("a constant channel gives exactly the bias", () => {
-    const x = new Float32Array(5000).fill(12345.678);
-    expect(new Set(training(x, x, parameters).y)).toEqual(new Set([parameters.bias]));
-  });
-});
-
 describe("Cases", () => {
   test("every layout holds the same values where its shape says", () => {
     for (const { shape, axis } of layoutsOf({
@@ -147,7 +78,7 @@ describe("Cases", () => {
       const values = Float32Array.from({ length: 24 }, (_, i) => i);
       const placed = scatter({ shape, axis }, values);
       expect([...gather({ shape, axis }, placed)]).toEqual([...values]);
-      const { of } = naive.channelsOf(shape, axis);
+      const { of } = channelsOf(shape, axis);
       placed.forEach((value, i) => {
         expect(Math.floor(value / 8)).toBe(of[i]);
       });
@@ -157,6 +88,59 @@ describe("Cases", () => {
   test("names are unique", () => {
     const names = samples(false).map(({ distribution, image }) => `${distribution.name} ${image}`);
     expect(new Set(names).size).toBe(names.length);
+  });
+});
+
+describe("A sample", () => {
+  test("finds no error in what is right, and as large a one as there is", async () => {
+    // Without a type, as contestants are written.
+    const loop = "../../scripts/bench/contestants/naive-loop.mjs";
+    const started = await (await import(loop)).default.start();
+    const unbiased = {
+      ...started,
+      async prepare(cell: unknown, data: unknown) {
+        const prepared = await started.prepare(cell, data);
+        const outputs = async () => {
+          const { variance, ...all } = await prepared.outputs();
+          const scaled = variance?.map((value: number) => (value * 6) / 5);
+          return scaled ? { ...all, unbiasedVariance: scaled } : all;
+        };
+        return { ...prepared, outputs };
+      },
+    };
+    const wrong = {
+      ...started,
+      async prepare(cell: unknown, data: Data) {
+        return started.prepare(cell, { ...data, bias: data.bias.map((value) => value + 1) });
+      },
+    };
+    const [sample] = samples(true);
+    const image = [2, 3, 1, 3] as const;
+    const layouts = ["channels-first", "channels-last", "NC"] as const;
+    const runs = runSample({ ...(sample as Sample), image, layouts }, [
+      { name: "right", started },
+      { name: "unbiased", started: unbiased },
+      { name: "wrong", started: wrong },
+    ]);
+    const seen = new Set<string>();
+    for await (const { records, gaps } of runs) {
+      expect(gaps).toEqual([]);
+      for (const { op, array, contestant, errors } of records) {
+        const { max } = errors.largest;
+        seen.add(`${contestant} ${op} ${array}`);
+        if (contestant === "wrong" && array === "y") expect(max).toBeGreaterThan(2 ** 20);
+        // Half an ULP is that of the result's own rounding.
+        else expect(max, `${op} ${array}`).toBeLessThanOrEqual(0.51);
+      }
+    }
+    for (const contestant of ["right", "unbiased"]) {
+      for (const array of ["training y", "training mean", "training variance", "inference y"]) {
+        expect(seen).toContain(`${contestant} ${array}`);
+      }
+      for (const array of ["dx", "dweight", "dbias"]) {
+        expect(seen).toContain(`${contestant} forward-backward ${array}`);
+      }
+    }
   });
 });
 

@@ -1,5 +1,5 @@
-/** The right numbers, by `naive.ts`, of what a call read. */
-import * as naive from "../naive.js";
+/** The right numbers, by `reference.ts`, of what a call read. */
+import * as reference from "../reference/batch.mjs";
 import { Fault, type Pass } from "./world.js";
 
 /** Whether float32 arithmetic on these is ordinary: neither overflow nor denormals. */
@@ -32,10 +32,10 @@ function near(
 
 /** Statistics that normalized, and x̂, of a pass whose channels are not all but constant. */
 function prepare({ x, shape, axis, given, eps }: Pass) {
-  const channels = naive.channelsOf(shape, axis);
+  const channels = reference.channelsOf(shape, axis);
   const statistics = given
     ? { mean: Float64Array.from(given.mean), variance: Float64Array.from(given.variance) }
-    : naive.statistics(x, channels);
+    : reference.statistics(x, channels);
   const largest = x.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
   // What is left of x − μ there is rounding, of float32 in what made x.
   const conditioned = statistics.variance.every((v) => v + eps > 1e-5 * (1e-3 + largest * largest));
@@ -52,7 +52,7 @@ export function expectForward(
   if (!ordinary(x, weight, bias, pass.given?.mean ?? null, pass.given?.variance ?? null)) return;
   const { channels, statistics, conditioned } = prepare(pass);
   if (!conditioned) return;
-  const y = naive.forward(x, channels, statistics, { weight, bias, eps });
+  const y = reference.forward(x, channels, statistics, { weight, bias, eps });
   near(
     `y${of}`,
     got,
@@ -67,7 +67,7 @@ export function expectStatistics(
   of = "",
 ): void {
   if (!ordinary(x) || x.length === 0) return;
-  const { mean, variance } = naive.statistics(x, naive.channelsOf(shape, axis));
+  const { mean, variance } = reference.statistics(x, reference.channelsOf(shape, axis));
   near(
     `a mean${of}`,
     got.mean,
@@ -107,11 +107,11 @@ export function expectMoved(
     );
     return;
   }
-  const channels = naive.channelsOf(shape, axis);
+  const channels = reference.channelsOf(shape, axis);
   const count = x.length / channels.number;
-  const right = naive.moved(
+  const right = reference.moved(
     { mean: Float64Array.from(old.mean), variance: Float64Array.from(old.variance) },
-    naive.statistics(x, channels),
+    reference.statistics(x, channels),
     count,
     share,
     count > 1 ? kind : "biased",
@@ -137,10 +137,10 @@ export function expectBackward(
   if (!conditioned) return;
   const parameters = { weight, eps };
   const right = given
-    ? naive.backwardFrozen(x, dy, channels, statistics, parameters)
-    : naive.backward(x, dy, channels, parameters);
-  const scale = bound(naive.inverseStd(statistics, eps)) * bound(weight ?? [1]) * bound(dy);
-  const xHat = bound(naive.normalized(x, channels, statistics, eps));
+    ? reference.backwardFrozen(x, dy, channels, statistics, parameters)
+    : reference.backward(x, dy, channels, parameters);
+  const scale = bound(reference.inverseStd(statistics, eps)) * bound(weight ?? [1]) * bound(dy);
+  const xHat = bound(reference.normalized(x, channels, statistics, eps));
   near(
     `dx${of}`,
     dx,

@@ -1,9 +1,5 @@
 /** Kernels whose memory has an end that is soon reached. */
-import { readFileSync } from "node:fs";
-
-const bytes = new Uint8Array(
-  readFileSync(new URL("../../ts/generated/kernel.wasm", import.meta.url)),
-);
+import { kernelBytes as bytes } from "../../scripts/kernel/under-test.mjs";
 
 /** The kernel as it is. */
 export const module = new WebAssembly.Module(bytes);

@@ -1,10 +1,8 @@
-/** The package from its sources, for tests and tools: it is not packed. */
-import { readFileSync } from "node:fs";
+/** The package from its sources with the kernel under test, for tests and tools: it is not packed. */
+import { kernelBytes } from "../../scripts/kernel/under-test.mjs";
 import { provideDefaultKernel } from "../core/default-kernel.js";
 import { createKernel } from "../core/kernel.js";
 
-provideDefaultKernel(() =>
-  createKernel(readFileSync(new URL("../generated/kernel.wasm", import.meta.url))),
-);
+provideDefaultKernel(() => createKernel(kernelBytes));
 
 export * from "../index.js";

@@ -1,6 +1,6 @@
 /** One sample by every contestant, in every layout. */
+import * as reference from "../../../test/reference/batch.mjs";
 import { gather, layoutsOf, makeValues, scatter } from "./cases.mjs";
-import { inference, training } from "./truth.mjs";
 import { errorsOf, median } from "./ulp.mjs";
 
 /**
@@ -94,43 +94,27 @@ async function outputsOf(started, cell, data) {
 }
 
 /** Truths channel by channel, as the values. @param {ReturnType<typeof makeValues>} values */
-function makeTruth({ channels, count, x, dy, weight, bias, eps }) {
-  const tensor = () => new Float64Array(channels * count);
-  const vector = () => new Float64Array(channels);
-  const byBatch = {
-    y: tensor(),
-    dx: tensor(),
-    mean: vector(),
-    variance: vector(),
-    unbiasedVariance: vector(),
-    dweight: vector(),
-    dbias: vector(),
+function makeTruth({ channels: number, count, x, dy, ...parameters }) {
+  const channels = reference.channelsOf([number, count], 0);
+  const batch = reference.statistics(x, channels);
+  const { mean, variance } = batch;
+  // For inference the batch's own, in float32: what is given is exact then.
+  const running = { mean: Float32Array.from(mean), variance: Float32Array.from(variance) };
+  const given = {
+    mean: Float64Array.from(running.mean),
+    variance: Float64Array.from(running.variance),
   };
-  const given = { y: tensor() };
-  const running = { mean: new Float32Array(channels), variance: new Float32Array(channels) };
-  const ratios = vector();
-  for (let c = 0; c < channels; c++) {
-    const start = c * count;
-    const parameters = { weight: Number(weight[c]), bias: Number(bias[c]), eps };
-    const channel = x.subarray(start, start + count);
-    const { y, dx, ...vectors } = training(channel, dy.subarray(start, start + count), parameters);
-    byBatch.y.set(y, start);
-    byBatch.dx.set(dx, start);
-    for (const [name, value] of Object.entries(vectors)) {
-      byBatch[/** @type {keyof typeof vectors} */ (name)][c] = value;
-    }
-    // For inference the batch's own, in float32: what is given is exact then.
-    running.mean[c] = vectors.mean;
-    running.variance[c] = vectors.variance;
-    const [mean, variance] = [Number(running.mean[c]), Number(running.variance[c])];
-    given.y.set(inference(channel, { ...parameters, mean, variance }), start);
-    ratios[c] = vectors.mean === 0 ? 0 : Math.abs(vectors.mean) / Math.sqrt(vectors.variance);
-  }
   /** @type {{ [array: string]: Float64Array }} */
-  const ofTraining = byBatch;
+  const inference = { y: reference.forward(x, channels, given, parameters) };
   /** @type {{ [array: string]: Float64Array }} */
-  const ofInference = given;
+  const training = {
+    ...{ mean, variance, unbiasedVariance: variance.map((value) => (value * count) / (count - 1)) },
+    y: reference.forward(x, channels, batch, parameters),
+    ...reference.backward(x, dy, channels, parameters, batch),
+  };
+  const ratios = mean.map((mean, c) => {
+    return mean === 0 ? 0 : Math.abs(mean) / Math.sqrt(Number(variance[c]));
+  });
   // Two digits: a sample of std 1 isn't to the last of it.
-  const meanOverStd = Number(median(ratios).toPrecision(2));
-  return { training: ofTraining, inference: ofInference, running, meanOverStd };
+  return { training, inference, running, meanOverStd: Number(median(ratios).toPrecision(2)) };
 }

@@ -1,0 +1,175 @@
+/**
+ * The calls that take tensors or options, described, so that what every one of them has to
+ * refuse is tested of every one: `refusals.ts` derives the cases. A new norm adds its
+ * operations here, and writes out in a test what only it refuses.
+ */
+import {
+  BatchNorm,
+  BatchNormalization,
+  type BatchNormSaved,
+  batchNormBackward,
+  batchNormInference,
+  batchNormStatistics,
+  batchNormTraining,
+  defaultKernel,
+  type Kernel,
+  type Tensor,
+} from "batchnorm-wasm";
+import { counting, wrong } from "./call-helpers.js";
+
+/**
+ * What a call takes an operand as, and so what it may be: the tensor or plain data in front
+ * of the options, of any shape (`x`) or that of a forward pass (`dy`); a tensor of this shape
+ * that is written (`output`); one value a channel, read (`vector`) or written (`state`);
+ * saved values (`record`).
+ */
+export type Role = "x" | "dy" | "output" | "vector" | "state" | "record";
+
+/** What calls over [4, 3] take, by the operands' names. */
+export interface Example {
+  /** All that a call which is refused leaves as it was. */
+  readonly all: readonly Watched[];
+  readonly [operand: string]: unknown;
+}
+
+export type Watched = Tensor | BatchNorm | BatchNormSaved;
+
+export interface Operation<E extends Example = Example> {
+  readonly name: string;
+  readonly example: (kernel?: Kernel) => E;
+  /** Operands by their names, the one in front of the options first. */
+  readonly operands: Readonly<Record<string, Role>>;
+  /** Operands that must not be absent. */
+  readonly required?: readonly string[];
+  /** Two that are both there or both absent. */
+  readonly together?: readonly [string, string];
+  /** All its other options. */
+  readonly options: readonly string[];
+  call(example: E, input: never, options: never): unknown;
+}
+
+/** Operands of batch norm, and a layer that has run forward and backward. */
+export function exampleOf(kernel = defaultKernel()) {
+  const tensor = () => counting([4, 3], 1, kernel);
+  const vector = () => counting([3], 1, kernel);
+  const [x, dy, out] = [tensor(), tensor(), tensor()];
+  const [weight, bias, mean, variance] = [vector(), vector(), vector(), vector()];
+  const [runningMean, runningVar] = [vector(), vector()];
+  const [weightGrad, biasGrad] = [vector(), vector()];
+  const { y, saved } = batchNormTraining(x, { weight, bias });
+  const bn = new BatchNorm(3, { kernel });
+  bn.forward(x);
+  bn.backward(dy);
+  const operands = { x, dy, out, weight, bias, mean, variance, saved, bn };
+  const written = { runningMean, runningVar, weightGrad, biasGrad };
+  const all: Watched[] = [...Object.values(operands), ...Object.values(written), y];
+  return { ...operands, ...written, all };
+}
+
+const RUNNING = { runningMean: "state", runningVar: "state" } as const;
+const MOVING = ["momentum", "runningVariance"];
+
+const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
+  {
+    name: "batchNormTraining",
+    example: exampleOf,
+    operands: {
+      ...{ x: "x", out: "output", weight: "vector", bias: "vector", saved: "record" },
+      ...RUNNING,
+    },
+    together: ["runningMean", "runningVar"],
+    options: ["eps", "axis", "kernel", ...MOVING],
+    call: (_, x, options) => batchNormTraining(x, options),
+  },
+  {
+    name: "batchNormInference",
+    example: exampleOf,
+    operands: {
+      ...{ x: "x", out: "output", weight: "vector", bias: "vector", saved: "record" },
+      ...{ mean: "vector", variance: "vector" },
+    },
+    required: ["mean", "variance"],
+    options: ["eps", "axis", "kernel"],
+    call: (_, x, options) => batchNormInference(x, options),
+  },
+  {
+    name: "batchNormStatistics",
+    example: exampleOf,
+    operands: { x: "x", ...RUNNING },
+    together: ["runningMean", "runningVar"],
+    options: ["axis", "kernel", ...MOVING],
+    call: (_, x, options) => batchNormStatistics(x, options),
+  },
+  {
+    name: "batchNormBackward",
+    example: exampleOf,
+    operands: {
+      ...{ dy: "dy", out: "output", weightGrad: "state", biasGrad: "state" },
+      ...{ saved: "record" },
+    },
+    required: ["saved"],
+    options: [],
+    call: (_, dy, options) => batchNormBackward(dy, options),
+  },
+  {
+    name: "BatchNorm.forward",
+    example: exampleOf,
+    operands: { x: "x", out: "output" },
+    options: ["training"],
+    call: ({ bn }, x, options) => bn.forward(x, options),
+  },
+  {
+    name: "BatchNorm.forward in evaluation",
+    example: exampleOf,
+    operands: { x: "x", out: "output" },
+    options: ["training"],
+    call: ({ bn }, x, options) => {
+      bn.eval();
+      try {
+        return bn.forward(x, options);
+      } finally {
+        bn.train();
+      }
+    },
+  },
+  {
+    name: "BatchNorm.backward",
+    example: exampleOf,
+    operands: { dy: "dy", out: "output" },
+    // Not any record, but one of the layer's own.
+    options: ["saved"],
+    call: ({ bn }, dy, options) => bn.backward(dy, options),
+  },
+  {
+    name: "new BatchNorm",
+    example: exampleOf,
+    operands: {},
+    options: [
+      ...["preset", "eps", "axis", "affine", "scale", "offset", "trackRunningStats", "kernel"],
+      ...["statistics", "updateRunningStats", "requiresGrad", ...MOVING],
+    ],
+    call: (_, __, options) => new BatchNorm(3, options),
+  },
+  {
+    name: "new BatchNormalization",
+    example: exampleOf,
+    operands: {},
+    options: ["epsilon", "momentum", "axis", "trainable", "center", "scale", "kernel"],
+    call: (_, __, options) => new BatchNormalization(options),
+  },
+];
+
+export const OPERATIONS: readonly Operation[] = BATCH_NORM;
+
+/** Calls an operation with what it needs, but for some changes. */
+export function callWith(
+  operation: Operation,
+  example: Example,
+  changes: Readonly<Record<string, unknown>> = {},
+): unknown {
+  const { operands, required = [], together = [] } = operation;
+  const [first = ""] = Object.keys(operands);
+  const needed = [first, ...required, ...together].map((name) => [name, example[name]]);
+  const { [first]: input, ...options } = { ...Object.fromEntries(needed), ...changes };
+  return operation.call(example, wrong(input), wrong(options));
+}
