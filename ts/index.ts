@@ -1,6 +1,9 @@
 /**
  * The public API on one screen. What is named here is public; all else is seen by its own folder
  * and by those above it, and may change.
+ *
+ * In the examples of docstrings x is `[[1, 2, 3], [3, 6, 9]]`, dy is `[[1, 1, 1], [2, 4, 6]]` and
+ * bn is a new `BatchNorm(3)`; a result stands behind `→`, to four digits.
  */
 // Whoever uses the types has `Symbol.dispose` then, whatever their `lib` is.
 /// <reference lib="esnext.disposable" preserve="true" />

@@ -67,7 +67,9 @@ export interface BatchNormGradients<T> {
  *   `disposed`, `foreign-kernel`, `out-of-memory`
  *
  * @example
+ * batchNormInference(x, { mean, variance });   // → Tensor([2, 3]) { -1, -1, -1, 1, 1, 1 }
  * const y = batchNormInference(x, { mean, variance, weight, bias, eps: 1e-3, axis: -1 });
+ * const plain = batchNormInference({ data: pixels, shape: [784, 3] }, { mean, variance });
  */
 export function batchNormInference(
   x: Tensor,
@@ -118,6 +120,8 @@ export function batchNormInference(
  *
  * @example
  * const { y, saved } = batchNormTraining(x, { weight, bias, runningMean, runningVar });
+ * y;             // → Tensor([2, 3]) { -1, -1, -1, 3, 3, 3 }
+ * runningMean;   // → Tensor([3]) { 0.2, 0.4, 0.6 }
  */
 export function batchNormTraining(
   x: Tensor,
@@ -154,7 +158,10 @@ export function batchNormTraining(
  *   pass; `shape-mismatch`, `overlap`, `disposed`, `foreign-kernel`, `out-of-memory`
  *
  * @example
+ * const { saved } = batchNormTraining(x, { weight, bias });
  * const { dx, weightGrad, biasGrad } = batchNormBackward(dy, { saved });
+ * weightGrad;   // → Tensor([3]) { 1, 3, 5 }
+ * biasGrad;     // → Tensor([3]) { 3, 5, 7 }
  */
 export function batchNormBackward(
   dy: Tensor,
@@ -218,6 +225,8 @@ export function batchNormBackward(
  *
  * @example
  * const { mean, variance } = batchNormStatistics(x, { axis: -1 });
+ * mean;       // → Float64Array [2, 4, 6]
+ * variance;   // → Float64Array [1, 4, 9]
  */
 export function batchNormStatistics(
   x: Tensor | PlainTensor,

@@ -28,13 +28,19 @@ const engines = /* @__PURE__ */ new WeakMap<object, Engine>();
  * infer, flax has to be told.
  *
  * @example
- * const bn = new BatchNorm(64);                  // PyTorch's conventions
- * const y = bn.train().forward(x);
- * const dx = bn.backward(dy);                    // adds to bn.weight.grad, bn.bias.grad
- * const p = bn.eval().forward(x);                // running statistics
+ * const x = Tensor.from([1, 2, 3, 3, 6, 9], [2, 3]);
+ * const bn = new BatchNorm(3);       // PyTorch's conventions
+ * const y = bn.train().forward(x);   // → Tensor([2, 3]) { -1, -1, -1, 1, 1, 1 }
+ * const dx = bn.backward(dy);        // adds to bn.weight.grad, bn.bias.grad
+ * const p = bn.eval().forward(x);    // by the running statistics
  */
 export class BatchNorm {
-  /** The kernel that it computes with. */
+  /**
+   * The kernel that it computes with.
+   *
+   * @example
+   * bn.kernel === defaultKernel();   // → true
+   */
   readonly kernel: Kernel;
   /** What `Object.prototype.toString` says: who wraps plain objects in Proxies leaves it alone. */
   readonly [Symbol.toStringTag]: string = this.owner;
@@ -56,6 +62,11 @@ export class BatchNorm {
   /**
    * Whether in training mode; `train()` and `eval()` set it. `null`, of a new flax layer:
    * it was not told yet, and `forward` throws `mode`.
+   *
+   * @example
+   * bn.training;                                     // → true
+   * bn.eval().training;                              // → false
+   * new BatchNorm(3, { preset: "flax" }).training;   // → null
    */
   get training(): boolean | null {
     return inside(this).options.training;
@@ -65,12 +76,24 @@ export class BatchNorm {
     setOption(inside(this).options, "training", value);
   }
 
-  /** The channel axis, negative from the end. */
+  /**
+   * The channel axis, negative from the end.
+   *
+   * @example
+   * bn.axis;                                      // → 1
+   * new BatchNorm(3, { preset: "keras" }).axis;   // → -1
+   */
   get axis(): number {
     return inside(this).options.axis;
   }
 
-  /** Added to the variance; finite, not negative. */
+  /**
+   * Added to the variance; finite, not negative.
+   *
+   * @example
+   * bn.eps;          // → 0.00001
+   * bn.eps = 1e-3;   // for the calls from here on
+   */
   get eps(): number {
     return inside(this).options.eps;
   }
@@ -79,7 +102,15 @@ export class BatchNorm {
     setOption(inside(this).options, "eps", value);
   }
 
-  /** See {@link BatchNormLayerOptions.momentum}. */
+  /**
+   * See {@link BatchNormLayerOptions.momentum}.
+   *
+   * @example
+   * bn.momentum;          // → 0.1
+   * bn.momentum = null;   // the average of all batches, each weighing the same
+   * bn.forward(x);
+   * bn.runningMean;       // → Tensor([3]) { 2, 4, 6 }
+   */
   get momentum(): number | null {
     return inside(this).options.momentum;
   }
@@ -88,42 +119,95 @@ export class BatchNorm {
     setOption(inside(this).options, "momentum", value);
   }
 
-  /** Which variance the running one follows. */
+  /**
+   * Which variance the running one follows.
+   *
+   * @example
+   * bn.runningVariance;                                      // → "unbiased"
+   * new BatchNorm(3, { preset: "keras" }).runningVariance;   // → "biased"
+   */
   get runningVariance(): "biased" | "unbiased" {
     return inside(this).options.runningVariance;
   }
 
-  /** Whether there are running statistics. */
+  /**
+   * Whether there are running statistics.
+   *
+   * @example
+   * const bn = new BatchNorm(3, { trackRunningStats: false });
+   * bn.trackRunningStats;   // → false
+   * bn.runningMean;         // → null
+   */
   get trackRunningStats(): boolean {
     return inside(this).options.trackRunningStats;
   }
 
-  /** Number of channels; `null` while it has to be learned from the first input. */
+  /**
+   * Number of channels; `null` while it has to be learned from the first input.
+   *
+   * @example
+   * const bn = new BatchNorm(null);
+   * bn.numFeatures;   // → null
+   * bn.forward(x);
+   * bn.numFeatures;   // → 3
+   */
   get numFeatures(): number | null {
     return inside(this).state.numFeatures;
   }
 
-  /** γ, `[C]`; `null` without. */
+  /**
+   * γ, `[C]`; `null` without.
+   *
+   * @example
+   * bn.weight;                   // → Parameter([3]) { 1, 1, 1 }
+   * bn.weight?.set([2, 2, 2]);
+   * bn.forward(x);               // → Tensor([2, 3]) { -2, -2, -2, 2, 2, 2 }
+   */
   get weight(): Parameter | null {
     return tensorOf(inside(this).state.weight) as Parameter | null;
   }
 
-  /** β, `[C]`; `null` without. */
+  /**
+   * β, `[C]`; `null` without.
+   *
+   * @example
+   * bn.bias?.set([10, 10, 10]);   // → Parameter([3]) { 10, 10, 10 }
+   * bn.forward(x);                // → Tensor([2, 3]) { 9, 9, 9, 11, 11, 11 }
+   */
   get bias(): Parameter | null {
     return tensorOf(inside(this).state.bias) as Parameter | null;
   }
 
-  /** Running mean, `[C]`; `null` without. */
+  /**
+   * Running mean, `[C]`; `null` without.
+   *
+   * @example
+   * bn.forward(x);    // its means are 2, 4 and 6
+   * bn.runningMean;   // → Tensor([3]) { 0.2, 0.4, 0.6 }
+   */
   get runningMean(): Tensor | null {
     return tensorOf(inside(this).state.runningMean);
   }
 
-  /** Running variance, `[C]`; `null` without. */
+  /**
+   * Running variance, `[C]`; `null` without.
+   *
+   * @example
+   * bn.forward(x);    // its unbiased variances are 2, 8 and 18
+   * bn.runningVar;    // → Tensor([3]) { 1.1, 1.7, 2.7 }
+   */
   get runningVar(): Tensor | null {
     return tensorOf(inside(this).state.runningVar);
   }
 
-  /** Batches that moved the running statistics. */
+  /**
+   * Batches that moved the running statistics.
+   *
+   * @example
+   * bn.train().forward(x);
+   * bn.eval().forward(x);
+   * bn.numBatchesTracked;   // → 1
+   */
   get numBatchesTracked(): number {
     return inside(this).state.numBatchesTracked;
   }
@@ -132,6 +216,12 @@ export class BatchNorm {
    * Which statistics normalize. `auto`: the batch's in training mode or where none
    * are tracked, else the running ones. `batch` in evaluation adapts to the test
    * data, `running` in training is "frozen" batch norm.
+   *
+   * @example
+   * bn.statistics = "running";   // frozen, for fine-tuning
+   * bn.train().forward(x);       // → Tensor([2, 3]) { 1, 2, 3, 3, 6, 9 }
+   * bn.statistics = "batch";     // adapts to the test data
+   * bn.eval().forward(x);        // → Tensor([2, 3]) { -1, -1, -1, 1, 1, 1 }
    */
   get statistics(): StatisticsSwitch {
     return inside(this).options.statistics;
@@ -141,7 +231,14 @@ export class BatchNorm {
     setOption(inside(this).options, "statistics", value);
   }
 
-  /** Whether `forward` moves the running statistics; `auto`: in training mode. */
+  /**
+   * Whether `forward` moves the running statistics; `auto`: in training mode.
+   *
+   * @example
+   * bn.updateRunningStats = false;
+   * bn.train().forward(x);
+   * bn.runningMean;   // → Tensor([3]) { 0, 0, 0 }
+   */
   get updateRunningStats(): boolean | "auto" {
     return inside(this).options.updateRunningStats;
   }
@@ -150,7 +247,15 @@ export class BatchNorm {
     setOption(inside(this).options, "updateRunningStats", value);
   }
 
-  /** Whether `backward` gathers the gradients of γ and β. */
+  /**
+   * Whether `backward` gathers the gradients of γ and β.
+   *
+   * @example
+   * bn.requiresGrad = false;
+   * bn.forward(x);
+   * const dx = bn.backward(dy);
+   * bn.weight?.grad;   // → null
+   */
   get requiresGrad(): boolean {
     return inside(this).options.requiresGrad;
   }
@@ -163,7 +268,8 @@ export class BatchNorm {
    * Switches to training mode, or with `false` to evaluation.
    *
    * @example
-   * bn.train().forward(x);
+   * bn.train().forward(x);      // → Tensor([2, 3]) { -1, -1, -1, 1, 1, 1 }
+   * bn.train(false).training;   // → false
    */
   train(mode: boolean = true): this {
     setOption(inside(this).options, "training", mode);
@@ -174,7 +280,7 @@ export class BatchNorm {
    * Switches to evaluation: running statistics normalize and stay as they are.
    *
    * @example
-   * bn.eval().forward(x);
+   * bn.eval().forward(x);   // → Tensor([2, 3]) { 1, 2, 3, 3, 6, 9 }
    */
   eval(): this {
     return this.train(false);
@@ -192,8 +298,9 @@ export class BatchNorm {
    *   and running statistics are untouched then
    *
    * @example
-   * const y = bn.forward(x);
-   * bn.forward(x, { out: x, training: false });
+   * bn.forward(x);                                // → Tensor([2, 3]) { -1, -1, -1, 1, 1, 1 }
+   * bn.forward(x, { out: x, training: false });   // in place, by the running statistics
+   * const { data, shape } = bn.forward({ data: pixels, shape: [784, 3] });
    */
   forward(x: Tensor, options?: ForwardOptions | null): Tensor;
   forward(x: PlainTensor, options?: ForwardOptions | null): PlainResult;
@@ -215,10 +322,11 @@ export class BatchNorm {
    *   `out-of-memory`; no `.grad` is touched then
    *
    * @example
+   * bn.forward(x);
    * const dx = bn.backward(dy);
-   * const { weight } = bn;
-   * if (weight?.grad) weight.set(descend(weight.data, weight.grad.data));
-   * bn.zeroGrad();
+   * bn.bias?.grad;   // → Tensor([3]) { 3, 5, 7 }
+   * bn.backward(dy, { out: dy });
+   * bn.bias?.grad;   // → Tensor([3]) { 6, 10, 14 }
    */
   backward(dy: Tensor, options?: BackwardOptions | null): Tensor;
   backward(dy: PlainTensor, options?: BackwardOptions | null): PlainResult;
@@ -232,7 +340,9 @@ export class BatchNorm {
    * forward pass ends it, and {@link BatchNorm.takeSaved} keeps it from that.
    *
    * @example
-   * console.log(bn.saved?.mean);
+   * bn.saved;         // → null
+   * bn.forward(x);
+   * bn.saved?.mean;   // → Float64Array [2, 4, 6]
    */
   get saved(): BatchNormSaved | null {
     return inside(this).saved;
@@ -245,11 +355,10 @@ export class BatchNorm {
    * @throws BatchNormError `stale` before the first forward pass, `disposed`
    *
    * @example
-   * bn.forward(a);
-   * const first = bn.takeSaved();
-   * bn.forward(b);
-   * bn.backward(db);
-   * bn.backward(da, { saved: first });
+   * bn.forward(x);
+   * using first = bn.takeSaved();
+   * bn.forward(Tensor.zeros([4, 3]));   // another micro-batch
+   * const dx = bn.backward(dy, { saved: first });
    */
   takeSaved(): BatchNormSaved {
     const engine = inside(this);
@@ -260,6 +369,12 @@ export class BatchNorm {
    * Sets the gradients of γ and β to zero, if there are any.
    *
    * @throws BatchNormError `disposed`
+   *
+   * @example
+   * bn.forward(x);
+   * bn.backward(dy);
+   * bn.zeroGrad();
+   * bn.weight?.grad;   // → Tensor([3]) { 0, 0, 0 }
    */
   zeroGrad(): void {
     const engine = inside(this);
@@ -270,6 +385,12 @@ export class BatchNorm {
    * Running mean 0, running variance 1, no batches.
    *
    * @throws BatchNormError `disposed`
+   *
+   * @example
+   * bn.forward(x);
+   * bn.resetRunningStats();
+   * bn.runningMean;         // → Tensor([3]) { 0, 0, 0 }
+   * bn.numBatchesTracked;   // → 0
    */
   resetRunningStats(): void {
     const engine = inside(this);
@@ -280,6 +401,11 @@ export class BatchNorm {
    * γ = 1, β = 0, and {@link BatchNorm.resetRunningStats}.
    *
    * @throws BatchNormError `disposed`
+   *
+   * @example
+   * bn.weight?.set([2, 2, 2]);
+   * bn.resetParameters();
+   * bn.weight;   // → Parameter([3]) { 1, 1, 1 }
    */
   resetParameters(): void {
     const engine = inside(this);
@@ -294,6 +420,8 @@ export class BatchNorm {
    *
    * @example
    * const dict = bn.stateDict({ prefix: "layer1.bn." });
+   * dict["layer1.bn.weight"];                // → Float32Array [1, 1, 1]
+   * dict["layer1.bn.num_batches_tracked"];   // → 0
    */
   stateDict(options?: StateDictOptions | null): SavedStateDict {
     const engine = inside(this);
@@ -308,7 +436,9 @@ export class BatchNorm {
    * @throws BatchNormError `state-dict`, `dtype`, `not-built`, `disposed`, `invalid-option`
    *
    * @example
-   * const bn = new BatchNorm(64).loadStateDict(dict).eval();
+   * const bn = new BatchNorm(3).loadStateDict(dict).eval();
+   * bn.runningMean;                              // → Tensor([3]) { 2, 4, 6 }
+   * bn.loadStateDict({ weight: dict.weight });   // throws state-dict
    */
   loadStateDict(dict: StateDict, options?: LoadOptions | null): this {
     const engine = inside(this);
@@ -316,15 +446,33 @@ export class BatchNorm {
     return this;
   }
 
-  /** Gives all memory back, that of gradients and saved values included. */
+  /**
+   * Gives all memory back, that of gradients and saved values included.
+   *
+   * @example
+   * bn.dispose();
+   * bn.forward(x);   // throws disposed
+   */
   dispose(): void {
     inside(this).dispose();
   }
 
+  /**
+   * {@link BatchNorm.dispose}, at the end of the block.
+   *
+   * @example
+   * using bn = new BatchNorm(3);
+   */
   [Symbol.dispose](): void {
     this.dispose();
   }
 
+  /**
+   * The kind, the number of channels and the constants.
+   *
+   * @example
+   * `${bn}`;   // → "BatchNorm(3, eps=0.00001, momentum=0.1)"
+   */
   toString(): string {
     const { state, options } = inside(this);
     const { eps, momentum } = options;

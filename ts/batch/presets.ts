@@ -32,6 +32,11 @@ export interface Preset {
  * Sources: `torch.nn.BatchNorm2d` (2.13), `keras.layers.BatchNormalization` (3.15),
  * ONNX `BatchNormalization` (opset 15), `flax.linen.BatchNorm` (0.10). Keras's `call`
  * infers without `training`, ONNX's `training_mode` is 0, Flax demands `use_running_average`.
+ *
+ * @example
+ * presets.keras.momentum;                       // → 0.99
+ * new BatchNorm(3, { preset: "keras" }).axis;   // → -1
+ * presets.onnx.names.runningMean;               // → "input_mean"
  */
 export const presets = /* @__PURE__ */ immutable({
   torch: {

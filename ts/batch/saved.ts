@@ -27,10 +27,18 @@ export function recordOf(value: unknown): SavedState | undefined {
  *
  * @example
  * const { y, saved } = batchNormTraining(x, { weight, bias });
+ * saved.mean;       // → Float64Array [2, 4, 6]
+ * saved.variance;   // → Float64Array [1, 4, 9]
  * const { dx, weightGrad, biasGrad } = batchNormBackward(dy, { saved });
+ * saved.dispose();
  */
 export class BatchNormSaved implements Tracked, Holding {
-  /** The kernel whose memory it lives in. */
+  /**
+   * The kernel whose memory it lives in.
+   *
+   * @example
+   * saved.kernel === defaultKernel();   // → true
+   */
   readonly kernel: Kernel;
   /** What `Object.prototype.toString` says: who wraps plain objects in Proxies leaves it alone. */
   readonly [Symbol.toStringTag]: string = "BatchNormSaved";
@@ -45,59 +53,125 @@ export class BatchNormSaved implements Tracked, Holding {
     this.kernel = state.port.kernel;
   }
 
-  /** Whether the batch's statistics normalized x, or given ones, which are constant. */
+  /**
+   * Whether the batch's statistics normalized x, or given ones, which are constant.
+   *
+   * @example
+   * saved.statistics;       // → "batch"
+   * bn.eval().forward(x);
+   * bn.saved?.statistics;   // → "running"
+   */
   get statistics(): "batch" | "running" {
     return inside(this).call?.constant ? "running" : "batch";
   }
 
-  /** The channel axis, counted from 0. */
+  /**
+   * The channel axis, counted from 0.
+   *
+   * @example
+   * bn.forward(x);
+   * bn.saved?.axis;   // → 1
+   */
   get axis(): number {
     return inside(this).call?.axis ?? 0;
   }
 
-  /** Number of channels. */
+  /**
+   * Number of channels.
+   *
+   * @example
+   * saved.channels;   // → 3
+   */
   get channels(): number {
     return inside(this).channels;
   }
 
-  /** Added to the variance. */
+  /**
+   * Added to the variance.
+   *
+   * @example
+   * saved.eps;   // → 0.00001
+   */
   get eps(): number {
     return inside(this).call?.eps ?? 0;
   }
 
-  /** What was normalized. */
+  /**
+   * What was normalized.
+   *
+   * @example
+   * bn.forward(x);
+   * bn.saved?.x === x;   // → true
+   */
   get x(): Tensor {
     const state = inside(this);
     return tensorOf(state.x) ?? fail(state.gone ?? "stale", "saved holds no x");
   }
 
-  /** A copy of the means that normalized x, one a channel. */
+  /**
+   * A copy of the means that normalized x, one a channel.
+   *
+   * @example
+   * saved.mean;   // → Float64Array [2, 4, 6]
+   */
   get mean(): Float64Values {
     return inside(this).values(0, "mean");
   }
 
-  /** A copy of the variances that normalized x (biased ones of a batch), one a channel. */
+  /**
+   * A copy of the variances that normalized x (biased ones of a batch), one a channel.
+   *
+   * @example
+   * saved.variance;   // → Float64Array [1, 4, 9]
+   */
   get variance(): Float64Values {
     return inside(this).values(1, "variance");
   }
 
-  /** A copy of γ as it was, `[C]`; `null` where there was none. */
+  /**
+   * A copy of γ as it was, `[C]`; `null` where there was none.
+   *
+   * @example
+   * bn.forward(x);
+   * bn.weight?.set([2, 2, 2]);   // a step of the optimizer
+   * bn.saved?.weight;            // → Float64Array [1, 1, 1]
+   */
   get weight(): Float64Values | null {
     const state = inside(this);
     const values = state.values(2, "weight");
     return state.call?.operands[Place.WEIGHT] ? values : null;
   }
 
-  /** Whether {@link BatchNormSaved.dispose} was called. */
+  /**
+   * Whether {@link BatchNormSaved.dispose} was called.
+   *
+   * @example
+   * saved.dispose();
+   * saved.disposed;   // → true
+   */
   get disposed(): boolean {
     return inside(this).gone === "disposed";
   }
 
-  /** Gives its memory back. */
+  /**
+   * Gives its memory back.
+   *
+   * @example
+   * saved.dispose();
+   * batchNormBackward(dy, { saved });   // throws disposed
+   */
   dispose(): void {
     inside(this).end("disposed");
   }
 
+  /**
+   * {@link BatchNormSaved.dispose}, at the end of the block.
+   *
+   * @example
+   * bn.forward(x);
+   * using saved = bn.takeSaved();
+   * const dx = bn.backward(dy, { saved });
+   */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -21,7 +21,14 @@ class TorchBatchNorm extends BatchNorm {
   }
 }
 
-/** `torch.nn.BatchNorm1d`: x is `[N, C]` or `[N, C, L]`. */
+/**
+ * `torch.nn.BatchNorm1d`: x is `[N, C]` or `[N, C, L]`.
+ *
+ * @example
+ * const bn = new BatchNorm1d(3);
+ * bn.forward(x);                            // → Tensor([2, 3]) { -1, -1, -1, 1, 1, 1 }
+ * bn.forward(Tensor.zeros([2, 3, 4, 4]));   // throws shape-mismatch
+ */
 export class BatchNorm1d extends TorchBatchNorm {
   protected override get owner(): string {
     return "BatchNorm1d";
@@ -32,7 +39,13 @@ export class BatchNorm1d extends TorchBatchNorm {
   }
 }
 
-/** `torch.nn.BatchNorm2d`: x is `[N, C, H, W]`. */
+/**
+ * `torch.nn.BatchNorm2d`: x is `[N, C, H, W]`.
+ *
+ * @example
+ * const bn = new BatchNorm2d(64, { eps: 1e-3 });
+ * const y = bn.forward(Tensor.zeros([2, 64, 28, 28]));
+ */
 export class BatchNorm2d extends TorchBatchNorm {
   protected override get owner(): string {
     return "BatchNorm2d";
@@ -43,7 +56,13 @@ export class BatchNorm2d extends TorchBatchNorm {
   }
 }
 
-/** `torch.nn.BatchNorm3d`: x is `[N, C, D, H, W]`. */
+/**
+ * `torch.nn.BatchNorm3d`: x is `[N, C, D, H, W]`.
+ *
+ * @example
+ * const bn = new BatchNorm3d(16);
+ * const y = bn.forward(Tensor.zeros([2, 16, 4, 8, 8]));
+ */
 export class BatchNorm3d extends TorchBatchNorm {
   protected override get owner(): string {
     return "BatchNorm3d";
@@ -79,7 +98,9 @@ export interface BatchNormalizationOptions extends KernelOption {
  *
  * @example
  * const bn = new BatchNormalization({ axis: -1, momentum: 0.99 });
- * const y = bn.forward(x, { training: true });      // x: [N, H, W, C]
+ * const images = Tensor.from(pixels, [1, 28, 28, 3]);   // [N, H, W, C]
+ * const y = bn.forward(images, { training: true });
+ * const p = bn.forward(images);                         // infers
  */
 export class BatchNormalization extends BatchNorm {
   constructor(options?: BatchNormalizationOptions | null) {
@@ -93,6 +114,13 @@ export class BatchNormalization extends BatchNorm {
   /**
    * Whether training changes the layer, as it was set last. `false`: running statistics
    * normalize in both modes and stay as they are, and γ and β get no gradients.
+   *
+   * @example
+   * const bn = new BatchNormalization({ trainable: false });
+   * bn.forward(x, { training: true });   // by the moving statistics, which stay
+   * bn.statistics;                       // → "running"
+   * bn.trainable = true;
+   * bn.statistics;                       // → "auto"
    */
   get trainable(): boolean {
     void this.statistics; // throws for a Proxy, which is none of these
@@ -108,22 +136,51 @@ export class BatchNormalization extends BatchNorm {
     else untrainable.add(this);
   }
 
-  /** γ. */
+  /**
+   * γ.
+   *
+   * @example
+   * const bn = new BatchNormalization();
+   * bn.gamma;        // → null
+   * bn.forward(x);   // tells that there are three channels
+   * bn.gamma;        // → Parameter([3]) { 1, 1, 1 }
+   */
   get gamma(): Parameter | null {
     return this.weight;
   }
 
-  /** β. */
+  /**
+   * β.
+   *
+   * @example
+   * const bn = new BatchNormalization({ center: false });
+   * bn.forward(x);
+   * bn.beta;   // → null
+   */
   get beta(): Parameter | null {
     return this.bias;
   }
 
-  /** Moving mean. */
+  /**
+   * Moving mean.
+   *
+   * @example
+   * const bn = new BatchNormalization();
+   * bn.forward(x, { training: true });   // its means are 2, 4 and 6
+   * bn.movingMean;                       // → Tensor([3]) { 0.02, 0.04, 0.06 }
+   */
   get movingMean(): Tensor | null {
     return this.runningMean;
   }
 
-  /** Moving variance. */
+  /**
+   * Moving variance.
+   *
+   * @example
+   * const bn = new BatchNormalization();
+   * bn.forward(x, { training: true });   // its biased variances are 1, 4 and 9
+   * bn.movingVariance;                   // → Tensor([3]) { 1, 1.03, 1.08 }
+   */
   get movingVariance(): Tensor | null {
     return this.runningVar;
   }

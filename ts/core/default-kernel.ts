@@ -20,7 +20,12 @@ export function hasDefaultKernel(): boolean {
   return provideDefault !== undefined;
 }
 
-/** The kernel of every tensor and layer that is not told another one. */
+/**
+ * The kernel of every tensor and layer that is not told another one.
+ *
+ * @example
+ * defaultKernel() === Tensor.zeros([1]).kernel;   // → true
+ */
 export function defaultKernel(): Kernel {
   theDefault ??= provideDefault?.() ?? fail("kernel", "no default kernel: call init()");
   return theDefault;
@@ -51,6 +56,12 @@ export function readKernel(options: KernelOption | null | undefined, owner: stri
  * than its elements, from 256 KB on up to 4 KB.
  *
  * @throws BatchNormError `out-of-memory`, `invalid-option`
+ *
+ * @example
+ * reserve(100e6);
+ * memoryUsage().memoryBytes > 100e6;   // → true
+ * const { data } = x;
+ * const big = Tensor.zeros([20e6]);    // needs no growth: data stays attached
  */
 export function reserve(bytes: number, options?: KernelOption | null): void {
   const { memory } = readKernel(options, "reserve");
@@ -60,7 +71,14 @@ export function reserve(bytes: number, options?: KernelOption | null): void {
   memory.free(memory.take(bytes, Contents.ARBITRARY), bytes);
 }
 
-/** Bytes and tensors in use. */
+/**
+ * Bytes and tensors in use.
+ *
+ * @example
+ * const big = Tensor.zeros([32, 64, 56, 56]);
+ * memoryUsage().liveBytes;      // → 25690112
+ * memoryUsage().liveStorages;   // → 1
+ */
 export function memoryUsage(options?: KernelOption | null): MemoryUsage {
   return readKernel(options, "memoryUsage").memory.usage();
 }

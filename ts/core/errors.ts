@@ -43,9 +43,28 @@ export type BatchNormErrorCode =
   /** The module is not this package's kernel, or the kernel broke: a bug. */
   | "kernel";
 
-/** Every error that this package throws. Nothing was written when it is thrown. */
+/**
+ * Every error that this package throws. Nothing was written when it is thrown.
+ *
+ * @example
+ * try {
+ *   bn.forward(Tensor.zeros([2, 4]));   // throws shape-mismatch
+ * } catch (error) {
+ *   if (error instanceof BatchNormError) console.log(error.code, error.message);
+ * }
+ */
 export class BatchNormError extends Error {
   override readonly name = "BatchNormError";
+  /**
+   * What went wrong, for programs.
+   *
+   * @example
+   * try {
+   *   bn.forward(Tensor.zeros([2, 4]));
+   * } catch (error) {
+   *   if (error instanceof BatchNormError) error.code;   // → "shape-mismatch"
+   * }
+   */
   declare readonly code: BatchNormErrorCode;
   declare readonly cause?: unknown;
 

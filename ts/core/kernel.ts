@@ -79,9 +79,24 @@ export function kernelOf(exports: object): Kernel {
   return new Kernel(new Port(exports as KernelExports));
 }
 
-/** One instance of the WebAssembly kernel with a memory of its own. */
+/**
+ * One instance of the WebAssembly kernel with a memory of its own.
+ *
+ * @example
+ * const kernel = createKernel(bytes);
+ * const bn = new BatchNorm(3, { kernel });
+ * bn.forward(Tensor.from([1, 2, 3, 3, 6, 9], [2, 3], { kernel }));
+ * kernel.memoryUsage().liveBytes > 0;   // → true
+ * bn.forward(x);                        // throws foreign-kernel
+ */
 export class Kernel {
-  /** Linear memory that tensors live in. Growing it detaches every view of it. */
+  /**
+   * Linear memory that tensors live in. Growing it detaches every view of it.
+   *
+   * @example
+   * const kernel = createKernel(bytes, { initialBytes: 64 * 2 ** 20 });
+   * kernel.memory.buffer.byteLength;   // → 67108864
+   */
   declare readonly memory: LinearMemory;
 
   /** @internal Use {@link createKernel}. */
@@ -92,7 +107,14 @@ export class Kernel {
     this.memory = port.memory.linear;
   }
 
-  /** See {@link MemoryUsage}. */
+  /**
+   * See {@link MemoryUsage}.
+   *
+   * @example
+   * const kernel = createKernel(bytes);
+   * const x = Tensor.zeros([2, 3], { kernel });
+   * kernel.memoryUsage().liveBytes;   // → 24
+   */
   memoryUsage(): MemoryUsage {
     return portOf(this, "memoryUsage").memory.usage();
   }
@@ -109,6 +131,7 @@ export class Kernel {
  * @example
  * const kernel = createKernel(bytes);
  * const x = Tensor.zeros([8, 3], { kernel });
+ * x.kernel === kernel;   // → true
  */
 export function createKernel(module: KernelModule, options?: MemoryOptions | null): Kernel {
   const initialBytes = initialBytesOf("createKernel", options);

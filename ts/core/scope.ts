@@ -23,7 +23,11 @@ export interface Holding {
  *   is made later would not be seen; `invalid-option` where it is no function
  *
  * @example
- * const probabilities = scope(() => softmax(bn.forward(hidden)));
+ * const y = scope(() => {
+ *   const hidden = bn.forward(x);      // freed at the end
+ *   return bn.eval().forward(hidden);
+ * });
+ * y.disposed;   // → false
  */
 export function scope<T>(fn: () => T, options?: KernelOption): T {
   const port = readKernel(options, "scope");

@@ -36,12 +36,17 @@ export function tensorOf(view: View | null): Tensor | null {
  *
  * @example
  * const x = Tensor.from([1, 2, 3, 4], [2, 2]);
- * x.set([5]);                // counted, and never lost
- * const column = x.slice(1, 0, 1);
- * column.toFloat32Array();   // Float32Array [5, 3]
+ * x.set([5]);                        // counted, and never lost
+ * const column = x.slice(1, 0, 1);   // → Tensor([2, 1]) { 5, 3 }
+ * column.toFloat32Array();           // → Float32Array [5, 3]
  */
 export class Tensor implements Tracked {
-  /** The kernel whose memory it lives in. */
+  /**
+   * The kernel whose memory it lives in.
+   *
+   * @example
+   * x.kernel === defaultKernel();   // → true
+   */
   readonly kernel: Kernel;
   /** What `Object.prototype.toString` says: who wraps plain objects in Proxies leaves it alone. */
   readonly [Symbol.toStringTag]: string = "Tensor";
@@ -77,7 +82,8 @@ export class Tensor implements Tracked {
    * @throws BatchNormError `invalid-shape`, `shape-overflow`, `out-of-memory`, `invalid-option`
    *
    * @example
-   * const x = Tensor.zeros([32, 64, 56, 56]);
+   * const x = Tensor.zeros([32, 64, 56, 56]);   // [N, C, H, W]
+   * const y = Tensor.zeros([2, 3]);             // → Tensor([2, 3]) { 0, 0, 0, 0, 0, 0 }
    */
   static zeros(shape: readonly number[], options?: KernelOption): Tensor {
     const owner = "Tensor.zeros";
@@ -88,13 +94,15 @@ export class Tensor implements Tracked {
   /**
    * A tensor with a copy of `data`, in row-major order.
    *
-   * @param data `Float32Array`, `Uint8Array` (pixels) or numbers; nested arrays flattened
+   * @param data `Float32Array`, `Uint8Array` (pixels) or numbers, not nested
    * @param shape defaults to one axis as long as the data
    * @throws BatchNormError `dtype`, `invalid-shape`, `shape-overflow`, `out-of-memory`,
    *   `invalid-option`
    *
    * @example
-   * const x = Tensor.from(pixels, [1, 28, 28, 3]);
+   * Tensor.from([1, 2, 3]);                                   // → Tensor([3]) { 1, 2, 3 }
+   * const x = Tensor.from([[1, 2], [3, 4]].flat(), [2, 2]);   // → Tensor([2, 2]) { 1, 2, 3, 4 }
+   * const image = Tensor.from(pixels, [1, 28, 28, 3]);
    */
   static from(data: TensorData, shape?: readonly number[] | null, options?: KernelOption): Tensor {
     const owner = "Tensor.from";
@@ -105,49 +113,102 @@ export class Tensor implements Tracked {
     return tensorOf(view);
   }
 
-  /** Sizes, outermost axis first. */
+  /**
+   * Sizes, outermost axis first.
+   *
+   * @example
+   * x.shape;                  // → [2, 3]
+   * x.slice(1, 0, 2).shape;   // → [2, 2]
+   */
   get shape(): readonly number[] {
     const { shape } = inside(this);
     this.#shape ??= Object.freeze([...shape]);
     return this.#shape;
   }
 
-  /** Elements from one index to the next, per axis. */
+  /**
+   * Elements from one index to the next, per axis.
+   *
+   * @example
+   * x.strides;                   // → [3, 1]
+   * x.reshape([3, 2]).strides;   // → [2, 1]
+   */
   get strides(): readonly number[] {
     return Object.freeze([...inside(this).strides]);
   }
 
-  /** The first element's place in the storage, in elements. */
+  /**
+   * The first element's place in the storage, in elements.
+   *
+   * @example
+   * x.slice(0, 1).offset;   // → 3
+   */
   get offset(): number {
     return inside(this).offset;
   }
 
-  /** Number of elements. */
+  /**
+   * Number of elements.
+   *
+   * @example
+   * x.size;   // → 6
+   */
   get size(): number {
     return inside(this).size;
   }
 
-  /** Elements from the first to behind the last. */
+  /**
+   * Elements from the first to behind the last.
+   *
+   * @example
+   * const column = x.slice(1, 0, 1);   // → Tensor([2, 1]) { 1, 3 }
+   * column.size;                       // → 2
+   * column.extent;                     // → 4
+   */
   get extent(): number {
     return inside(this).extent;
   }
 
-  /** Whether the elements lie end to end, so that `.data` can show them. */
+  /**
+   * Whether the elements lie end to end, so that `.data` can show them.
+   *
+   * @example
+   * x.slice(0, 0, 1).contiguous;   // → true
+   * x.slice(1, 0, 1).contiguous;   // → false
+   */
   get contiguous(): boolean {
     return inside(this).contiguous;
   }
 
-  /** The bytes that it shares with its views. */
+  /**
+   * The bytes that it shares with its views.
+   *
+   * @example
+   * x.storage.bytes;                       // → 24
+   * x.slice(0, 1).storage === x.storage;   // → true
+   */
   get storage(): Storage {
     return inside(this).allocation.storage;
   }
 
-  /** Address of the first element in the kernel's memory, in bytes. */
+  /**
+   * Address of the first element in the kernel's memory, in bytes.
+   *
+   * @example
+   * const { buffer } = x.kernel.memory;
+   * new Float32Array(buffer, x.address, x.size);   // → Float32Array [1, 2, 3, 3, 6, 9]
+   */
   get address(): number {
     return inside(this).address;
   }
 
-  /** Whether {@link Tensor.dispose} was called. */
+  /**
+   * Whether {@link Tensor.dispose} was called.
+   *
+   * @example
+   * x.dispose();
+   * x.disposed;   // → true
+   */
   get disposed(): boolean {
     return inside(this).disposed;
   }
@@ -164,7 +225,9 @@ export class Tensor implements Tracked {
    *   elements {@link Tensor.toFloat32Array} copies
    *
    * @example
-   * for (const value of x.data) console.log(value);
+   * x.data[0] = 7;
+   * x.data;                  // → Float32Array [7, 2, 3, 3, 6, 9]
+   * x.slice(1, 0, 1).data;   // throws not-contiguous
    */
   get data(): Float32Values {
     const view = liveView(this, ".data");
@@ -194,8 +257,10 @@ export class Tensor implements Tracked {
    *   elements, `invalid-option`, `disposed`; nothing is written then
    *
    * @example
-   * x.set(pixels);
-   * weight.set(weight.data.map((w, i) => w - rate * grad.data[i]));
+   * x.set([7, 8]);      // → Tensor([2, 3]) { 7, 8, 3, 3, 6, 9 }
+   * x.set([0, 0], 4);   // → Tensor([2, 3]) { 7, 8, 3, 3, 0, 0 }
+   * x.set(dy);          // → Tensor([2, 3]) { 1, 1, 1, 2, 4, 6 }
+   * x.set(pixels);      // throws shape-mismatch
    */
   set(values: NumberSource | Tensor, offset?: number | null): this {
     const owner = "set";
@@ -234,7 +299,7 @@ export class Tensor implements Tracked {
    * @throws BatchNormError `invalid-shape`, `disposed`, `not-contiguous`
    *
    * @example
-   * x.reshape([-1, 64]);
+   * x.reshape([3, -1]);   // → Tensor([3, 2]) { 1, 2, 3, 3, 6, 9 }
    */
   reshape(shape: readonly number[]): Tensor {
     const owner = "reshape";
@@ -268,7 +333,8 @@ export class Tensor implements Tracked {
    * @throws BatchNormError `invalid-shape`, `disposed`
    *
    * @example
-   * x.slice(1, 0, 64);   // the first 64 channels of [N, C, H, W]
+   * x.slice(0, -1);     // → Tensor([1, 3]) { 3, 6, 9 }
+   * x.slice(1, 0, 2);   // → Tensor([2, 2]) { 1, 2, 3, 6 }
    */
   slice(axis: number, start: number, end?: number | null): Tensor {
     const view = liveView(this, "slice");
@@ -285,7 +351,12 @@ export class Tensor implements Tracked {
     return viewing(view, cut, strides, view.offset + skipped);
   }
 
-  /** A copy of the elements, in row-major order, outside of kernel memory. */
+  /**
+   * A copy of the elements, in row-major order, outside of kernel memory.
+   *
+   * @example
+   * x.slice(1, 0, 1).toFloat32Array();   // → Float32Array [1, 3]
+   */
   toFloat32Array(): Float32Values {
     return copyOut(liveView(this, "toFloat32Array"));
   }
@@ -293,16 +364,33 @@ export class Tensor implements Tracked {
   /**
    * Gives up this tensor; its memory is free when no view of it is left. Calling
    * it again does nothing.
+   *
+   * @example
+   * const y = bn.forward(x);
+   * y.dispose();
+   * y.data;   // throws disposed
    */
   dispose(): void {
     inside(this).dispose();
     this.#data = undefined;
   }
 
+  /**
+   * {@link Tensor.dispose}, at the end of the block.
+   *
+   * @example
+   * using y = bn.forward(x);   // → Tensor([2, 3]) { -1, -1, -1, 1, 1, 1 }
+   */
   [Symbol.dispose](): void {
     this.dispose();
   }
 
+  /**
+   * The kind and the shape.
+   *
+   * @example
+   * `${x}`;   // → "Tensor([2, 3])"
+   */
   toString(): string {
     const { shape, disposed } = inside(this);
     return `${this[Symbol.toStringTag]}(${showShape(shape)}${disposed ? ", disposed" : ""})`;

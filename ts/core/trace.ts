@@ -12,8 +12,10 @@ import type { MemoryTrace, Tracer } from "./memory.js";
  *
  * @example
  * traceMemory();
- * step();
- * console.log(memoryUsage().traced);
+ * const forgotten = Tensor.zeros([2, 3]);
+ * const [most] = memoryUsage().traced ?? [];
+ * most?.bytes;   // → 24
+ * most?.stack;   // where it was made
  */
 export function traceMemory(on = true, options?: KernelOption | null): void {
   const { memory } = readKernel(options, "traceMemory");

@@ -38,6 +38,7 @@ export interface FetchedKernel {
  *
  * @example
  * await init(new URL("./kernel.wasm", import.meta.url));
+ * const x = Tensor.zeros([2, 3]);   // → Tensor([2, 3]) { 0, 0, 0, 0, 0, 0 }
  */
 export async function init(
   source: KernelSource | PromiseLike<KernelSource>,
@@ -57,7 +58,9 @@ export async function init(
  * {@link init} for what is there already; bytes are compiled synchronously.
  *
  * @example
- * initSync(readFileSync("kernel.wasm"));
+ * import kernel from "batchnorm-wasm/kernel.wasm";   // in a Worker, which compiles it
+ * initSync(kernel);
+ * const x = Tensor.zeros([2, 3]);   // → Tensor([2, 3]) { 0, 0, 0, 0, 0, 0 }
  */
 export function initSync(module: KernelModule, options?: MemoryOptions | null): void {
   if (hasDefaultKernel()) return;
