@@ -49,7 +49,10 @@ export interface Host {
 export interface Contestant {
   /** As shown, and in the JSON. */
   readonly name: string;
-  /** `javascript`: JavaScript or wasm, as it would run in a browser. */
+  /**
+   * `javascript`: JavaScript or wasm, as it would run in a browser. `limit`: computes no batch
+   * norm; `memory.copy` and the bare loops, in this order.
+   */
   readonly kind: "ours" | "limit" | "javascript" | "native";
   /**
    * Loads what it needs, one thread.
@@ -121,7 +124,8 @@ export interface Record {
   ratio_to_copy?: number;
   ratio_p25?: number;
   ratio_p75?: number;
-  /** Time over ours, median of the rounds' ratios. */
+  /** Time over that of the bare loops of the operation's passes, and over ours: likewise. */
+  ratio_to_bare?: number;
   ratio_to_ours?: number;
 }
 
