@@ -4,9 +4,10 @@
  */
 import { parse, View } from "vega";
 import { compile } from "vega-lite";
-import { bytesOf, LAYOUTS, OPS, SERIES_NAME } from "../cells.mjs";
+import { bytesOf, LAYOUTS, OPS } from "../cells.mjs";
 import { digits } from "../format.mjs";
 import { contestantsOf, shapeOf, timeOf } from "../overview.mjs";
+import { SERIES_NAME } from "../shapes.mjs";
 
 /**
  * @typedef {import("../contestant.d.ts").Record} Record
