@@ -135,6 +135,8 @@ export interface Results {
   command: string;
   machine: { [name: string]: string | number };
   versions: { [name: string]: string };
+  /** Bytes of the kernel, gzipped. */
+  kernel_gzip?: number;
   records: Record[];
 }
 

@@ -2,7 +2,7 @@
 import { CONTESTANTS } from "./contestants/index.mjs";
 import { NATIVE_CONTESTANTS, NODE_CONTESTANTS } from "./contestants/node.mjs";
 import { ensureInstalled } from "./install.mjs";
-import { nodeHost } from "./machine.mjs";
+import { gzipOf, nodeHost } from "./machine.mjs";
 import { readOptions } from "./options.mjs";
 import { makePlan } from "./plan.mjs";
 import { measure, startAll } from "./runner.mjs";
@@ -23,6 +23,7 @@ const session = makeSession(cells, {
     v8: process.versions.v8,
     "batchnorm-wasm": host.version,
   },
+  kernelGzip: gzipOf(host.kernel),
   json: options.json,
 });
 let index = 0;

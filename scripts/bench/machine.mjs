@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus, loadavg, release, totalmem } from "node:os";
+import { gzipSync } from "node:zlib";
 
 const root = new URL("../../", import.meta.url);
 const require = createRequire(import.meta.url);
@@ -27,6 +28,11 @@ export function readKernel() {
   const { version } = JSON.parse(readFileSync(new URL("package.json", root), "utf8"));
   const digest = createHash("sha256").update(bytes).digest("hex").slice(0, 8);
   return { kernel: new Uint8Array(bytes), version: `${version}, kernel ${digest}` };
+}
+
+/** Bytes of the kernel, gzipped. @param {Uint8Array} kernel */
+export function gzipOf(kernel) {
+  return gzipSync(kernel, { level: 9 }).length;
 }
 
 /** The commit that was measured, if it is known. */

@@ -12,9 +12,10 @@ const BUSY = 0.5;
  * @param {object} about
  * @param {string} about.command as it was called
  * @param {{ [name: string]: string }} about.versions
+ * @param {number} about.kernelGzip bytes of the kernel, gzipped
  * @param {string | undefined} about.json where to write
  */
-export function makeSession(cells, { command, versions, json }) {
+export function makeSession(cells, { command, versions, kernelGzip, json }) {
   const progress = makeProgress(cells, process.stderr);
   /** @type {import("./contestant.d.ts").Results} */
   const results = {
@@ -22,6 +23,7 @@ export function makeSession(cells, { command, versions, json }) {
     command,
     machine: describeMachine(),
     versions: { commit: commit(), ...versions },
+    kernel_gzip: kernelGzip,
     records: [],
   };
   const { load_before } = results.machine;
@@ -44,7 +46,7 @@ export function makeSession(cells, { command, versions, json }) {
       const { records, machine } = results;
       const { processor, cores, memory_gb, system } = machine;
       console.log(`\n${timesTable(records)}\n\n${reasonsOf(records).join("\n")}\n`);
-      console.log(`${targetsTable(records)}\n`);
+      console.log(`${targetsTable(results)}\n`);
       console.log(`${processor}, ${cores} cores, ${memory_gb} GB, ${system}, one thread`);
       console.log(Object.entries(results.versions).flat().join(" "));
       const ours = records.filter(({ kind, status }) => kind === "ours" && isBad(status));

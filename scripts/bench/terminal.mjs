@@ -2,7 +2,8 @@
 import { bytesOf, label } from "./cells.mjs";
 import { digits, duration, table } from "./format.mjs";
 import { contestantsOf, describe, sectionsOf, timeOf } from "./overview.mjs";
-import { groups, judge } from "./targets.mjs";
+import { groups } from "./targets/groups.mjs";
+import { judge, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "./targets/index.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Record} Record
@@ -53,9 +54,14 @@ function summary(records) {
   const parts = [];
   if (ours?.median_ms) {
     parts.push(`${duration(ours.median_ms)}, ${digits(ours.ratio_to_copy ?? 0)} × copy`);
+    if (ours.ratio_to_bare) parts.push(`${digits(ours.ratio_to_bare)} × bare loops`);
   }
-  if (javascript) parts.push(`JavaScript ${digits(javascript)} ×`);
-  if (native) parts.push(`native ${digits(native)} ×`);
+  const rival = (/** @type {Record | undefined} */ record) => {
+    const ratio = record?.ratio_to_ours;
+    if (record && ratio) parts.push(`${record.contestant} ${digits(ratio)} ×`);
+  };
+  rival(javascript);
+  rival(native);
   const bad = records.filter(({ status }) => status === "wrong" || status === "failed");
   for (const { contestant, status } of bad) parts.push(`${contestant} ${status}`);
   return parts.join("; ");
@@ -77,11 +83,7 @@ export function timesTable(records) {
     .join("\n\n");
 }
 
-/** @param {readonly Record[]} records */
-export function targetsTable(records) {
-  const rows = judge(records).map(({ target, bound, geomean, worst, met, cells, cell }) => [
-    ...[target, bound, digits(geomean), digits(worst), String(cells)],
-    met ? "met" : `missed by ${cell}`,
-  ]);
-  return table(["target", "bound", "geomean", "worst", "cells", ""], rows, [0, 1, 5]);
+/** @param {Parameters<typeof judge>[0]} results */
+export function targetsTable(results) {
+  return table(TARGET_COLUMNS, judge(results).map(targetRow), TARGET_WORDS);
 }

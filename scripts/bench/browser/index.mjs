@@ -1,7 +1,7 @@
 /** The JavaScript contestants in headless Chromium: `npm run bench:browser -- --help`. */
 import { findChromium } from "../../find-command.mjs";
 import { ensureInstalled } from "../install.mjs";
-import { readKernel } from "../machine.mjs";
+import { gzipOf, readKernel } from "../machine.mjs";
 import { readOptions } from "../options.mjs";
 import { makeSession } from "../session.mjs";
 
@@ -39,6 +39,7 @@ try {
     session = makeSession(cells, {
       command: ["npm run bench:browser --", ...process.argv.slice(2)].join(" "),
       versions: { browser: browserVersion, "batchnorm-wasm": version },
+      kernelGzip: gzipOf(kernel),
       json: options.json,
     });
   });

@@ -9,7 +9,7 @@ import {
   shapeOf,
   timeOf,
 } from "../overview.mjs";
-import { judge } from "../targets.mjs";
+import { judge, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "../targets/index.mjs";
 
 /**
  * @typedef {import("../contestant.d.ts").Record} Record
@@ -46,7 +46,7 @@ export function page(runs, charts) {
     "# Benchmarks",
     "Made by `npm run bench:report` from stored results; edit neither this page nor its charts.",
     METHOD,
-    ...(first ? ["## Targets", targets(first.records)] : []),
+    ...(first ? ["## Targets", targets(first)] : []),
     "## Charts",
     ...images,
     ...runs.flatMap(times),
@@ -91,16 +91,9 @@ function times({ records, machine, versions, date, command }) {
   ];
 }
 
-/** @param {readonly Record[]} records */
-function targets(records) {
-  return markdownTable(
-    ["target", "bound", "geomean", "worst", "cells", ""],
-    judge(records).map(({ target, bound, geomean, worst, cells, met, cell }) => [
-      ...[target, bound, digits(geomean), digits(worst), String(cells)],
-      met ? "met" : `missed by ${cell}`,
-    ]),
-    [0, 1, 5],
-  );
+/** @param {Results} results */
+function targets(results) {
+  return markdownTable(TARGET_COLUMNS, judge(results).map(targetRow), TARGET_WORDS);
 }
 
 /** @param {readonly Record[]} records */
