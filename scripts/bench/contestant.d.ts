@@ -39,6 +39,8 @@ export interface Host {
   readonly kernel: Uint8Array<ArrayBuffer>;
   /** Of our package and of these bytes. */
   readonly version: string;
+  /** Native contestants are to use no wider vectors than those of AVX2. */
+  readonly avx2?: boolean;
   /** Folder (a path or an URL, with a slash at the end) of a package's wasm files, if it must be told. */
   assets(packageName: string): string | undefined;
   /** Frees what the last cell left, so that it isn't freed while something is timed. */
@@ -135,6 +137,8 @@ export interface Results {
   command: string;
   machine: { [name: string]: string | number };
   versions: { [name: string]: string };
+  /** Native contestants were held to AVX2; see `--avx2`. */
+  avx2?: boolean;
   /** Bytes of the kernel, gzipped. */
   kernel_gzip?: number;
   records: Record[];

@@ -11,7 +11,7 @@ import { makeSession } from "./session.mjs";
 const options = readOptions();
 ensureInstalled();
 
-const host = nodeHost();
+const host = { ...nodeHost(), avx2: options.avx2 };
 const files = [...CONTESTANTS, ...NODE_CONTESTANTS, ...(options.native ? NATIVE_CONTESTANTS : [])];
 const contestants = await Promise.all(files.map(async (load) => (await load()).default));
 const { cells, effort, wanted } = makePlan(options, contestants);
@@ -23,6 +23,7 @@ const session = makeSession(cells, {
     v8: process.versions.v8,
     "batchnorm-wasm": host.version,
   },
+  avx2: options.avx2,
   kernelGzip: gzipOf(host.kernel),
   json: options.json,
 });

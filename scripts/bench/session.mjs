@@ -12,10 +12,11 @@ const BUSY = 0.5;
  * @param {object} about
  * @param {string} about.command as it was called
  * @param {{ [name: string]: string }} about.versions
+ * @param {boolean} [about.avx2] native contestants are held to AVX2
  * @param {number} about.kernelGzip bytes of the kernel, gzipped
  * @param {string | undefined} about.json where to write
  */
-export function makeSession(cells, { command, versions, kernelGzip, json }) {
+export function makeSession(cells, { command, versions, avx2 = false, kernelGzip, json }) {
   const progress = makeProgress(cells, process.stderr);
   /** @type {import("./contestant.d.ts").Results} */
   const results = {
@@ -23,6 +24,7 @@ export function makeSession(cells, { command, versions, kernelGzip, json }) {
     command,
     machine: describeMachine(),
     versions: { commit: commit(), ...versions },
+    ...(avx2 ? { avx2 } : {}),
     kernel_gzip: kernelGzip,
     records: [],
   };
