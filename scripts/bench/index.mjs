@@ -14,9 +14,10 @@ ensureInstalled();
 const host = { ...nodeHost(), avx2: options.avx2 };
 const files = [...CONTESTANTS, ...NODE_CONTESTANTS, ...(options.native ? NATIVE_CONTESTANTS : [])];
 const contestants = await Promise.all(files.map(async (load) => (await load()).default));
-const { cells, effort, wanted } = makePlan(options, contestants);
+const plan = makePlan(options, contestants);
+const { cells, effort, wanted } = plan;
 const entrants = await startAll(contestants, host);
-const session = makeSession(cells, {
+const session = makeSession(plan, {
   command: ["npm run bench --", ...process.argv.slice(2)].join(" "),
   versions: {
     node: process.versions.node,

@@ -7,6 +7,9 @@ import { duration, size } from "./format.mjs";
  * @typedef {{ cell: Record, times: Map<string, Record> }} Row a cell and its records by contestant
  */
 
+/** Where one stands is seen without these: they are in the full tables alone, and not in quick runs. */
+export const SECONDARY = ["batchnorm-wasm plain", "naive loop", "tfjs cpu"];
+
 /** Contestants in their order. @param {readonly Record[]} records */
 export function contestantsOf(records) {
   return [...new Set(records.map(({ contestant }) => contestant))];

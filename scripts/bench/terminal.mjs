@@ -1,5 +1,5 @@
 /** What is seen while it runs, and at the end. */
-import { bytesOf, label } from "./cells.mjs";
+import { label } from "./cells.mjs";
 import { digits, duration, table } from "./format.mjs";
 import { contestantsOf, describe, sectionsOf, timeOf } from "./overview.mjs";
 import { groups } from "./targets/groups.mjs";
@@ -10,41 +10,54 @@ import { judge, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "./targets/index.
  * @typedef {import("./contestant.d.ts").Cell} Cell
  */
 
-/** Larger tensors take longer: how the time for a cell grows with its size. @param {Cell} cell */
-const work = (cell) => 1 + bytesOf(cell) / 2 ** 25;
-
 /**
- * One line that is overwritten on a terminal; a line a cell elsewhere.
+ * One line that is overwritten on a terminal; a line a cell elsewhere. Both tell the time
+ * left: first as it is expected, then by how long the cells before took.
  *
- * @param {readonly Cell[]} cells @param {NodeJS.WriteStream} stream
+ * @param {readonly Cell[]} cells @param {readonly number[]} times expected, ms a cell
+ * @param {NodeJS.WriteStream} stream
  */
-export function makeProgress(cells, stream) {
+export function makeProgress(cells, times, stream) {
   const start = performance.now();
-  const total = cells.reduce((sum, cell) => sum + work(cell), 0);
-  let done = 0;
-  const clock = (/** @type {number} */ ms) => {
-    const seconds = Math.round(ms / 1000);
-    return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-  };
+  const timeLeft = makeClock(times);
   const clear = () => stream.isTTY && stream.write("\r\x1b[K");
+  const place = (/** @type {number} */ index, /** @type {number} */ done) => {
+    const number = String(index + 1).padStart(String(cells.length).length);
+    return `${number}/${cells.length}  ${clock(timeLeft(done, performance.now() - start))} left`;
+  };
   return {
     /** @param {Cell} cell @param {number} index @param {string} contestant */
     running(cell, index, contestant) {
       if (!stream.isTTY) return;
-      const elapsed = performance.now() - start;
-      const left = done > 0 ? `, ${clock((elapsed / done) * (total - done))} left` : "";
-      const line = `${index + 1}/${cells.length}  ${clock(elapsed)}${left}  ${label(cell)}: ${contestant}`;
+      const line = `${place(index, index)}  ${label(cell)}: ${contestant}`;
       clear();
       stream.write(line.slice(0, (stream.columns ?? 80) - 1));
     },
     /** @param {Cell} cell @param {number} index @param {readonly Record[]} records */
     finished(cell, index, records) {
-      done += work(cell);
       clear();
-      const place = `${String(index + 1).padStart(String(cells.length).length)}/${cells.length}`;
-      stream.write(`${place}  ${label(cell)}: ${summary(records)}\n`);
+      stream.write(`${place(index, index + 1)}  ${label(cell)}: ${summary(records)}\n`);
     },
   };
+}
+
+/**
+ * The time left, from what is expected and how far that was off so far.
+ *
+ * @param {readonly number[]} times expected, ms
+ */
+export function makeClock(times) {
+  const sum = (/** @type {readonly number[]} */ some) => some.reduce((a, b) => a + b, 0);
+  return (/** @type {number} */ done, /** @type {number} */ elapsed) => {
+    const [past, rest] = [sum(times.slice(0, done)), sum(times.slice(done))];
+    return past > 0 ? (elapsed / past) * rest : rest;
+  };
+}
+
+/** "1:05". @param {number} ms */
+function clock(ms) {
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
 /** Ours and the fastest others. @param {readonly Record[]} records */
@@ -83,7 +96,13 @@ export function timesTable(records) {
     .join("\n\n");
 }
 
-/** @param {Parameters<typeof judge>[0]} results */
+/** Those that this run says something about. @param {Parameters<typeof judge>[0]} results */
 export function targetsTable(results) {
-  return table(TARGET_COLUMNS, judge(results).map(targetRow), TARGET_WORDS);
+  const all = judge(results);
+  const some = all.filter(({ figures }) => figures.length > 0);
+  const rows = table(TARGET_COLUMNS, some.map(targetRow), TARGET_WORDS);
+  const rest = all.length - some.length;
+  return rest === 0
+    ? rows
+    : `${rows}\n${rest} targets are of cells or contestants that were not in this run: --full --native has all`;
 }

@@ -34,15 +34,18 @@ try {
   /** @type {ReturnType<typeof makeSession> | undefined} */
   let session;
   const browserVersion = await browser.version();
-  await page.exposeFunction("benchStarts", (/** @type {typeof cells} */ planned) => {
-    cells = planned;
-    session = makeSession(cells, {
-      command: ["npm run bench:browser --", ...process.argv.slice(2)].join(" "),
-      versions: { browser: browserVersion, "batchnorm-wasm": version },
-      kernelGzip: gzipOf(kernel),
-      json: options.json,
-    });
-  });
+  await page.exposeFunction(
+    "benchStarts",
+    (/** @type {Parameters<typeof makeSession>[0]} */ plan) => {
+      cells = plan.cells;
+      session = makeSession(plan, {
+        command: ["npm run bench:browser --", ...process.argv.slice(2)].join(" "),
+        versions: { browser: browserVersion, "batchnorm-wasm": version },
+        kernelGzip: gzipOf(kernel),
+        json: options.json,
+      });
+    },
+  );
   await page.exposeFunction("benchRuns", (/** @type {number} */ index) => {
     const cell = cells[index];
     if (cell) session?.running(cell, index, browserVersion);

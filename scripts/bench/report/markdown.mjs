@@ -5,6 +5,7 @@ import {
   describe,
   reasonsOf,
   rowsOf,
+  SECONDARY,
   sectionsOf,
   shapeOf,
   timeOf,
@@ -16,13 +17,10 @@ import { judge, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "../targets/index
  * @typedef {import("../contestant.d.ts").Results} Results
  */
 
-/** On the page alone: one sees where one stands without them. */
-const LEFT_OUT = ["batchnorm-wasm plain", "naive loop", "tfjs cpu"];
-
 /** The short table: headline cells. @param {Results} results */
 export function readmeTable({ records, machine, versions, date }) {
   const headline = records.filter(
-    ({ name, contestant }) => name === "headline" && !LEFT_OUT.includes(contestant),
+    ({ name, contestant }) => name === "headline" && !SECONDARY.includes(contestant),
   );
   const names = contestantsOf(headline);
   const rows = sectionsOf(headline).flatMap(({ op, layout, rows }) =>
