@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 
 const HELP = `options:
   --quick          four tensors and the main rivals, in under a minute
-  --full           all shapes, 64 bytes to 1 GB: half an hour, with --native over an hour
+  --full           all shapes, 64 bytes to 1 GB: an hour, with --native an hour and a half
   --native         with PyTorch, torch.compile and JAX (npm run bench:native-setup)
   --avx2           --native as on a processor without AVX-512
   --filter REGEX   only what matches in "operation layout shape name contestant"

@@ -1,7 +1,7 @@
 /** What is seen while it runs, and at the end. */
 import { label } from "./cells.mjs";
 import { digits, duration, table } from "./format.mjs";
-import { contestantsOf, describe, sectionsOf, timeOf } from "./overview.mjs";
+import { describe, sectionsOf, timeColumns } from "./overview.mjs";
 import { groups } from "./targets/groups.mjs";
 import { judge, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "./targets/index.mjs";
 
@@ -82,15 +82,12 @@ function summary(records) {
 
 /** All times. @param {readonly Record[]} records */
 export function timesTable(records) {
-  const names = contestantsOf(records);
+  const columns = timeColumns(records);
   return sectionsOf(records)
     .map(({ op, layout, rows }) =>
       table(
-        [`${op}, ${layout}`, ...names],
-        rows.map(({ cell, times }) => [
-          describe(cell),
-          ...names.map((name) => timeOf(times.get(name))),
-        ]),
+        [`${op}, ${layout}`, ...columns.head],
+        rows.map(({ cell, times }) => [describe(cell), ...columns.row(times)]),
       ),
     )
     .join("\n\n");

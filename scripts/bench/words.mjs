@@ -12,7 +12,7 @@ import { contestantsOf, rowsOf, shapeOf } from "./overview.mjs";
 /** Preparing, checking and waiting for steadiness, beside what `Effort` grants. */
 const OVERHEAD = 1.4;
 /** ms a byte and contestant: to make, check and free tensors, and slow contestants' fewest rounds. */
-const PER_BYTE = 2e-5;
+const PER_BYTE = 1.5e-5;
 
 /** Expected ms of a cell. @param {Cell} cell @param {number} contestants @param {Effort} effort */
 export function expectedTime(cell, contestants, { warmup, budget }) {

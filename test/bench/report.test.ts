@@ -112,6 +112,15 @@ describe("the page", () => {
     expect(places).toEqual([...places].sort((a, b) => a - b));
   });
 
+  test("has ours over the bare loops in each row, where these were measured", () => {
+    const ours = { ...ok("batchnorm-wasm", "ours", 0.6), ratio_to_bare: 1.5 };
+    const some = [ok("memory.copy", "limit", 0.5), ok("bare loops", "limit", 0.4), ours];
+    const text = page([{ ...results, records: some }], charts);
+    expect(text).toContain("|  | memory.copy | bare loops | batchnorm-wasm | ours ÷ bare loops |");
+    expect(text).toContain("| 4096×256 headline, 4 MB | 500 µs | 400 µs | 600 µs | 1.50 |");
+    expect(page([results], charts)).not.toContain("| ours ÷ bare loops |");
+  });
+
   test("states the native targets for both classes of machines where both were measured", () => {
     const avx2 = { ...results, avx2: true, records: [...records, ok("PyTorch", "native", 0.9)] };
     const text = page([results, avx2], charts);

@@ -10,6 +10,7 @@ import {
   SECONDARY,
   sectionsOf,
   shapeOf,
+  timeColumns,
   timeOf,
 } from "../overview.mjs";
 import { judge, judgeNative, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "../targets/index.mjs";
@@ -99,7 +100,7 @@ The targets against native code are stated for both classes of machines: \`--avx
 (ATEN_CPU_CAPABILITY, x86-64-v3, xla_cpu_max_isa), as on a processor without AVX-512. ONNX Runtime has no such switch, and what runs in Node chooses itself.`;
 
 const NO_AVX2 =
-  "Not measured yet: `npm run bench -- --full --native --avx2 --json docs/bench/results-avx2.json`.";
+  "Not measured yet: `npm run bench -- --full --native --avx2 --filter '(batchnorm-wasm|onnxruntime-node|PyTorch|torch.compile|JAX)$' --json docs/bench/results-avx2.json`.";
 
 const METHOD = `Every contestant has one thread and the same inputs, which lie where it wants them before the
 clock starts; only *batchnorm-wasm plain* pays for a copy in and out, and so does onnxruntime-web, whose API has no other way.
@@ -118,7 +119,7 @@ and channels-first 1×1024×4×4 and 1×64×16×16. *7×7 ÷ 14×14* are tensors
 
 /** @param {Results} results */
 function times({ records, machine, versions, date, command, avx2 }) {
-  const names = contestantsOf(records);
+  const columns = timeColumns(records);
   const facts = [...Object.entries(machine), ...Object.entries(versions), ["date", date]];
   const ofContestants = new Map(
     records.flatMap(({ contestant, version }) => (version ? [[contestant, version]] : [])),
@@ -126,11 +127,8 @@ function times({ records, machine, versions, date, command, avx2 }) {
   const tables = sectionsOf(records).map(
     ({ op, layout, rows }) =>
       `### ${op}, ${layout}\n\n${markdownTable(
-        ["", ...names],
-        rows.map(({ cell, times }) => [
-          describe(cell),
-          ...names.map((name) => timeOf(times.get(name))),
-        ]),
+        ["", ...columns.head],
+        rows.map(({ cell, times }) => [describe(cell), ...columns.row(times)]),
       )}`,
   );
   return [
