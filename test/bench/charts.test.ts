@@ -97,6 +97,11 @@ describe("bars", () => {
   });
 });
 
+test("an operation that was not measured has no chart", () => {
+  const files = chartsOf([ok("batchnorm-wasm", "ours", 1)]).map(({ file }) => file);
+  expect(files).toEqual([OVERVIEW, "inference.svg"]);
+});
+
 test("the overview has ours and rivals in ms, as multiples of ours, and reasons", () => {
   const both = { op: "forward-backward" } as const;
   const { rows, panels, title } = overviewRows([

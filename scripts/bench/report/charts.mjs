@@ -1,6 +1,6 @@
 /** Which charts there are, and their files. */
 import { LAYOUTS, OPS } from "../cells.mjs";
-import { barSpec } from "./bar-chart.mjs";
+import { barRows, barSpec } from "./bar-chart.mjs";
 import { costRows, costSpec } from "./cost-chart.mjs";
 import { overviewSpec } from "./overview-chart.mjs";
 
@@ -24,13 +24,11 @@ export function chartsOf(records) {
       const title = `Cost of an element, ${layout}`;
       return { file: `cost-${layout}.svg`, title, spec: costSpec(records, layout, title) };
     }),
-    ...OPS.map((op) => ({
-      file: `${op}.svg`,
-      title: `${op}, beside a copy`,
-      spec: barSpec(
-        records.filter((record) => record.op === op),
-        `${op}, beside a copy`,
-      ),
-    })),
+    ...OPS.flatMap((op) => {
+      const some = records.filter((record) => record.op === op);
+      if (barRows(some).rows.length === 0) return [];
+      const title = `${op}, beside a copy`;
+      return [{ file: `${op}.svg`, title, spec: barSpec(some, title) }];
+    }),
   ];
 }
