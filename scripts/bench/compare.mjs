@@ -42,6 +42,7 @@ for (const [index, cell] of cells.entries()) {
   const data = makeData(cell);
   const runners = builds.map(({ library, module }, build) => ({
     name: build === 0 ? "other" : "this",
+    always: true,
     prepared: prepare(library, module, cell, data),
     slices: /** @type {import("./rounds.mjs").Slice[]} */ ([]),
     times: new Map(),

@@ -39,6 +39,8 @@ export interface Host {
   readonly kernel: Uint8Array<ArrayBuffer>;
   /** Of our package and of these bytes. */
   readonly version: string;
+  /** Native contestants are to use no wider vectors than those of AVX2. */
+  readonly avx2?: boolean;
   /** Folder (a path or an URL, with a slash at the end) of a package's wasm files, if it must be told. */
   assets(packageName: string): string | undefined;
   /** Frees what the last cell left, so that it isn't freed while something is timed. */
@@ -49,7 +51,10 @@ export interface Host {
 export interface Contestant {
   /** As shown, and in the JSON. */
   readonly name: string;
-  /** `javascript`: JavaScript or wasm, as it would run in a browser. */
+  /**
+   * `javascript`: JavaScript or wasm, as it would run in a browser. `limit`: computes no batch
+   * norm; `memory.copy` and the bare loops, in this order.
+   */
   readonly kind: "ours" | "limit" | "javascript" | "native";
   /**
    * Loads what it needs, one thread.
@@ -121,7 +126,8 @@ export interface Record {
   ratio_to_copy?: number;
   ratio_p25?: number;
   ratio_p75?: number;
-  /** Time over ours, median of the rounds' ratios. */
+  /** Time over that of the bare loops of the operation's passes, and over ours: likewise. */
+  ratio_to_bare?: number;
   ratio_to_ours?: number;
 }
 
@@ -131,6 +137,10 @@ export interface Results {
   command: string;
   machine: { [name: string]: string | number };
   versions: { [name: string]: string };
+  /** Native contestants were held to AVX2; see `--avx2`. */
+  avx2?: boolean;
+  /** Bytes of the kernel, gzipped. */
+  kernel_gzip?: number;
   records: Record[];
 }
 

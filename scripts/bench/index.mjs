@@ -2,7 +2,7 @@
 import { CONTESTANTS } from "./contestants/index.mjs";
 import { NATIVE_CONTESTANTS, NODE_CONTESTANTS } from "./contestants/node.mjs";
 import { ensureInstalled } from "./install.mjs";
-import { nodeHost } from "./machine.mjs";
+import { gzipOf, nodeHost } from "./machine.mjs";
 import { readOptions } from "./options.mjs";
 import { makePlan } from "./plan.mjs";
 import { measure, startAll } from "./runner.mjs";
@@ -11,18 +11,21 @@ import { makeSession } from "./session.mjs";
 const options = readOptions();
 ensureInstalled();
 
-const host = nodeHost();
+const host = { ...nodeHost(), avx2: options.avx2 };
 const files = [...CONTESTANTS, ...NODE_CONTESTANTS, ...(options.native ? NATIVE_CONTESTANTS : [])];
 const contestants = await Promise.all(files.map(async (load) => (await load()).default));
-const { cells, effort, wanted } = makePlan(options, contestants);
+const plan = makePlan(options, contestants);
+const { cells, effort, wanted } = plan;
 const entrants = await startAll(contestants, host);
-const session = makeSession(cells, {
+const session = makeSession(plan, {
   command: ["npm run bench --", ...process.argv.slice(2)].join(" "),
   versions: {
     node: process.versions.node,
     v8: process.versions.v8,
     "batchnorm-wasm": host.version,
   },
+  avx2: options.avx2,
+  kernelGzip: gzipOf(host.kernel),
   json: options.json,
 });
 let index = 0;

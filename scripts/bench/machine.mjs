@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus, loadavg, release, totalmem } from "node:os";
+import { gzipSync } from "node:zlib";
 import { kernelBytes } from "../kernel/under-test.mjs";
 
 const root = new URL("../../", import.meta.url);
@@ -14,6 +15,7 @@ export function describeMachine() {
   return {
     processor: processors[0]?.model ?? "unknown",
     cores: processors.length,
+    ...vectors(),
     memory_gb: Math.round(totalmem() / 2 ** 30),
     system: `${process.platform} ${release()} ${process.arch}`,
     // Of the minute before: what others run at the same time is in every figure.
@@ -21,11 +23,24 @@ export function describeMachine() {
   };
 }
 
+/** The widest vectors of the processor, where the system tells: what native rivals compute with. */
+function vectors() {
+  if (process.platform !== "linux") return {};
+  const flags = readFileSync("/proc/cpuinfo", "utf8");
+  if (/\bavx512f\b/.test(flags)) return { vectors: "AVX-512" };
+  return /\bavx2\b/.test(flags) ? { vectors: "AVX2" } : {};
+}
+
 /** The kernel under measurement. */
 export function readKernel() {
   const { version } = JSON.parse(readFileSync(new URL("package.json", root), "utf8"));
   const digest = createHash("sha256").update(kernelBytes).digest("hex").slice(0, 8);
   return { kernel: kernelBytes, version: `${version}, kernel ${digest}` };
+}
+
+/** Bytes of the kernel, gzipped. @param {Uint8Array} kernel */
+export function gzipOf(kernel) {
+  return gzipSync(kernel, { level: 9 }).length;
 }
 
 /** The commit that was measured, if it is known. */

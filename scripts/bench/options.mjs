@@ -2,9 +2,10 @@
 import { parseArgs } from "node:util";
 
 const HELP = `options:
-  --quick          the headline shapes, in under a minute
-  --full           all shapes, 64 bytes to 1 GB
+  --quick          four tensors and the main rivals, in under a minute
+  --full           all shapes, 64 bytes to 1 GB: an hour, with --native an hour and a half
   --native         with PyTorch, torch.compile and JAX (npm run bench:native-setup)
+  --avx2           --native as on a processor without AVX-512
   --filter REGEX   only what matches in "operation layout shape name contestant"
   --json FILE      every figure, written as it comes
 KERNEL_WASM=path measures another build of the kernel.`;
@@ -15,6 +16,7 @@ export function readOptions() {
       quick: { type: "boolean", default: false },
       full: { type: "boolean", default: false },
       native: { type: "boolean", default: false },
+      avx2: { type: "boolean", default: false },
       filter: { type: "string", default: "" },
       json: { type: "string" },
       help: { type: "boolean", default: false },
@@ -26,6 +28,8 @@ export function readOptions() {
   }
   if (values.quick && values.full) throw new Error("--quick or --full, not both");
   if (values.quick && values.native) throw new Error("--quick goes without --native");
+  if (values.avx2 && !values.native)
+    throw new Error("--avx2 is for --native: what else runs chooses itself");
   /** @type {import("./cells.mjs").SetName} */
   const set = values.quick ? "quick" : values.full ? "full" : "default";
   return { ...values, set };

@@ -1,11 +1,15 @@
 /** Records arranged for people: who took how long, and why there is no time where there is none. */
 import { bytesOf, LAYOUTS, label, OPS } from "./cells.mjs";
-import { duration, size } from "./format.mjs";
+import { digits, duration, size } from "./format.mjs";
+import { BARE_LOOPS } from "./limits/names.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Record} Record
  * @typedef {{ cell: Record, times: Map<string, Record> }} Row a cell and its records by contestant
  */
+
+/** Where one stands is seen without these: they are in the full tables alone, and not in quick runs. */
+export const SECONDARY = ["batchnorm-wasm plain", "naive loop", "tfjs cpu"];
 
 /** Contestants in their order. @param {readonly Record[]} records */
 export function contestantsOf(records) {
@@ -48,6 +52,26 @@ export function timeOf(record) {
   if (!record) return "";
   if (record.status === "ok") return duration(record.median_ms ?? Number.NaN);
   return record.status === "refused" || record.status === "absent" ? "–" : record.status;
+}
+
+/**
+ * The columns of a table of times: a contestant each, and ours over the bare loops where
+ * these were measured.
+ *
+ * @param {readonly Record[]} records
+ */
+export function timeColumns(records) {
+  const names = contestantsOf(records);
+  const withBare = names.includes(BARE_LOOPS);
+  return {
+    head: [...names, ...(withBare ? [`ours ÷ ${BARE_LOOPS}`] : [])],
+    /** @param {Row["times"]} times */
+    row(times) {
+      const ours = [...times.values()].find(({ kind }) => kind === "ours");
+      const ratio = ours?.ratio_to_bare ? digits(ours.ratio_to_bare) : "";
+      return [...names.map((name) => timeOf(times.get(name))), ...(withBare ? [ratio] : [])];
+    },
+  };
 }
 
 /** @param {readonly Record[]} records */

@@ -1,9 +1,11 @@
 /** What to measure and how long: from the options that the terminal and the page share. */
 import { cellsOf, label } from "./cells.mjs";
+import { SECONDARY } from "./overview.mjs";
+import { expectedTime } from "./words.mjs";
 
 /** @type {{ [set in import("./cells.mjs").SetName]: import("./rounds.mjs").Effort }} */
 const EFFORTS = {
-  quick: { slice: 2, warmup: 40, budget: 80, fewest: 2, most: 20, longest: 1000 },
+  quick: { slice: 2, warmup: 40, budget: 80, fewest: 2, most: 20, longest: 400 },
   default: { slice: 3, warmup: 80, budget: 150, fewest: 3, most: 30, longest: 2000 },
   full: { slice: 3, warmup: 80, budget: 150, fewest: 3, most: 30, longest: 2000 },
 };
@@ -13,15 +15,26 @@ const EFFORTS = {
  * @param {import("./cells.mjs").SetName} options.set
  * @param {string} options.filter of cells and contestants; the limit is always there
  * @param {readonly import("./contestant.d.ts").Contestant[]} contestants
+ * @returns what to measure, by whom, and the ms that each cell is expected to take
  */
 export function makePlan({ set, filter }, contestants) {
   const pattern = new RegExp(filter, "i");
+  // Who filters says what they want.
+  const leftOut = set === "quick" && filter === "" ? SECONDARY : [];
   /** @param {import("./contestant.d.ts").Cell} cell @param {import("./contestant.d.ts").Contestant} contestant */
   const wanted = (cell, { kind, name }) =>
-    kind === "limit" || pattern.test(`${label(cell)} ${name}`);
+    kind === "limit" || (pattern.test(`${label(cell)} ${name}`) && !leftOut.includes(name));
   const cells = cellsOf(set).filter((cell) =>
     contestants.some((contestant) => contestant.kind !== "limit" && wanted(cell, contestant)),
   );
   if (cells.length === 0) throw new Error(`nothing in the ${set} set matches ${pattern}`);
-  return { cells, effort: EFFORTS[set], wanted };
+  const effort = EFFORTS[set];
+  const times = cells.map((cell) => {
+    const field = contestants.filter((contestant) => wanted(cell, contestant));
+    return expectedTime(cell, field.length, effort);
+  });
+  const names = contestants
+    .filter((contestant) => cells.some((cell) => wanted(cell, contestant)))
+    .map(({ name }) => name);
+  return { cells, effort, wanted, names, times };
 }

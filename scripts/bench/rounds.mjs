@@ -24,6 +24,7 @@ import { takesPart } from "./statistics.mjs";
  *
  * @typedef {object} Runner
  * @property {string} name
+ * @property {boolean} [always] takes part in every round, whatever it costs: ratios are to it
  * @property {import("./contestant.d.ts").Prepared} prepared
  * @property {Slice[]} slices what ran before the rounds, the first call to begin with
  * @property {import("./statistics.mjs").Times} times
@@ -64,7 +65,7 @@ export async function warmUp({ prepared, slices }, effort) {
 /**
  * Times the runners in rounds: who takes part runs in each, in one order and then in
  * the reverse. Slow ones take part in fewer rounds, evenly spread, never alone: the
- * first runner is in all of them.
+ * limits are in all of them.
  *
  * @param {readonly Runner[]} runners @param {Effort} effort
  * @param {number} firstRound rounds that there were already
@@ -80,7 +81,9 @@ export async function runRounds(runners, effort, firstRound, progress) {
   });
   const all = Math.max(...plans.map(({ rounds }) => rounds));
   for (let round = 0; round < all; round++) {
-    const order = plans.filter(({ rounds }, index) => index === 0 || takesPart(round, rounds, all));
+    const order = plans.filter(
+      ({ runner, rounds }) => runner.always || takesPart(round, rounds, all),
+    );
     if (round % 2 === 1) order.reverse();
     for (const { runner, calls } of order) {
       progress(runner.name);

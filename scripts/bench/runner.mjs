@@ -7,7 +7,7 @@ import { makeData } from "./data.mjs";
 import { digits } from "./format.mjs";
 import { makeReference, WRONG } from "./reference.mjs";
 import { runRounds, warmUp } from "./rounds.mjs";
-import { quartiles, ratios, warmupTime } from "./statistics.mjs";
+import { medianRatio, quartiles, ratios, warmupTime } from "./statistics.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Cell} Cell
@@ -38,7 +38,8 @@ import { quartiles, ratios, warmupTime } from "./statistics.mjs";
 
 /**
  * From this size on contestants run one at a time beside the copy, since all together
- * would not fit into memory, and rivals that are known to be slow don't run.
+ * would not fit into memory, and rivals that are known to be slow don't run. The bare loops
+ * are one of those that have their turn.
  */
 export const LARGE = 2 ** 28;
 
@@ -64,7 +65,7 @@ export async function startAll(contestants, host) {
 
 /**
  * @param {readonly Cell[]} cells operations on one tensor in a row
- * @param {readonly Entrant[]} entrants one of them is the limit
+ * @param {readonly Entrant[]} entrants the limits among them: `memory.copy`, then the bare loops
  * @param {object} options
  * @param {Host} options.host
  * @param {Effort} options.effort
@@ -93,7 +94,7 @@ export async function* measure(cells, entrants, { host, effort, wanted, onProgre
  * @param {Host} host @param {Effort} effort @param {(contestant: string) => void} progress
  */
 async function measureCell(cell, inputs, field, host, effort, progress) {
-  const limit = field.find(({ contestant }) => contestant.kind === "limit");
+  const [limit, bare] = field.filter(({ contestant }) => contestant.kind === "limit");
   if (!limit) throw new Error("a field needs the limit: ratios are taken to it");
   /** @type {Map<Entrant, Record>} */
   const records = new Map();
@@ -127,7 +128,9 @@ async function measureCell(cell, inputs, field, host, effort, progress) {
   await copy.prepared.dispose();
 
   const ours = field.find(({ contestant }) => contestant.kind === "ours");
-  const bases = { copy: copy.times, ours: ours && runners.get(ours)?.times };
+  const timesOf = (/** @type {Entrant | undefined} */ entrant) =>
+    entrant && runners.get(entrant)?.times;
+  const bases = { copy: copy.times, bare: timesOf(bare), ours: timesOf(ours) };
   for (const [entrant, runner] of runners) {
     const figures = figuresOf(runner, bases);
     // Of small tensors a call's own cost would be taken for that of bytes.
@@ -155,6 +158,7 @@ async function prepare(cell, { data, reference }, entrant, effort) {
     /** @type {Runner} */
     const runner = {
       name: contestant.name,
+      always: contestant.kind === "limit",
       prepared,
       slices: [{ ms, calls: 1 }],
       times: new Map(),
@@ -176,12 +180,12 @@ async function prepare(cell, { data, reference }, entrant, effort) {
 }
 
 /**
- * By what it took for a smaller tensor. Ours is measured whatever it takes.
+ * By what it took for a smaller tensor. Ours and the limits are measured whatever they take.
  *
  * @param {Cell} cell @param {Entrant} entrant @param {Effort} effort
  */
 function tooSlow(cell, { contestant, pace }, { longest }) {
-  if (contestant.kind === "ours") return undefined;
+  if (contestant.kind === "ours" || contestant.kind === "limit") return undefined;
   const expected = (pace.get(cell.op) ?? 0) * bytesOf(cell);
   if (expected > longest) return `would take ${digits(expected / 1000)} s a call`;
   const large = contestant.kind === "javascript" && bytesOf(cell) >= LARGE;
@@ -196,13 +200,14 @@ function about({ op, layout, shape, name }, { contestant, started }) {
 }
 
 /**
+ * @typedef {import("./statistics.mjs").Times} Times
+ *
  * @param {Runner & { error: number | undefined }} runner
- * @param {{ copy: import("./statistics.mjs").Times, ours: import("./statistics.mjs").Times | undefined }} bases
+ * @param {{ copy: Times, bare: Times | undefined, ours: Times | undefined }} bases
  */
-function figuresOf({ slices, times, error }, { copy, ours }) {
+function figuresOf({ slices, times, error }, { copy, bare, ours }) {
   const { p25, median, p75 } = quartiles(times.values());
   const toCopy = quartiles(ratios(times, copy));
-  const toOurs = ours ? ratios(times, ours) : [];
   const first = /** @type {import("./rounds.mjs").Slice} */ (slices[0]);
   return {
     ...(error === undefined ? {} : { max_error: error }),
@@ -215,13 +220,8 @@ function figuresOf({ slices, times, error }, { copy, ours }) {
     ratio_to_copy: toCopy.median,
     ratio_p25: toCopy.p25,
     ratio_p75: toCopy.p75,
-    // Of large tensors no round has both: there the ratio is that of the medians.
-    ...(ours
-      ? {
-          ratio_to_ours:
-            toOurs.length > 0 ? quartiles(toOurs).median : median / quartiles(ours.values()).median,
-        }
-      : {}),
+    ...(bare ? { ratio_to_bare: medianRatio(times, bare) } : {}),
+    ...(ours ? { ratio_to_ours: medianRatio(times, ours) } : {}),
   };
 }
 

@@ -3,25 +3,38 @@ import { commit, describeMachine } from "./machine.mjs";
 import { reasonsOf } from "./overview.mjs";
 import { writeResults } from "./results.mjs";
 import { makeProgress, targetsTable, timesTable } from "./terminal.mjs";
+import { conclude, describePlan } from "./words.mjs";
 
 /** Processes that wait for a core, on average over a minute. */
 const BUSY = 0.5;
 
 /**
- * @param {readonly import("./contestant.d.ts").Cell[]} cells
+ * @param {object} plan
+ * @param {readonly import("./contestant.d.ts").Cell[]} plan.cells
+ * @param {readonly string[]} plan.names of the contestants
+ * @param {readonly number[]} plan.times ms that each cell is expected to take
  * @param {object} about
  * @param {string} about.command as it was called
  * @param {{ [name: string]: string }} about.versions
+ * @param {boolean} [about.avx2] native contestants are held to AVX2
+ * @param {number} about.kernelGzip bytes of the kernel, gzipped
  * @param {string | undefined} about.json where to write
  */
-export function makeSession(cells, { command, versions, json }) {
-  const progress = makeProgress(cells, process.stderr);
+export function makeSession(
+  { cells, names, times },
+  { command, versions, avx2 = false, kernelGzip, json },
+) {
+  const total = times.reduce((a, b) => a + b, 0);
+  console.error(`${describePlan(cells, names, total)}\n`);
+  const progress = makeProgress(cells, times, process.stderr);
   /** @type {import("./contestant.d.ts").Results} */
   const results = {
     date: new Date().toISOString(),
     command,
     machine: describeMachine(),
     versions: { commit: commit(), ...versions },
+    ...(avx2 ? { avx2 } : {}),
+    kernel_gzip: kernelGzip,
     records: [],
   };
   const { load_before } = results.machine;
@@ -44,7 +57,9 @@ export function makeSession(cells, { command, versions, json }) {
       const { records, machine } = results;
       const { processor, cores, memory_gb, system } = machine;
       console.log(`\n${timesTable(records)}\n\n${reasonsOf(records).join("\n")}\n`);
-      console.log(`${targetsTable(records)}\n`);
+      console.log(`${targetsTable(results)}\n`);
+      const words = conclude(records);
+      if (words) console.log(`${words}\n`);
       console.log(`${processor}, ${cores} cores, ${memory_gb} GB, ${system}, one thread`);
       console.log(Object.entries(results.versions).flat().join(" "));
       const ours = records.filter(({ kind, status }) => kind === "ours" && isBad(status));

@@ -24,6 +24,18 @@ export function ratios(times, base) {
 }
 
 /**
+ * The median of the rounds' ratios. Of large tensors no round may have both: there it is the
+ * ratio of the medians.
+ *
+ * @param {Times} times @param {Times} base
+ */
+export function medianRatio(times, base) {
+  const some = ratios(times, base);
+  if (some.length > 0) return quartiles(some).median;
+  return quartiles(times.values()).median / quartiles(base.values()).median;
+}
+
+/**
  * How long a contestant ran until its calls took what they take in the rounds (up to a
  * tenth over the upper quartile).
  *

@@ -1,49 +1,63 @@
 /** What is seen while it runs, and at the end. */
-import { bytesOf, label } from "./cells.mjs";
+import { label } from "./cells.mjs";
 import { digits, duration, table } from "./format.mjs";
-import { contestantsOf, describe, sectionsOf, timeOf } from "./overview.mjs";
-import { groups, judge } from "./targets.mjs";
+import { describe, sectionsOf, timeColumns } from "./overview.mjs";
+import { groups } from "./targets/groups.mjs";
+import { judge, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "./targets/index.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Record} Record
  * @typedef {import("./contestant.d.ts").Cell} Cell
  */
 
-/** Larger tensors take longer: how the time for a cell grows with its size. @param {Cell} cell */
-const work = (cell) => 1 + bytesOf(cell) / 2 ** 25;
-
 /**
- * One line that is overwritten on a terminal; a line a cell elsewhere.
+ * One line that is overwritten on a terminal; a line a cell elsewhere. Both tell the time
+ * left: first as it is expected, then by how long the cells before took.
  *
- * @param {readonly Cell[]} cells @param {NodeJS.WriteStream} stream
+ * @param {readonly Cell[]} cells @param {readonly number[]} times expected, ms a cell
+ * @param {NodeJS.WriteStream} stream
  */
-export function makeProgress(cells, stream) {
+export function makeProgress(cells, times, stream) {
   const start = performance.now();
-  const total = cells.reduce((sum, cell) => sum + work(cell), 0);
-  let done = 0;
-  const clock = (/** @type {number} */ ms) => {
-    const seconds = Math.round(ms / 1000);
-    return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-  };
+  const timeLeft = makeClock(times);
   const clear = () => stream.isTTY && stream.write("\r\x1b[K");
+  const place = (/** @type {number} */ index, /** @type {number} */ done) => {
+    const number = String(index + 1).padStart(String(cells.length).length);
+    return `${number}/${cells.length}  ${clock(timeLeft(done, performance.now() - start))} left`;
+  };
   return {
     /** @param {Cell} cell @param {number} index @param {string} contestant */
     running(cell, index, contestant) {
       if (!stream.isTTY) return;
-      const elapsed = performance.now() - start;
-      const left = done > 0 ? `, ${clock((elapsed / done) * (total - done))} left` : "";
-      const line = `${index + 1}/${cells.length}  ${clock(elapsed)}${left}  ${label(cell)}: ${contestant}`;
+      const line = `${place(index, index)}  ${label(cell)}: ${contestant}`;
       clear();
       stream.write(line.slice(0, (stream.columns ?? 80) - 1));
     },
     /** @param {Cell} cell @param {number} index @param {readonly Record[]} records */
     finished(cell, index, records) {
-      done += work(cell);
       clear();
-      const place = `${String(index + 1).padStart(String(cells.length).length)}/${cells.length}`;
-      stream.write(`${place}  ${label(cell)}: ${summary(records)}\n`);
+      stream.write(`${place(index, index + 1)}  ${label(cell)}: ${summary(records)}\n`);
     },
   };
+}
+
+/**
+ * The time left, from what is expected and how far that was off so far.
+ *
+ * @param {readonly number[]} times expected, ms
+ */
+export function makeClock(times) {
+  const sum = (/** @type {readonly number[]} */ some) => some.reduce((a, b) => a + b, 0);
+  return (/** @type {number} */ done, /** @type {number} */ elapsed) => {
+    const [past, rest] = [sum(times.slice(0, done)), sum(times.slice(done))];
+    return past > 0 ? (elapsed / past) * rest : rest;
+  };
+}
+
+/** "1:05". @param {number} ms */
+function clock(ms) {
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
 /** Ours and the fastest others. @param {readonly Record[]} records */
@@ -53,9 +67,14 @@ function summary(records) {
   const parts = [];
   if (ours?.median_ms) {
     parts.push(`${duration(ours.median_ms)}, ${digits(ours.ratio_to_copy ?? 0)} × copy`);
+    if (ours.ratio_to_bare) parts.push(`${digits(ours.ratio_to_bare)} × bare loops`);
   }
-  if (javascript) parts.push(`JavaScript ${digits(javascript)} ×`);
-  if (native) parts.push(`native ${digits(native)} ×`);
+  const rival = (/** @type {Record | undefined} */ record) => {
+    const ratio = record?.ratio_to_ours;
+    if (record && ratio) parts.push(`${record.contestant} ${digits(ratio)} ×`);
+  };
+  rival(javascript);
+  rival(native);
   const bad = records.filter(({ status }) => status === "wrong" || status === "failed");
   for (const { contestant, status } of bad) parts.push(`${contestant} ${status}`);
   return parts.join("; ");
@@ -63,25 +82,24 @@ function summary(records) {
 
 /** All times. @param {readonly Record[]} records */
 export function timesTable(records) {
-  const names = contestantsOf(records);
+  const columns = timeColumns(records);
   return sectionsOf(records)
     .map(({ op, layout, rows }) =>
       table(
-        [`${op}, ${layout}`, ...names],
-        rows.map(({ cell, times }) => [
-          describe(cell),
-          ...names.map((name) => timeOf(times.get(name))),
-        ]),
+        [`${op}, ${layout}`, ...columns.head],
+        rows.map(({ cell, times }) => [describe(cell), ...columns.row(times)]),
       ),
     )
     .join("\n\n");
 }
 
-/** @param {readonly Record[]} records */
-export function targetsTable(records) {
-  const rows = judge(records).map(({ target, bound, geomean, worst, met, cells, cell }) => [
-    ...[target, bound, digits(geomean), digits(worst), String(cells)],
-    met ? "met" : `missed by ${cell}`,
-  ]);
-  return table(["target", "bound", "geomean", "worst", "cells", ""], rows, [0, 1, 5]);
+/** Those that this run says something about. @param {Parameters<typeof judge>[0]} results */
+export function targetsTable(results) {
+  const all = judge(results);
+  const some = all.filter(({ figures }) => figures.length > 0);
+  const rows = table(TARGET_COLUMNS, some.map(targetRow), TARGET_WORDS);
+  const rest = all.length - some.length;
+  return rest === 0
+    ? rows
+    : `${rows}\n${rest} targets are of cells or contestants that were not in this run: --full --native has all`;
 }

@@ -1,7 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { bytesOf, cellsOf, label, OPS, SETS } from "../../scripts/bench/cells.mjs";
+import {
+  bytesOf,
+  cellsOf,
+  channelsOf,
+  label,
+  OPS,
+  rowBytesOf,
+  runOf,
+  SETS,
+  togetherOf,
+} from "../../scripts/bench/cells.mjs";
 import { extents, makeData } from "../../scripts/bench/data.mjs";
 import { makePlan } from "../../scripts/bench/plan.mjs";
+import { CHANNEL_PAIRS } from "../../scripts/bench/shapes.mjs";
 
 describe("cells", () => {
   test.each(SETS)("of the %s set have labels of their own", (set) => {
@@ -25,6 +36,39 @@ describe("cells", () => {
       expect(some.map(({ op }) => op)).toEqual(OPS);
       expect(new Set(some.map(({ shape, layout }) => `${layout} ${shape}`)).size).toBe(1);
     }
+  });
+});
+
+test("a cell's sizes are those of its layout", () => {
+  const sizes = (layout: "channels-first" | "channels-last" | "NC", shape: number[]) => {
+    const cell = { op: "backward", layout, shape } as const;
+    return [channelsOf(cell), runOf(cell), rowBytesOf(cell), bytesOf(cell), togetherOf(cell)];
+  };
+  expect(sizes("channels-first", [2, 3, 4, 5])).toEqual([3, 20, 0, 480, 1440]);
+  expect(sizes("channels-last", [2, 4, 5, 3])).toEqual([3, 1, 12, 480, 1440]);
+  expect(sizes("NC", [40, 3])).toEqual([3, 1, 12, 480, 1440]);
+});
+
+describe("shapes that targets compare are there, of equal bytes", () => {
+  const ordinary = cellsOf("default").filter(({ op }) => op === "training");
+  const find = (layout: string, shape: readonly number[]) =>
+    ordinary.find((cell) => cell.layout === layout && `${cell.shape}` === `${shape}`);
+
+  test.each(CHANNEL_PAIRS)("many and few channels, $layout", ({ layout, many, few }) => {
+    const [one, other] = [find(layout, many), find(layout, few)];
+    expect(one && bytesOf(one)).toBe(65536);
+    expect(other && bytesOf(other)).toBe(65536);
+    expect([one, other].map((cell) => cell && channelsOf(cell))).toEqual([1024, 64]);
+  });
+
+  test.each(["default", "full"] as const)("7×7 and 14×14 of the %s set", (set) => {
+    const runs = cellsOf(set).filter(({ op }) => op === "training");
+    const like = (length: number) =>
+      runs
+        .filter((cell) => runOf(cell) === length)
+        .map((cell) => `${cell.shape[0]} ${bytesOf(cell)}`);
+    const both = like(49).filter((one) => like(196).includes(one));
+    expect(both).toHaveLength(set === "full" ? 2 : 1);
   });
 });
 

@@ -76,6 +76,27 @@ test("a contestant's figures are over the copy's and over ours", async () => {
   expect(records.map((record) => record.ratio_to_ours)).toEqual([0.5, 1, 4]);
 });
 
+test("the second limit is what the loops of the passes take: ratios to it are of rounds, too", async () => {
+  const records = await run([
+    copy(),
+    // Ours runs three times as slow in every other round, and so do the bare loops.
+    make("bare loops", { kind: "limit", time: (slice) => (slice % 2 ? 3 : 1) * 2 }),
+    make("ours", { kind: "ours", time: (slice) => (slice % 2 ? 3 : 1) * 3 }),
+  ]);
+  expect(records.map((record) => record.ratio_to_bare)).toEqual([expect.any(Number), 1, 1.5]);
+  expect(await run([copy(), make("ours", { kind: "ours" })])).not.toHaveProperty("1.ratio_to_bare");
+});
+
+test("limits are in every round, however slow they are", async () => {
+  const records = await run([
+    copy(),
+    make("bare loops", { kind: "limit", time: () => 100 }),
+    make("slow", { time: () => 100 }),
+    make("fast", { time: () => 1 }),
+  ]);
+  expect(records.map(({ rounds }) => rounds)).toEqual([20, 20, 3, 20]);
+});
+
 test("a wrong one is shown as wrong with its error, and not timed", async () => {
   const rival = make("rival", { off: 0.5 });
   const [, record] = await run([copy(), rival]);

@@ -1,5 +1,11 @@
 import { expect, test } from "vitest";
-import { quartiles, ratios, takesPart, warmupTime } from "../../scripts/bench/statistics.mjs";
+import {
+  medianRatio,
+  quartiles,
+  ratios,
+  takesPart,
+  warmupTime,
+} from "../../scripts/bench/statistics.mjs";
 
 test("quartiles don't depend on the order", () => {
   expect(quartiles([5, 1, 4, 2, 3])).toEqual({ p25: 2, median: 3, p75: 4 });
@@ -14,6 +20,12 @@ test("ratios are of the rounds that both were in", () => {
     [7, 100],
   ]);
   expect(ratios(rival, copy)).toEqual([2, 2]);
+});
+
+test("a ratio is the median of the rounds, or of the medians where no round had both", () => {
+  const base = new Map([1, 10, 1].map((ms, round) => [round, ms]));
+  expect(medianRatio(new Map([2, 20, 6].map((ms, round) => [round, ms])), base)).toBe(2);
+  expect(medianRatio(new Map([[7, 5]]), base)).toBe(5);
 });
 
 test("few rounds are spread evenly over all", () => {

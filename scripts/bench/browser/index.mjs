@@ -1,7 +1,7 @@
 /** The JavaScript contestants in headless Chromium: `npm run bench:browser -- --help`. */
 import { findChromium } from "../../find-command.mjs";
 import { ensureInstalled } from "../install.mjs";
-import { readKernel } from "../machine.mjs";
+import { gzipOf, readKernel } from "../machine.mjs";
 import { readOptions } from "../options.mjs";
 import { makeSession } from "../session.mjs";
 
@@ -34,14 +34,18 @@ try {
   /** @type {ReturnType<typeof makeSession> | undefined} */
   let session;
   const browserVersion = await browser.version();
-  await page.exposeFunction("benchStarts", (/** @type {typeof cells} */ planned) => {
-    cells = planned;
-    session = makeSession(cells, {
-      command: ["npm run bench:browser --", ...process.argv.slice(2)].join(" "),
-      versions: { browser: browserVersion, "batchnorm-wasm": version },
-      json: options.json,
-    });
-  });
+  await page.exposeFunction(
+    "benchStarts",
+    (/** @type {Parameters<typeof makeSession>[0]} */ plan) => {
+      cells = plan.cells;
+      session = makeSession(plan, {
+        command: ["npm run bench:browser --", ...process.argv.slice(2)].join(" "),
+        versions: { browser: browserVersion, "batchnorm-wasm": version },
+        kernelGzip: gzipOf(kernel),
+        json: options.json,
+      });
+    },
+  );
   await page.exposeFunction("benchRuns", (/** @type {number} */ index) => {
     const cell = cells[index];
     if (cell) session?.running(cell, index, browserVersion);

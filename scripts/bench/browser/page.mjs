@@ -16,8 +16,8 @@ globalThis.runBenchmark = async ({ version, ...options }) => {
     collectGarbage: gc,
   };
   const contestants = await Promise.all(CONTESTANTS.map(async (load) => (await load()).default));
-  const { cells, effort, wanted } = makePlan(options, contestants);
-  await benchStarts(cells);
+  const { cells, effort, wanted, names, times } = makePlan(options, contestants);
+  await benchStarts({ cells, names, times });
   const entrants = await startAll(contestants, host);
   // Not awaited: the answer would come in the middle of what is timed.
   let shown = -1;

@@ -3,6 +3,7 @@
 /** @type {readonly (() => Promise<{ default: import("../contestant.d.ts").Contestant }>)[]} */
 export const CONTESTANTS = [
   () => import("./memory-copy.mjs"),
+  () => import("./bare-loops.mjs"),
   () => import("./ours.mjs"),
   () => import("./ours-plain.mjs"),
   () => import("./naive-loop.mjs"),

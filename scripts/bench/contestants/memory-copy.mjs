@@ -1,8 +1,9 @@
 /**
- * The limit: x's bytes copied inside WebAssembly by one `memory.copy`, for every
+ * The limit of memory: x's bytes copied inside WebAssembly by one `memory.copy`, for every
  * operation alike. It has nothing to be checked.
  */
 import { bytesOf } from "../cells.mjs";
+import { MEMORY_COPY } from "../limits/names.mjs";
 import { timed } from "./timed.mjs";
 
 // (memory (export "memory") 0)
@@ -19,7 +20,7 @@ const PAGE = 2 ** 16;
 
 /** @type {import("../contestant.d.ts").Contestant} */
 export default {
-  name: "memory.copy",
+  name: MEMORY_COPY,
   kind: "limit",
   async start() {
     const module = await WebAssembly.compile(MODULE);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Child } from "./child.mjs";
-import { PYTHON } from "./environment.mjs";
+import { environmentOf, PYTHON } from "./environment.mjs";
 
 /** ms for an answer. Compilation is part of a cell's first run. */
 const LIMIT = { start: 120_000, answer: 300_000 };
@@ -14,16 +14,6 @@ const LIMIT = { start: 120_000, answer: 300_000 };
 const ONE_CORE = 1.2;
 
 const SERVER = fileURLToPath(new URL("serve.py", import.meta.url));
-
-const ENVIRONMENT = {
-  OMP_NUM_THREADS: "1",
-  MKL_NUM_THREADS: "1",
-  // glibc returns large blocks to the system when they are freed, and each output would
-  // be made of new pages: 92 ms instead of 14 for PyTorch's inference of 205 MB.
-  MALLOC_MMAP_MAX_: "0",
-  MALLOC_TRIM_THRESHOLD_: "1000000000000",
-  PYTHONDONTWRITEBYTECODE: "1",
-};
 
 /** What operations need beside x and the vectors. @type {Record<string, boolean>} */
 const NEEDS_DY = { backward: true, "forward-backward": true };
@@ -35,8 +25,8 @@ const NEEDS_DY = { backward: true, "forward-backward": true };
  * @returns {import("../contestant.d.ts").Contestant}
  */
 export function nativeContestant(name, framework, environment = {}) {
-  const spawn = async () => {
-    const env = { ...process.env, ...ENVIRONMENT, ...environment };
+  const spawn = async (/** @type {NodeJS.ProcessEnv} */ common) => {
+    const env = { ...process.env, ...common, ...environment };
     const child = new Child(PYTHON, [SERVER, framework], env);
     const { version } = await child.answer(LIMIT.start);
     return { child, version };
@@ -44,9 +34,10 @@ export function nativeContestant(name, framework, environment = {}) {
   return {
     name,
     kind: "native",
-    async start() {
+    async start({ avx2 = false }) {
       if (!existsSync(PYTHON)) throw new Error("no environment: npm run bench:native-setup");
-      let { child, version } = await spawn();
+      const common = environmentOf(avx2);
+      let { child, version } = await spawn(common);
       const folder = await mkdtemp(join(tmpdir(), "batchnorm-bench-"));
       let cells = 0;
       return {
@@ -54,7 +45,7 @@ export function nativeContestant(name, framework, environment = {}) {
         refuses: () => undefined,
         async prepare(cell, data) {
           // One that ended (out of memory, too slow) failed in its cell, not in the next.
-          if (child.ended) ({ child } = await spawn());
+          if (child.ended) ({ child } = await spawn(common));
           const id = `${cells++}`;
           const files = await writeData(join(folder, id), cell, data);
           const { op, layout, shape, axis } = cell;

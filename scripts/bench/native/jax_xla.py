@@ -13,7 +13,10 @@ import os
 # the time that passes): it is the processors seen at start that limit its pool.
 processors = os.sched_getaffinity(0)
 os.sched_setaffinity(0, {max(processors)})
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+# Those given limit the instructions that are used (`--avx2`).
+GIVEN = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = f"{ONE_THREAD} {GIVEN}".strip()
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -27,7 +30,7 @@ jax.config.update("jax_cpu_enable_async_dispatch", False)
 jax.devices()
 os.sched_setaffinity(0, processors)
 
-VERSION = jax.__version__
+VERSION = f"{jax.__version__} {GIVEN.removeprefix('--xla_cpu_')}".strip()
 TWO_PASS = os.environ.get("JAX_VARIANCE") == "two-pass"
 
 

@@ -15,7 +15,8 @@ torch.set_num_interop_threads(1)
 no_autograd = torch.inference_mode()
 no_autograd.__enter__()
 
-VERSION = torch.__version__
+# With the instructions that its kernels were chosen for: "AVX512", "AVX2".
+VERSION = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
 
 aten = torch.ops.aten
 ALL = [True, True, True]  # dx, dweight, dbias

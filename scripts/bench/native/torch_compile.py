@@ -12,10 +12,11 @@ if not shutil.which(os.environ.get("CXX", "g++")):
     sys.exit("torch.compile needs a C++ compiler: install g++")
 
 import torch  # noqa: E402
+from torch._inductor.cpu_vec_isa import pick_vec_isa  # noqa: E402
 
 import pytorch  # noqa: E402
 
-VERSION = pytorch.VERSION
+VERSION = f"{torch.__version__} {str(pick_vec_isa()).upper()}"
 
 
 def prepare(cell, arrays):

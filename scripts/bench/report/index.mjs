@@ -1,13 +1,17 @@
 /**
- * Stored results to the README's table, charts and a page: `npm run bench:report [FILE…]`.
- * The first file is that of the table and the charts.
+ * Stored results to the README's section, charts and a page: `npm run bench:report [FILE…]`.
+ * The first file is that of the README and the charts.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { ensureInstalled } from "../install.mjs";
 import { readResults } from "../results.mjs";
-import { betweenMarkers, page, readmeTable } from "./markdown.mjs";
+import { chartsOf } from "./charts.mjs";
+import { betweenMarkers, page, readmeSection } from "./markdown.mjs";
 
-const STORED = ["docs/bench/results.json", "docs/bench/results-browser.json"];
+const FOLDER = "docs/bench";
+const STORED = ["results.json", "results-avx2.json", "results-browser.json"].map(
+  (file) => `${FOLDER}/${file}`,
+);
 
 const given = process.argv.slice(2);
 const files = given.length > 0 ? given : STORED.filter((file) => existsSync(file));
@@ -15,11 +19,19 @@ const [main, ...others] = files.map(readResults);
 if (!main) throw new Error(`no results: npm run bench -- --full --native --json ${STORED[0]}`);
 
 ensureInstalled();
-const { makeCharts } = await import("./charts.mjs");
+const { render } = await import("./render.mjs");
 
-mkdirSync("docs/bench", { recursive: true });
-const charts = await makeCharts(main.records);
-for (const { file, svg } of charts) writeFileSync(`docs/bench/${file}`, svg);
+mkdirSync(FOLDER, { recursive: true });
+// A chart that is no longer made would stay as it was.
+for (const file of readdirSync(FOLDER)) {
+  if (file.endsWith(".svg")) rmSync(`${FOLDER}/${file}`);
+}
+const charts = chartsOf(main.records);
+for (const { file, spec } of charts) writeFileSync(`${FOLDER}/${file}`, await render(spec));
 writeFileSync("docs/benchmarks.md", page([main, ...others], charts));
-writeFileSync("README.md", betweenMarkers(readFileSync("README.md", "utf8"), readmeTable(main)));
+const [overview] = charts;
+if (overview) {
+  const readme = readFileSync("README.md", "utf8");
+  writeFileSync("README.md", betweenMarkers(readme, readmeSection(main, overview)));
+}
 console.log(`README.md, docs/benchmarks.md and ${charts.length} charts from ${files.join(", ")}`);

@@ -1,57 +1,106 @@
-/** Results as Markdown: the README's table, and the page with everything. */
+/** Results as Markdown: the README's section, and the page with everything. */
+import { OPS } from "../cells.mjs";
 import { digits, duration } from "../format.mjs";
+import { BARE_LOOPS } from "../limits/names.mjs";
 import {
   contestantsOf,
   describe,
   reasonsOf,
   rowsOf,
+  SECONDARY,
   sectionsOf,
   shapeOf,
+  timeColumns,
   timeOf,
 } from "../overview.mjs";
-import { judge } from "../targets.mjs";
+import { judge, judgeNative, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "../targets/index.mjs";
+import { inWords, timesAsLong, whereMeasured } from "./answers.mjs";
 
 /**
  * @typedef {import("../contestant.d.ts").Record} Record
  * @typedef {import("../contestant.d.ts").Results} Results
  */
 
-/** On the page alone: one sees where one stands without them. */
-const LEFT_OUT = ["batchnorm-wasm plain", "naive loop", "tfjs cpu"];
-
-/** The short table: headline cells. @param {Results} results */
-export function readmeTable({ records, machine, versions, date }) {
-  const headline = records.filter(
-    ({ name, contestant }) => name === "headline" && !LEFT_OUT.includes(contestant),
+/** The short table: headline cells, under the picture. @param {Results} results @param {{ file: string, title: string }} picture */
+export function readmeSection(results, { file, title }) {
+  const headline = results.records.filter(
+    ({ name, contestant }) => name === "headline" && !SECONDARY.includes(contestant),
   );
   const names = contestantsOf(headline);
   const rows = sectionsOf(headline).flatMap(({ op, layout, rows }) =>
     rows.map(({ cell, times }) => [`${op}, ${layout} ${shapeOf(cell)}`, ...inBold(times, names)]),
   );
-  const { processor, system } = machine;
-  const where = `${processor}, ${system}, Node ${versions.node}, ${date.slice(0, 10)}`;
-  return `${markdownTable(["ms", ...names], rows)}\n\nMedians, one thread; ${where}. \`memory.copy\` moves the bytes of x, whatever the operation: the limit that memory sets.`;
+  return [
+    `![${title}](docs/bench/${file})`,
+    inWords(results.records),
+    markdownTable(["ms", ...names], rows),
+    `Medians, one thread; ${whereMeasured(results)}. ${limits(names)}`,
+  ].join("\n\n");
+}
+
+/** What the limits among the names are. @param {readonly string[]} names */
+function limits(names) {
+  const copy =
+    "`memory.copy` moves the bytes of x, whatever the operation: the limit that memory sets.";
+  const bare =
+    "The bare loops are the operation's passes without channels: the limit of 128-bit vectors.";
+  return names.includes(BARE_LOOPS) ? `${copy} ${bare}` : copy;
 }
 
 /**
- * Everything.
+ * Everything: first what a reader wants, then how far the targets are, then how and all times.
  *
  * @param {readonly Results[]} runs the charts are of the first
- * @param {readonly { file: string, title: string }[]} charts
+ * @param {readonly { file: string, title: string }[]} charts the overview first
  */
 export function page(runs, charts) {
-  const images = charts.map(({ file, title }) => `### ${title}\n\n![${title}](bench/${file})`);
   const [first] = runs;
+  const [overview, ...others] = charts.map(({ file, title }) => `![${title}](bench/${file})`);
+  const avx2 = runs.find((run) => run.avx2 && run !== first);
   return `${[
     "# Benchmarks",
-    "Made by `npm run bench:report` from stored results; edit neither this page nor its charts.",
-    METHOD,
-    ...(first ? ["## Targets", targets(first.records)] : []),
+    ...(first && overview ? [overview, ...answer(first)] : []),
     "## Charts",
-    ...images,
+    ...others,
+    ...(first ? ["## Targets", TARGETS, targetsOf(judge(first))] : []),
+    "## Without AVX-512",
+    CLASSES,
+    avx2
+      ? [whereMeasured(avx2), targetsOf(judgeNative(avx2)), timesTable(avx2)].join("\n\n")
+      : NO_AVX2,
+    "## How it is measured",
+    METHOD,
     ...runs.flatMap(times),
+    "Made by `npm run bench:report` from stored results; edit neither this page nor its charts.",
   ].join("\n\n")}\n`;
 }
+
+/** @param {Results} results */
+function answer(results) {
+  return [
+    inWords(results.records),
+    "How many times as long as this package others take, from 64 KB up: the geometric mean of all such tensors (the least–the most). Above 1 this package is faster; – it has no such operation, or none that could be timed (see the end).",
+    timesTable(results),
+    `${whereMeasured(results)}.`,
+  ];
+}
+
+/** @param {Results} results */
+function timesTable({ records }) {
+  return markdownTable(["", ...OPS], timesAsLong(records));
+}
+
+const TARGETS = `What the kernels are to reach, in one run, on shapes in general. *Bare loops* are the passes of an
+operation over contiguous bytes in plain 128-bit vectors, with constants in registers: what remains above them is structure, not arithmetic;
+a few ns a channel are granted for its statistics. From 25 MB on memory is the limit, and \`memory.copy\` its measure. *Furthest* is the figure
+that is furthest from its bound; *open* are targets whose cells or rivals these results don't have.`;
+
+const CLASSES = `With AVX-512 a native kernel has sixteen floats in a vector, with AVX2 eight, and WebAssembly four.
+The targets against native code are stated for both classes of machines: \`--avx2\` holds PyTorch, torch.compile and JAX to AVX2
+(ATEN_CPU_CAPABILITY, x86-64-v3, xla_cpu_max_isa), as on a processor without AVX-512. ONNX Runtime has no such switch, and what runs in Node chooses itself.`;
+
+const NO_AVX2 =
+  "Not measured yet: `npm run bench -- --full --native --avx2 --filter '(batchnorm-wasm|onnxruntime-node|PyTorch|torch.compile|JAX)$' --json docs/bench/results-avx2.json`.";
 
 const METHOD = `Every contestant has one thread and the same inputs, which lie where it wants them before the
 clock starts; only *batchnorm-wasm plain* pays for a copy in and out, and so does onnxruntime-web, whose API has no other way.
@@ -59,11 +108,18 @@ Its first output is compared with a float64 reference: the error is the largest 
 of an output array, and what is off by more than 1e-4 is shown as wrong and not timed. Then it is warmed up until it
 gets no faster, and runs in rounds with all others of the cell, each round a few ms of calls on the same data: what fits
 a cache is in it. Times are medians of the rounds; ratios are taken round by round. \`memory.copy\` moves x's bytes
-once, inside WebAssembly, whatever the operation.`;
+once, inside WebAssembly, whatever the operation, and on the widest vectors that the processor has.
+
+The bare loops: inference is y = x·a + b; training a fold of x (sums of x − c and of its square) and this map; backward a
+fold of x and dy and the gradient's map of both, with the kernel's own arithmetic (\`scripts/bench/limits/text.mjs\`). A map that follows a fold goes
+through memory in megabytes from the last to the first, so that what the fold left in the cache is used first, as in the kernel.
+
+*ns a channel beside its elements* is the slope between two tensors of 64 KB, one with 1024 channels, one with 64: [16, 1024] and [256, 64],
+and channels-first 1×1024×4×4 and 1×64×16×16. *7×7 ÷ 14×14* are tensors of the same batch and bytes.`;
 
 /** @param {Results} results */
-function times({ records, machine, versions, date, command }) {
-  const names = contestantsOf(records);
+function times({ records, machine, versions, date, command, avx2 }) {
+  const columns = timeColumns(records);
   const facts = [...Object.entries(machine), ...Object.entries(versions), ["date", date]];
   const ofContestants = new Map(
     records.flatMap(({ contestant, version }) => (version ? [[contestant, version]] : [])),
@@ -71,15 +127,12 @@ function times({ records, machine, versions, date, command }) {
   const tables = sectionsOf(records).map(
     ({ op, layout, rows }) =>
       `### ${op}, ${layout}\n\n${markdownTable(
-        ["", ...names],
-        rows.map(({ cell, times }) => [
-          describe(cell),
-          ...names.map((name) => timeOf(times.get(name))),
-        ]),
+        ["", ...columns.head],
+        rows.map(({ cell, times }) => [describe(cell), ...columns.row(times)]),
       )}`,
   );
   return [
-    `## Times in ${versions.browser ?? `Node ${versions.node}`}`,
+    `## Times in ${versions.browser ?? `Node ${versions.node}`}${avx2 ? ", native rivals held to AVX2" : ""}`,
     `\`${command}\`: ${facts.map((pair) => pair.join(" ")).join("; ")}.`,
     `Contestants: ${[...ofContestants].map((pair) => pair.join(" ")).join("; ")}.`,
     ...tables,
@@ -91,16 +144,9 @@ function times({ records, machine, versions, date, command }) {
   ];
 }
 
-/** @param {readonly Record[]} records */
-function targets(records) {
-  return markdownTable(
-    ["target", "bound", "geomean", "worst", "cells", ""],
-    judge(records).map(({ target, bound, geomean, worst, cells, met, cell }) => [
-      ...[target, bound, digits(geomean), digits(worst), String(cells)],
-      met ? "met" : `missed by ${cell}`,
-    ]),
-    [0, 1, 5],
-  );
+/** @param {readonly import("../targets/verdict.mjs").Verdict[]} verdicts */
+function targetsOf(verdicts) {
+  return markdownTable(TARGET_COLUMNS, verdicts.map(targetRow), TARGET_WORDS);
 }
 
 /** @param {readonly Record[]} records */

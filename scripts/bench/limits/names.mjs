@@ -1,0 +1,4 @@
+/** The two limits, by the names in results. Reports and targets ask for them by these. */
+
+export const MEMORY_COPY = "memory.copy";
+export const BARE_LOOPS = "bare loops";

@@ -1,0 +1,111 @@
+/** What a reader wants first: how much faster than what they use today, in words and a table. */
+import { geometricMean, max, min } from "simple-statistics";
+import { bytesOf, OPS } from "../cells.mjs";
+import { digits } from "../format.mjs";
+import { contestantsOf } from "../overview.mjs";
+import { groups } from "../targets/groups.mjs";
+
+/**
+ * @typedef {import("../contestant.d.ts").Record} Record
+ * @typedef {import("../contestant.d.ts").Results} Results
+ */
+
+/** What names stand for. @type {{ [contestant: string]: string }} */
+const MEANING = {
+  "batchnorm-wasm plain": "this package, arrays copied in and out",
+  "naive loop": "JavaScript as one writes it first",
+  "flat loop": "JavaScript at its best, without a library",
+  "tfjs cpu": "TensorFlow.js in JavaScript",
+  "tfjs wasm": "TensorFlow.js on its WebAssembly backend",
+  "onnxruntime-web": "ONNX Runtime in WebAssembly",
+  "onnxruntime-node": "ONNX Runtime, native",
+  PyTorch: "native",
+  "torch.compile": "PyTorch, compiled for the shape, native",
+  JAX: "compiled by XLA for the shape, native",
+};
+
+/** From this size on a call's own cost is no matter. */
+const FROM = 64 * 2 ** 10;
+
+/** @param {readonly number[]} values */
+const mean = (values) => digits(geometricMean([...values]));
+
+/** "2.25 (1.10–4.80)". @param {readonly number[]} values */
+const spread = (values) =>
+  `**${mean(values)}** (${digits(min([...values]))}–${digits(max([...values]))})`;
+
+/**
+ * A row a contestant: its time over ours, by operation.
+ *
+ * @param {readonly Record[]} records
+ */
+export function timesAsLong(records) {
+  const large = records.filter(
+    (record) =>
+      record.status === "ok" && record.ratio_to_ours !== undefined && bytesOf(record) >= FROM,
+  );
+  const rivals = large.filter(({ kind, contestant }) => kind !== "limit" && contestant in MEANING);
+  return contestantsOf(rivals).map((name) => [
+    `${name}: ${MEANING[name]}`,
+    ...OPS.map((op) => {
+      const some = rivals.filter((record) => record.contestant === name && record.op === op);
+      return some.length > 0
+        ? spread(some.map(({ ratio_to_ours = Number.NaN }) => ratio_to_ours))
+        : "–";
+    }),
+  ]);
+}
+
+/** @type {readonly (readonly [Record["op"], string])[]} */
+const TOLD = [
+  ["inference", "inference"],
+  ["training", "a forward pass of training"],
+  ["forward-backward", "a forward and backward pass"],
+];
+
+/** Sentences. @param {readonly Record[]} records */
+export function inWords(records) {
+  const all = groups(records).filter(({ cell }) => bytesOf(cell) >= FROM);
+  const sentence = (/** @type {"javascript" | "native"} */ kind) => {
+    const told = TOLD.flatMap(([op, words]) => {
+      const some = all.flatMap((group) =>
+        group.cell.op === op ? (group[kind]?.ratio_to_ours ?? []) : [],
+      );
+      return some.length > 0 ? [`${mean(some)} times as long for ${words}`] : [];
+    });
+    return told.length > 0 ? `takes ${listed(told)}` : undefined;
+  };
+  const [javascript, native] = [sentence("javascript"), sentence("native")];
+  return [
+    javascript &&
+      `Of all that runs in a browser, the fastest for each tensor ${javascript} as this package does.`,
+    native && `Of native code on one thread, the fastest for each tensor ${native}.`,
+    (javascript || native) &&
+      "(Geometric means over tensors of 64 KB and more; below 1 the rival is faster.)",
+  ]
+    .filter(Boolean)
+    .join(" ");
+}
+
+/** "a, b and c". @param {readonly string[]} words */
+function listed(words) {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}
+
+/** On what, with what and when. @param {Results} results */
+export function whereMeasured({ machine, versions, date, avx2 }) {
+  const runtime = versions.browser ?? `Node ${versions.node}`;
+  const vectors = avx2
+    ? "native rivals held to AVX2"
+    : machine.vectors && `native rivals with ${machine.vectors}`;
+  return [
+    machine.processor,
+    vectors,
+    machine.system,
+    runtime,
+    date.slice(0, 10),
+    `commit ${versions.commit}`,
+  ]
+    .filter(Boolean)
+    .join(", ");
+}

@@ -1,0 +1,79 @@
+/** A run in plain words: what it is going to do, how long that takes, and what came out. */
+import { bytesOf, channelsOf, OPS } from "./cells.mjs";
+import { digits, duration, size } from "./format.mjs";
+import { contestantsOf, rowsOf, shapeOf } from "./overview.mjs";
+
+/**
+ * @typedef {import("./contestant.d.ts").Cell} Cell
+ * @typedef {import("./contestant.d.ts").Record} Record
+ * @typedef {import("./rounds.mjs").Effort} Effort
+ */
+
+/** Preparing, checking and waiting for steadiness, beside what `Effort` grants. */
+const OVERHEAD = 1.4;
+/** ms a byte and contestant: to make, check and free tensors, and slow contestants' fewest rounds. */
+const PER_BYTE = 1.5e-5;
+
+/** Expected ms of a cell. @param {Cell} cell @param {number} contestants @param {Effort} effort */
+export function expectedTime(cell, contestants, { warmup, budget }) {
+  return contestants * ((warmup + budget) * OVERHEAD + bytesOf(cell) * PER_BYTE);
+}
+
+/** "1 h 05 min", "3 min", "40 s". @param {number} ms */
+export function roughly(ms) {
+  const seconds = Math.max(5, Math.round(ms / 5000) * 5);
+  if (seconds < 90) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+}
+
+/**
+ * Before a run.
+ *
+ * @param {readonly Cell[]} cells @param {readonly string[]} names of the contestants
+ * @param {number} time expected, ms
+ */
+export function describePlan(cells, names, time) {
+  const tensors = new Set(cells.map(({ layout, shape }) => `${layout} ${shape}`));
+  const bytes = cells.map(bytesOf);
+  const ops = OPS.filter((op) => cells.some((cell) => cell.op === op));
+  const [least, most] = [Math.min(...bytes), Math.max(...bytes)].map(size);
+  return [
+    `Batch norm (${ops.join(", ")}) on ${counted(tensors.size, "tensor")}, ${least === most ? least : `${least} to ${most}`},`,
+    `by ${names.join(", ")}.`,
+    "Each is checked against float64, warmed up, and timed in short turns with the others, on one thread.",
+    `That makes ${counted(cells.length, "cell")}, and takes about ${roughly(time)}.`,
+  ].join("\n");
+}
+
+/** @param {number} count @param {string} noun */
+const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** Not told: what they add is in the tables. */
+const UNTOLD = ["limit", "ours"];
+
+/**
+ * After a run: a line for each of the headline's cells.
+ *
+ * @param {readonly Record[]} records
+ */
+export function conclude(records) {
+  const order = contestantsOf(records);
+  return rowsOf(records.filter(({ name }) => name === "headline"))
+    .flatMap(({ cell, times }) => {
+      const all = [...times.values()].filter(({ status }) => status === "ok");
+      const ours = all.find(({ kind }) => kind === "ours");
+      if (!ours?.median_ms) return [];
+      const rivals = all
+        .filter(({ kind }) => !UNTOLD.includes(kind))
+        .sort((a, b) => order.indexOf(a.contestant) - order.indexOf(b.contestant))
+        .map(
+          ({ contestant, ratio_to_ours }) => `${contestant} ${digits(ratio_to_ours ?? Number.NaN)}`,
+        );
+      const others = rivals.length > 0 ? `; times as long: ${rivals.join(", ")}` : "";
+      const what = `${cell.op}, ${cell.layout} ${shapeOf(cell)} (${channelsOf(cell)} channels)`;
+      return [`${what}: ${duration(ours.median_ms)}${others}`];
+    })
+    .join("\n");
+}
