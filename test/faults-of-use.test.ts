@@ -323,6 +323,66 @@ describe("an error names the remedy", () => {
   });
 });
 
+describe("a getter that runs while arguments are read", () => {
+  const x = counting([2, 2]);
+  const other = Tensor.from([9, 2, 30, 5], [2, 2]);
+  const dy = counting([2, 2]);
+  /** dy, and what runs when it is read. */
+  const reading = (run: () => void): PlainTensor => ({
+    get data() {
+      run();
+      return [...dy.data];
+    },
+    shape: [2, 2],
+  });
+
+  test("and overwrites the layer's saved values by a function leaves it none for backward", () => {
+    const bn = new BatchNorm(2);
+    const { weight, bias } = bn;
+    bn.forward(x);
+    const saved = bn.saved as BatchNormSaved;
+    const out = counting([2, 2]);
+    const overwrite = () => batchNormTraining(other, { saved, weight, bias, out });
+    expectWords("stale", ["overwritten"], () => bn.backward(reading(overwrite)));
+    expect([bn.weight?.grad, bn.bias?.grad]).toEqual([null, null]);
+  });
+
+  test("and calls the layer again has backward be of that pass, seen or not", () => {
+    const [bn, same] = [new BatchNorm(2), new BatchNorm(2)];
+    same.forward(other);
+    for (const see of [() => null, () => bn.saved]) {
+      bn.forward(x);
+      see();
+      const dx = bn.backward(reading(() => bn.forward(other)));
+      expect([...dx.data]).toEqual(values(same.backward(dy)));
+    }
+  });
+
+  test("and overwrites saved values has the gradients of a function be of that pass alone", () => {
+    const given = { mean: [0, 0], variance: [1, 1] };
+    for (const where of ["data", "weightGrad", "biasGrad"]) {
+      const { saved } = batchNormTraining(x, { weight: [1, 1], bias: [0, 0] });
+      const overwrite = () => void batchNormInference(other, { ...given, saved });
+      const plain = reading(where === "data" ? overwrite : () => {});
+      const options = Object.defineProperty({ saved }, where === "data" ? "out" : where, {
+        enumerable: true,
+        get: where === "data" ? () => null : overwrite,
+      });
+      const { dx, weightGrad, biasGrad } = batchNormBackward(plain, options);
+      // Of a pass that had no parameters.
+      expect([weightGrad, biasGrad]).toEqual([null, null]);
+      const fresh = batchNormInference(other, { ...given, saved: true }).saved;
+      expect([...dx.data]).toEqual(values(batchNormBackward(dy, { saved: fresh }).dx));
+    }
+  });
+
+  test("and changes the mode has the call be in it", () => {
+    const bn = new BatchNorm(2);
+    const { data } = bn.forward(reading(() => bn.eval()));
+    expect([...data]).toEqual(values(new BatchNorm(2).eval().forward(dy)));
+  });
+});
+
 describe("types", () => {
   // These have to compile: `npm run typecheck` is half of the tests.
   test("of .data and of results are over an ArrayBuffer, as Blob and fetch want them", async () => {

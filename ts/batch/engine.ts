@@ -71,13 +71,13 @@ export class Engine {
   forward(x: unknown, options: ForwardOptions | null | undefined): Tensor | PlainResult {
     const owner = this.checkLive("forward");
     const given = readOptions(owner, options, FORWARD_OPTIONS);
-    const training = this.#modeOf(given.training, owner);
+    const { training } = given;
     const read = readTensor(x, this.port, owner, "x");
     const out = readOut(given.out, read, owner);
     const view = bringIn(read, this.port);
     try {
       const room = roomFor(view, read, owner);
-      const y = this.#forward(view, training, out, owner);
+      const y = this.#forward(owner, view, out, training);
       if (view !== read) (this.#saved as SavedState).copy = view;
       return takeOut(y, read, room);
     } catch (error) {
@@ -86,9 +86,10 @@ export class Engine {
     }
   }
 
-  /** Nothing of the user's runs any more from here on. */
-  #forward(x: View, training: boolean, out: View | null, owner: string): View {
+  /** Nothing of the user's runs any more from here on: what it can have changed is read here. */
+  #forward(owner: string, x: View, out: View | null, asked: unknown): View {
     this.checkLive("forward"); // a getter may have disposed it
+    const training = this.#modeOf(asked, owner);
     const { state, options } = this;
     const { statistics, updateRunningStats, trackRunningStats } = options;
     const { shape, size } = x;
@@ -136,7 +137,7 @@ export class Engine {
   backward(dy: unknown, options: BackwardOptions | null | undefined): Tensor | PlainResult {
     const owner = this.checkLive("backward");
     const given = readOptions(owner, options, BACKWARD_OPTIONS);
-    const saved = this.#recordOf(given.saved, owner);
+    const asked = given.saved;
     const read = readTensor(dy, this.port, owner, "dy");
     const out = readOut(given.out, read, owner);
     const view = bringIn(read, this.port);
@@ -145,6 +146,7 @@ export class Engine {
     let biasGrad: View | null = null;
     try {
       this.checkLive("backward"); // a getter may have disposed it
+      const saved = this.#recordOf(asked, owner);
       this.state.check(owner);
       const { operands } = saved.check(owner);
       if (operands[Place.WEIGHT] !== weight || operands[Place.BIAS] !== bias) {

@@ -185,23 +185,23 @@ export function batchNormBackward(
   const saved = recordOf(record) ?? readSaved(record, owner);
   const made: View[] = [];
   // Made where the forward pass had such a parameter, unless told otherwise.
-  const gradient = (name: "weightGrad" | "biasGrad", parameter: View | null): View | null => {
-    const one = given[name];
+  const gradient = (one: unknown, name: string, parameter: View | null): View | null => {
     if (one != null) return checkTensor(one, `${owner}: ${name}`);
     if (one === null || parameter === null) return null;
     const vector = allocate(saved.port, [saved.channels], Contents.ZERO);
     made.push(vector);
     return vector;
   };
-  const { operands } = saved.check(owner);
+  const { weightGrad: ofWeight, biasGrad: ofBias } = given;
   const read = readTensor(dy, saved.port, owner, "dy");
   const out = readOut(given.out, read, owner);
   const view = bringIn(read, saved.port);
   try {
+    const { operands } = saved.check(owner); // a getter may have overwritten it
     const room = roomFor(view, read, owner);
     const weight = operands[Place.WEIGHT] as View | null;
-    const weightGrad = gradient("weightGrad", weight);
-    const biasGrad = gradient("biasGrad", operands[Place.BIAS] ?? weight);
+    const weightGrad = gradient(ofWeight, "weightGrad", weight);
+    const biasGrad = gradient(ofBias, "biasGrad", operands[Place.BIAS] ?? weight);
     const dx = runBackward(owner, view, saved, out, weightGrad, biasGrad);
     return {
       dx: takeOut(dx, read, room),
