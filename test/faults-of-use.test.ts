@@ -16,6 +16,7 @@ import {
   memoryUsage,
   type Parameter,
   type PlainTensor,
+  reserve,
   scope,
   Tensor,
   traceMemory,
@@ -291,6 +292,17 @@ describe("an error names the remedy", () => {
     expect(message).not.toContain("axis:");
   });
 
+  test("for a tensor where a kernel's options should be", () => {
+    const x = wrong(counting([2]));
+    const words = ["options must be", "{ kernel }", "got Tensor"];
+    expectWords("invalid-option", words, () => Tensor.zeros([2], x));
+    expectWords("invalid-option", words, () => Tensor.from([2], null, x));
+    expectWords("invalid-option", words, () => reserve(1, x));
+    expectWords("invalid-option", words, () => memoryUsage(x));
+    expectWords("invalid-option", words, () => traceMemory(true, x));
+    expectWords("invalid-option", words, () => scope(() => 1, x));
+  });
+
   test("for one value per channel and nested arrays", () => {
     const [one, x, bn] = [Tensor.zeros([1, 3]), Tensor.zeros([4]), new BatchNorm(3)];
     expectWords("batch-too-small", ["eval()"], () => bn.forward(one));
@@ -392,6 +404,20 @@ describe("types", () => {
     expect(blobs.map(({ size }) => size)).toEqual([16, 16, 16]);
     const response = new Response(y.data);
     expect([...new Float32Array(await response.arrayBuffer())]).toEqual([1, 2, 3, 4]);
+  });
+
+  test("of options that may be absent take null", () => {
+    const x = Tensor.from([1, 2], null, null).reshape([1, 2]);
+    expect(values(Tensor.zeros([2], null))).toEqual([0, 0]);
+    expect(batchNormStatistics(x, null)).toEqual(batchNormStatistics(x));
+    expect(values(scope(() => batchNormTraining(x, null).y, null))).toEqual([0, 0]);
+    expect(values(new BatchNorm(2, null).eval().forward(x, null)).map(Math.round)).toEqual([1, 2]);
+    expect(createKernel(kernelBytes, null).memoryUsage()).toEqual(
+      memoryUsage({ kernel: createKernel(kernelBytes) }),
+    );
+    traceMemory(false, null);
+    reserve(1, null);
+    expect(memoryUsage(null).traced).toBeNull();
   });
 
   test("of functions take a tensor or plain data, whichever it turns out to be", () => {

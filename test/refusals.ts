@@ -245,6 +245,16 @@ function ofOptions(operation: Operation): readonly Refusal[] {
         ),
     },
     {
+      // They have a kernel, which may be an option's name.
+      title: "a tensor, a layer or saved values where options should be",
+      code: "invalid-option",
+      cases: (example) =>
+        example.all.map((value) => ({
+          words: ["options must be", ...named, ...options, `got ${value[Symbol.toStringTag]}`],
+          call: () => operation.call(example, wrong(example[first ?? ""]), wrong(value)),
+        })),
+    },
+    {
       title: "an option of a name that is near to one",
       code: "unknown-option",
       cases: (example) =>
@@ -295,17 +305,6 @@ function ofOptions(operation: Operation): readonly Refusal[] {
 function ofInput(operation: Operation, first: string): readonly Refusal[] {
   const { operands, options } = operation;
   const refusals: Refusal[] = [];
-  // A tensor has a kernel, so that it passes for options which may have one.
-  if (!options.includes("kernel")) {
-    refusals.push({
-      title: `${first} where options should be`,
-      code: "unknown-option",
-      cases: (example) => {
-        const input = example[first] as never;
-        return [{ words: ["kernel"], call: () => operation.call(example, input, input) }];
-      },
-    });
-  }
   if (options.includes("axis")) {
     refusals.push({
       title: `an axis that ${first} doesn't have`,

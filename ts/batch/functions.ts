@@ -125,19 +125,19 @@ export function batchNormInference(
  */
 export function batchNormTraining(
   x: Tensor,
-  options?: BatchNormTrainingOptions,
+  options?: BatchNormTrainingOptions | null,
 ): BatchNormForward<Tensor>;
 export function batchNormTraining(
   x: PlainTensor,
-  options?: BatchNormTrainingOptions,
+  options?: BatchNormTrainingOptions | null,
 ): BatchNormForward<PlainResult>;
 export function batchNormTraining(
   x: Tensor | PlainTensor,
-  options?: BatchNormTrainingOptions,
+  options?: BatchNormTrainingOptions | null,
 ): BatchNormForward<Tensor | PlainResult>;
 export function batchNormTraining(
   x: Tensor | PlainTensor,
-  options?: BatchNormTrainingOptions,
+  options?: BatchNormTrainingOptions | null,
 ): BatchNormForward<Tensor | PlainResult> {
   const owner = "batchNormTraining";
   const given = readOptions(owner, options, TRAINING_OPTIONS);
@@ -230,7 +230,7 @@ export function batchNormBackward(
  */
 export function batchNormStatistics(
   x: Tensor | PlainTensor,
-  options?: BatchNormStatisticsOptions,
+  options?: BatchNormStatisticsOptions | null,
 ): { mean: Float64Values; variance: Float64Values } {
   const owner = "batchNormStatistics";
   const given = readOptions(owner, options, STATISTICS_OPTIONS);

@@ -21,13 +21,12 @@ export function readOptions<T extends object>(
   let any = false;
   for (const name in options) {
     if (!hasOwn.call(options, name)) continue;
-    if (known.includes(name)) any = true;
-    else {
-      checkOptions(owner, options);
-      fail("unknown-option", unknownName(owner, "option", name, known));
-    }
+    any = known.includes(name);
+    // Tensors, layers and saved values have a kernel, too.
+    if (!any || name === "kernel") checkOptions(owner, options, known);
+    if (!any) fail("unknown-option", unknownName(owner, "option", name, known));
   }
-  if (!any) checkOptions(owner, options);
+  if (!any) checkOptions(owner, options, known);
   // An object without a prototype costs ten times as much, `some` half of the call.
   for (const name of known) {
     if (isInherited(name)) return Object.assign(Object.create(null), options);
@@ -40,14 +39,19 @@ export function isInherited(name: string): boolean {
   return hasOwn.call(Object.prototype, name);
 }
 
-/** @throws BatchNormError `invalid-option` unless it is any realm's `{}`, or has names of its own */
-function checkOptions(owner: string, options: unknown): void {
-  const isObject =
-    typeof options === "object" && !Array.isArray(options) && !ArrayBuffer.isView(options);
-  const prototype = isObject && Object.getPrototypeOf(options);
+/**
+ * @throws BatchNormError `invalid-option` unless it is any realm's `{}`, or an instance that has
+ *   names of its own and no tag: tensors, layers, saved values and typed arrays have one
+ */
+function checkOptions(owner: string, options: object, known: readonly string[]): void {
+  const prototype = Object.getPrototypeOf(options);
   const isInstance = prototype && Object.getPrototypeOf(prototype);
-  if (!isObject || (isInstance && !Object.keys(options as object)[0])) {
-    mustBe("invalid-option", `${owner}: options`, "an object with names of its own", options);
+  if (
+    typeof options !== "object" ||
+    (isInstance &&
+      (Symbol.toStringTag in options || Array.isArray(options) || !Object.keys(options)[0]))
+  ) {
+    mustBe("invalid-option", `${owner}: options`, `of { ${known.join(", ")} }`, options);
   }
 }
 

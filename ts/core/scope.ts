@@ -29,7 +29,7 @@ export interface Holding {
  * });
  * y.disposed;   // → false
  */
-export function scope<T>(fn: () => T, options?: KernelOption): T {
+export function scope<T>(fn: () => T, options?: KernelOption | null): T {
   const port = readKernel(options, "scope");
   if (typeof fn !== "function") {
     fail("invalid-option", `scope: expected a function, got ${show(fn)}`);

@@ -85,7 +85,7 @@ export class Tensor implements Tracked {
    * const x = Tensor.zeros([32, 64, 56, 56]);   // [N, C, H, W]
    * const y = Tensor.zeros([2, 3]);             // → Tensor([2, 3]) { 0, 0, 0, 0, 0, 0 }
    */
-  static zeros(shape: readonly number[], options?: KernelOption): Tensor {
+  static zeros(shape: readonly number[], options?: KernelOption | null): Tensor {
     const owner = "Tensor.zeros";
     const port = readKernel(options, owner);
     return tensorOf(allocate(port, readShape(shape, owner), Contents.ZERO));
@@ -104,7 +104,11 @@ export class Tensor implements Tracked {
    * const x = Tensor.from([[1, 2], [3, 4]].flat(), [2, 2]);   // → Tensor([2, 2]) { 1, 2, 3, 4 }
    * const image = Tensor.from(pixels, [1, 28, 28, 3]);
    */
-  static from(data: TensorData, shape?: readonly number[] | null, options?: KernelOption): Tensor {
+  static from(
+    data: TensorData,
+    shape?: readonly number[] | null,
+    options?: KernelOption | null,
+  ): Tensor {
     const owner = "Tensor.from";
     const port = readKernel(options, owner);
     const values = outside(port.memory.linear.buffer, readValues(data, owner));
