@@ -6,7 +6,7 @@
  * gradient, given ones are *constant*.
  */
 
-import { type Allocation, allocateSaved } from "../core/allocation.js";
+import type { Allocation } from "../core/allocation.js";
 import { Contents } from "../core/memory.js";
 import { type Call, checkCall, Place } from "../core/operands.js";
 import { allocate } from "../core/tensor.js";
@@ -14,6 +14,7 @@ import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
 import type { SavedState } from "./saved-state.js";
+import { allocateSaved, readSaved, SavedVector } from "./saved-values.js";
 
 /** Running statistics and how a batch moves them. */
 export interface RunningUpdate {
@@ -126,44 +127,38 @@ export function runStatistics(
   const batch = takeStatistics(owner, x, axis);
   try {
     if (running) moveRunning(owner, x, axis, running, batch);
-    const channels = x.shape[axis] as number;
-    const { buffer } = x.allocation.port.memory.linear;
-    const values = (at: number) => new Float64Array(buffer, batch.address + at, channels).slice();
-    return { mean: values(0), variance: values(channels * 8) };
+    return {
+      mean: readSaved(batch, SavedVector.MEAN),
+      variance: readSaved(batch, SavedVector.VARIANCE),
+    };
   } finally {
     batch.release();
   }
 }
 
-/** The gradients of the forward pass that `saved` is of; dγ and dβ are added. */
-export function runBackward(
-  owner: string,
-  dy: View,
-  saved: SavedState,
-  out: View | null,
-  weightGrad: View | null,
-  biasGrad: View | null,
-): View {
-  const { axis, eps, operands: kept, constant } = saved.check(owner);
-  const x = kept[Place.X] as View;
-  const { port } = x.allocation;
-  const call = callOf(Operation.Backward, owner, x, axis);
-  const { operands } = call;
-  operands[Place.DY] = dy;
-  operands[Place.OUT] = out;
+/** The backward call of a forward pass that was saved, to which its other operands are added. */
+export function backwardOf(owner: string, pass: Call<View>): Call<View> {
+  const { operands: kept } = pass;
+  const call = callOf(Operation.Backward, owner, kept[Place.X] as View, pass.axis);
   // Not read again, but nothing is to be written over them.
   for (let i = Place.WEIGHT; i <= Place.VARIANCE; i++) {
     const view = kept[i] as View | null;
-    operands[i] = view?.disposed ? null : view;
+    call.operands[i] = view?.disposed ? null : view;
   }
-  operands[Place.FIRST] = weightGrad;
-  operands[Place.SECOND] = biasGrad;
-  call.eps = eps;
-  call.saved = saved.address;
-  call.constant = constant;
-  checkCall(call);
+  call.eps = pass.eps;
+  call.saved = pass.saved;
+  call.constant = pass.constant;
+  return call;
+}
 
-  const dx = out ?? allocate(port, x.shape, Contents.ARBITRARY);
+/** The gradient with respect to x; dγ and dβ are added to theirs, if any. */
+export function runBackward(call: Call<View>): View {
+  const { operands } = call;
+  const { allocation, shape } = operands[Place.X] as View;
+  const { port } = allocation;
+  const out = operands[Place.OUT] as View | null;
+  checkCall(call);
+  const dx = out ?? allocate(port, shape, Contents.ARBITRARY);
   try {
     operands[Place.OUT] = dx;
     port.record.run(call);
@@ -172,12 +167,12 @@ export function runBackward(
     throw error;
   }
   dx.wrote();
-  weightGrad?.wrote();
-  biasGrad?.wrote();
+  operands[Place.FIRST]?.wrote();
+  operands[Place.SECOND]?.wrote();
   return dx;
 }
 
-/** The statistics of x, as a record has them. */
+/** The statistics of x, as they are saved; the caller releases them. */
 function takeStatistics(owner: string, x: View, axis: number): Allocation {
   const { port } = x.allocation;
   const batch = allocateSaved(port, x.shape[axis] as number);

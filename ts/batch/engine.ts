@@ -17,6 +17,7 @@ import { allocateVector, Tensor } from "../core/tensor.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
 import {
+  backwardOf,
   callOf,
   type RunningUpdate,
   runBackward,
@@ -31,8 +32,7 @@ import {
   type LayerOptions,
   readLayerOptions,
 } from "./layer-options.js";
-import { savedOf } from "./records.js";
-import { BatchNormSaved } from "./saved.js";
+import { BatchNormSaved, savedAccess } from "./saved.js";
 import { SavedState } from "./saved-state.js";
 import { BatchNormState } from "./state.js";
 
@@ -48,9 +48,9 @@ export class Engine {
   declare readonly state: BatchNormState;
 
   #saved: SavedState | null = null;
-  /** Whether it is the user's: then it must not be overwritten. */
+  /** Whether they are the user's: then they must not be overwritten. */
   #taken = false;
-  /** Which of the record's passes was the layer's: a function can have overwritten it since. */
+  /** Which of their passes was the layer's: a function can have overwritten them since. */
   #pass = 0;
   #disposed = false;
 
@@ -104,7 +104,7 @@ export class Engine {
     const learned = state.numFeatures === null;
     if (learned) state.build(shape[axis] as number, owner);
     const { weight, bias, runningMean: mean, runningVar: variance } = state;
-    const saved = this.#recordToFill();
+    const saved = this.#savedToFill();
     try {
       const call = callOf(Operation.Forward, owner, x, axis);
       const { operands } = call;
@@ -146,16 +146,21 @@ export class Engine {
     let biasGrad: View | null = null;
     try {
       this.checkLive("backward"); // a getter may have disposed it
-      const saved = this.#recordOf(asked, owner);
       this.state.check(owner);
-      const { operands } = saved.check(owner);
-      if (operands[Place.WEIGHT] !== weight || operands[Place.BIAS] !== bias) {
+      const pass = this.#savedFor(asked, owner).check(owner);
+      if (pass.operands[Place.WEIGHT] !== weight || pass.operands[Place.BIAS] !== bias) {
         fail("invalid-option", `${owner}: saved is of another layer`);
       }
       const room = roomFor(view, read, owner);
       weightGrad = this.#gradientOf(weight);
       biasGrad = this.#gradientOf(bias);
-      const dx = runBackward(owner, view, saved, out, weightGrad, biasGrad);
+      const call = backwardOf(owner, pass);
+      const { operands } = call;
+      operands[Place.DY] = view;
+      operands[Place.OUT] = out;
+      operands[Place.FIRST] = weightGrad;
+      operands[Place.SECOND] = biasGrad;
+      const dx = runBackward(call);
       if (weight && weightGrad) weight.grad = weightGrad;
       if (bias && biasGrad) bias.grad = biasGrad;
       return takeOut(dx, read, room);
@@ -168,13 +173,13 @@ export class Engine {
     }
   }
 
-  /** The last record, still the layer's. */
+  /** What was saved last, still the layer's. */
   get saved(): BatchNormSaved | null {
     const last = this.#saved;
     return last && ((last.handle ?? new BatchNormSaved(last)) as BatchNormSaved);
   }
 
-  /** The last record, the caller's from now on. */
+  /** What was saved last, the caller's from now on. */
   takeSaved(owner: string): BatchNormSaved {
     const saved = this.saved ?? fail("stale", `${owner}: there was no forward pass`);
     if (!this.#taken) this.port.track(saved);
@@ -223,29 +228,31 @@ export class Engine {
     };
   }
 
-  /** A record to overwrite: the last one, unless somebody has seen it. */
-  #recordToFill(): SavedState {
+  /** What to save to: what there is, unless somebody has seen it. */
+  #savedToFill(): SavedState {
     const last = this.#saved;
     return last !== null && last.handle === null && last.gone === null
       ? last
       : new SavedState(this.port);
   }
 
-  /** The last record gives way to another. */
+  /** What was saved last gives way to other values. */
   #replaceSaved(saved: SavedState | null): void {
     if (!this.#taken) this.#saved?.end(saved ? "stale" : "disposed");
     this.#saved = saved;
     this.#taken = false;
   }
 
-  #recordOf(given: unknown, owner: string): SavedState {
+  /** What was asked for, or what the last pass has saved. */
+  #savedFor(given: unknown, owner: string): SavedState {
     if (given == null) {
       const last = this.#saved ?? fail("stale", `${owner}: there was no forward pass`);
       if (last.pass !== this.#pass) fail("stale", `${owner}: saved has been overwritten`);
       return last;
     }
     return (
-      savedOf(given) ?? mustBe("invalid-option", `${owner}: saved`, "what takeSaved() gave", given)
+      savedAccess.inside(given) ??
+      mustBe("invalid-option", `${owner}: saved`, "what takeSaved() gave", given)
     );
   }
 

@@ -29,8 +29,8 @@ export interface BatchNormInferenceOptions extends BatchNormOptions {
   /** σ², one a channel, not negative. */
   variance: Vector;
   /**
-   * A record for a backward pass through these constants: one of an earlier call to overwrite,
-   * or `true` for a new one, and then `{ y, saved }` is returned.
+   * What a backward pass through these constants needs: saved values of an earlier call to
+   * overwrite, or `true` for new ones, and then `{ y, saved }` is returned.
    */
   saved?: BatchNormSaved | boolean | null | undefined;
 }
@@ -49,7 +49,7 @@ export interface RunningOptions {
 
 /** Options of `batchNormTraining`. */
 export interface BatchNormTrainingOptions extends BatchNormOptions, RunningOptions {
-  /** A record of an earlier call to overwrite, so that nothing is allocated. */
+  /** Saved values of an earlier call to overwrite, so that nothing is allocated. */
   saved?: BatchNormSaved | true | null | undefined;
 }
 

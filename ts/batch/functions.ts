@@ -25,7 +25,7 @@ import { allocate, checkTensor, type Tensor, tensorOf, viewOf } from "../core/te
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
-import { callOf, runBackward, runByBatch, runForward, runStatistics } from "./calls.js";
+import { backwardOf, callOf, runBackward, runByBatch, runForward, runStatistics } from "./calls.js";
 import {
   BACKWARD_OPTIONS,
   type BatchNormBackwardOptions,
@@ -38,8 +38,8 @@ import {
   STATISTICS_OPTIONS,
   TRAINING_OPTIONS,
 } from "./function-options.js";
-import { newSaved, savedOf } from "./records.js";
-import { type BatchNormSaved, newRecord, recordOf } from "./saved.js";
+import { type BatchNormSaved, savedAccess } from "./saved.js";
+import { type SavedAccess, savedAccessIfAny } from "./saved-access.js";
 import type { SavedState } from "./saved-state.js";
 
 /** A forward pass with what its backward pass needs. */
@@ -64,7 +64,8 @@ export interface BatchNormGradients<T> {
  * @param x any rank from 1 on; `{ data, shape }` is copied in, and y out
  * @returns y (`out`, or a new tensor of x's shape); with `saved: true`, `{ y, saved }`
  * @throws BatchNormError `shape-mismatch`, `invalid-option`, `dtype`, `overlap`,
- *   `disposed`, `foreign-kernel`, `out-of-memory`
+ *   `disposed`, `foreign-kernel`, `out-of-memory`, `unsupported` for `saved: true` in a program
+ *   that can only infer
  *
  * @example
  * batchNormInference(x, { mean, variance });   // → Tensor([2, 3]) { -1, -1, -1, 1, 1, 1 }
@@ -99,7 +100,7 @@ export function batchNormInference(
   const given = readOptions(owner, options, INFERENCE_OPTIONS);
   const { saved } = given;
   const wanted = saved === false ? null : saved;
-  const forward = runRead(owner, x, given, wanted, makeSaved, (call, saved) => {
+  const forward = runRead(owner, x, given, wanted, savedAccessIfAny, (call, saved) => {
     const { operands } = call;
     const missing = !operands[Place.MEAN] ? "mean" : !operands[Place.VARIANCE] && "variance";
     if (missing) fail("invalid-option", `${owner}: ${missing} is missing`);
@@ -142,14 +143,14 @@ export function batchNormTraining(
   const owner = "batchNormTraining";
   const given = readOptions(owner, options, TRAINING_OPTIONS);
   const running = readRunning(given, owner);
-  return runRead(owner, x, given, given.saved ?? true, newRecord, (call, saved) =>
+  return runRead(owner, x, given, given.saved ?? true, savedAccess, (call, saved) =>
     runByBatch(call, running, saved as SavedState),
   ) as BatchNormForward<Tensor | PlainResult>;
 }
 
 /**
  * The gradients of {@link batchNormTraining}, or of {@link batchNormInference}
- * with a record, with respect to x, weight and bias.
+ * with `saved`, with respect to x, weight and bias.
  *
  * @param dy of x's shape; `{ data, shape }` is copied in, and dx out
  * @returns dx (`out`, or a new tensor), and the gradients that were added to or made,
@@ -181,8 +182,7 @@ export function batchNormBackward(
 ): BatchNormGradients<Tensor | PlainResult> {
   const owner = "batchNormBackward";
   const given = readOptions(owner, options, BACKWARD_OPTIONS);
-  const record = given.saved;
-  const saved = recordOf(record) ?? readSaved(record, owner);
+  const saved = insideOf(given.saved, savedAccess, owner);
   const made: View[] = [];
   // Made where the forward pass had such a parameter, unless told otherwise.
   const gradient = (one: unknown, name: string, parameter: View | null): View | null => {
@@ -197,12 +197,18 @@ export function batchNormBackward(
   const out = readOut(given.out, read, owner);
   const view = bringIn(read, saved.port);
   try {
-    const { operands } = saved.check(owner); // a getter may have overwritten it
+    const pass = saved.check(owner); // of now: a getter may have overwritten the values
     const room = roomFor(view, read, owner);
-    const weight = operands[Place.WEIGHT] as View | null;
+    const weight = pass.operands[Place.WEIGHT] as View | null;
     const weightGrad = gradient(ofWeight, "weightGrad", weight);
-    const biasGrad = gradient(ofBias, "biasGrad", operands[Place.BIAS] ?? weight);
-    const dx = runBackward(owner, view, saved, out, weightGrad, biasGrad);
+    const biasGrad = gradient(ofBias, "biasGrad", pass.operands[Place.BIAS] ?? weight);
+    const call = backwardOf(owner, pass);
+    const { operands } = call;
+    operands[Place.DY] = view;
+    operands[Place.OUT] = out;
+    operands[Place.FIRST] = weightGrad;
+    operands[Place.SECOND] = biasGrad;
+    const dx = runBackward(call);
     return {
       dx: takeOut(dx, read, room),
       weightGrad: tensorOf(weightGrad),
@@ -250,20 +256,26 @@ export function batchNormStatistics(
 /**
  * A forward pass with options that were read.
  *
- * @param wanted the record: one to overwrite, or `true` for a new one, which `make` makes
+ * @param wanted saved values to overwrite, or `true` for new ones
+ * @param access to them, if the program has any
  */
 function runRead(
   owner: string,
   x: unknown,
   given: BatchNormOptions & Partial<Pick<BatchNormInferenceOptions, "mean" | "variance">>,
   wanted: BatchNormSaved | true | null | undefined,
-  make: (port: Port) => SavedState,
+  access: SavedAccess | undefined,
   run: (call: Call<View>, saved: SavedState | null) => View,
 ): { y: Tensor | PlainResult; saved: BatchNormSaved | null } {
   const eps = given.eps ?? 1e-5;
   checkEps(eps, owner);
   const port = portOfCall(x, given, owner);
-  const saved = wanted === true ? make(port) : wanted == null ? null : readSaved(wanted, owner);
+  const saved =
+    wanted === true
+      ? (access?.make(port) ?? fail("unsupported", "saved: true needs batchNormBackward"))
+      : wanted == null
+        ? null
+        : insideOf(wanted, access, owner);
   // All are read before the first is copied in, which may detach views of kernel memory.
   const read = readTensor(x, port, owner, "x");
   const weight = readVector(given.weight, port, owner, "weight");
@@ -291,7 +303,7 @@ function runRead(
     operands[Place.VARIANCE] = bring(variance);
     const room = roomFor(view, read, owner);
     const y = run(call, saved);
-    // The record needs x for the backward pass.
+    // The backward pass needs x.
     if (saved && view !== read) saved.copy = copies.shift() as View;
     const handle = saved?.handle as BatchNormSaved;
     if (wanted === true) port.track(handle);
@@ -306,15 +318,10 @@ function portOfCall(x: unknown, { kernel }: KernelOption, owner: string): Port {
   return (kernel == null && viewOf(x)?.allocation.port) || portIn(kernel, owner);
 }
 
-/** @throws BatchNormError `unsupported` in a program that could not read a record */
-function makeSaved(port: Port): SavedState {
-  return newSaved?.(port) ?? fail("unsupported", "saved: true needs batchNormBackward");
-}
-
 /** @throws BatchNormError `invalid-option` */
-function readSaved(saved: unknown, owner: string): SavedState {
+function insideOf(saved: unknown, access: SavedAccess | undefined, owner: string): SavedState {
   return (
-    savedOf(saved) ??
+    access?.inside(saved) ??
     mustBe("invalid-option", `${owner}: saved`, "what a forward pass returned", saved)
   );
 }

@@ -1,9 +1,10 @@
-import { type Allocation, allocateSaved, wroteSince } from "../core/allocation.js";
+import { type Allocation, wroteSince } from "../core/allocation.js";
 import { fail } from "../core/errors.js";
 import type { Port, Tracked } from "../core/kernel.js";
 import { type Call, failForKernel, Place } from "../core/operands.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
+import { allocateSaved, readSaved, type SavedVector } from "./saved-values.js";
 
 /** What a forward pass saved, as this package has it: the inside of a `BatchNormSaved`. */
 export class SavedState {
@@ -18,7 +19,7 @@ export class SavedState {
   channels = 0;
   /** How many forward passes it was of. */
   pass = 0;
-  /** Where x is a copy that the record owns: that. */
+  /** Where x is a copy that belongs to these values: that. */
   copy: View | null = null;
   /** Why nothing more can be done with it. */
   gone: "disposed" | "stale" | null = null;
@@ -35,14 +36,9 @@ export class SavedState {
     return this.call?.operands[Place.X] ?? null;
   }
 
-  /** The kept values: the kernel's `saved`. */
-  get address(): number {
-    return (this.#values as Allocation).address;
-  }
-
   /**
-   * Makes room for the values of a forward pass, and returns its address. What the record
-   * holds stays until `set`, or `abandon` undoes it.
+   * Makes room for the values of a forward pass, and returns its address. What is there stays
+   * until `set`, or `abandon` undoes it.
    */
   reserve(channels: number): number {
     if (this.#values && this.channels === channels) return this.#values.address;
@@ -56,7 +52,7 @@ export class SavedState {
     this.#next = null;
   }
 
-  /** Overwrites the record after a forward pass, before its writes are counted. */
+  /** They are of this forward pass from now on; before its writes are counted. */
   set(call: Call<View>): void {
     const { operands } = call;
     const x = operands[Place.X] as View;
@@ -75,8 +71,8 @@ export class SavedState {
   }
 
   /**
-   * Takes over what the record before owns: users can have its copy of x, and the next forward
-   * pass may read that, or write it, and then it is theirs.
+   * Takes over the copy of x that the values before have: it can be in users' hands, and the next
+   * forward pass may read it, or write it, and then it is theirs.
    */
   inherit(before: SavedState, x: View, y: View): void {
     const copy = before.copy;
@@ -110,11 +106,9 @@ export class SavedState {
   }
 
   /** One of the kept vectors, copied. */
-  values(index: 0 | 1 | 2, owner: string): Float64Values {
+  values(vector: SavedVector, owner: string): Float64Values {
     this.#checkThere(owner);
-    const { channels } = this;
-    const { buffer } = this.port.memory.linear;
-    return new Float64Array(buffer, this.address + index * channels * 8, channels).slice();
+    return readSaved(this.#values as Allocation, vector);
   }
 
   /** Gives its memory back: nobody needs it any more, or a later forward pass took its place. */

@@ -1,24 +1,23 @@
 import { fail } from "../core/errors.js";
-import type { Kernel, Port, Tracked } from "../core/kernel.js";
+import type { Kernel, Tracked } from "../core/kernel.js";
 import { Place } from "../core/operands.js";
 import type { Holding } from "../core/scope.js";
 import { type Tensor, tensorOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
-import { provideSaved } from "./records.js";
+import { provideSavedAccess } from "./saved-access.js";
 import { SavedState } from "./saved-state.js";
+import { SavedVector } from "./saved-values.js";
 
-const states = /* @__PURE__ */ provideSaved(newRecord);
+const states = /* @__PURE__ */ new WeakMap<object, SavedState>();
 
-/** An empty record, that users can have. */
-export function newRecord(port: Port): SavedState {
-  const state = new SavedState(port);
-  return new BatchNormSaved(state) && state;
-}
-
-/** The inside of a record. Who calls it has records made: see `records.ts`. */
-export function recordOf(value: unknown): SavedState | undefined {
-  return states.get(value as object);
-}
+/** For all that needs saved values; what can do without asks `saved-access.ts`. */
+export const savedAccess = /* @__PURE__ */ provideSavedAccess({
+  make(port) {
+    const state = new SavedState(port);
+    return new BatchNormSaved(state) && state;
+  },
+  inside: (value) => states.get(value as object),
+});
 
 /**
  * What a forward pass keeps for its backward pass: x, and copies of γ and of the
@@ -115,7 +114,7 @@ export class BatchNormSaved implements Tracked, Holding {
    * saved.mean;   // → Float64Array [2, 4, 6]
    */
   get mean(): Float64Values {
-    return inside(this).values(0, "mean");
+    return inside(this).values(SavedVector.MEAN, "mean");
   }
 
   /**
@@ -125,7 +124,7 @@ export class BatchNormSaved implements Tracked, Holding {
    * saved.variance;   // → Float64Array [1, 4, 9]
    */
   get variance(): Float64Values {
-    return inside(this).values(1, "variance");
+    return inside(this).values(SavedVector.VARIANCE, "variance");
   }
 
   /**
@@ -138,7 +137,7 @@ export class BatchNormSaved implements Tracked, Holding {
    */
   get weight(): Float64Values | null {
     const state = inside(this);
-    const values = state.values(2, "weight");
+    const values = state.values(SavedVector.WEIGHT, "weight");
     return state.call?.operands[Place.WEIGHT] ? values : null;
   }
 
@@ -176,7 +175,7 @@ export class BatchNormSaved implements Tracked, Holding {
     this.dispose();
   }
 
-  /** A scope that returns the record keeps the tensor that `backward` needs. */
+  /** A scope that returns them keeps the tensor that `backward` needs. */
   get "batchnorm-wasm.holds"(): Tensor | null {
     return tensorOf(inside(this).x);
   }

@@ -1,6 +1,6 @@
 import { type Geometry, Limit, overlaps } from "./geometry.js";
 import type { Kernel, Port } from "./kernel.js";
-import { Contents } from "./memory.js";
+import type { Contents } from "./memory.js";
 
 /** What a user sees of the bytes that a tensor and its views share. */
 export interface Storage {
@@ -88,7 +88,7 @@ export class Allocation {
 
 /**
  * Whether the library has written to one of these elements since `version`. (No method: a
- * program that reads no record carries none of it.)
+ * program without saved values carries none of it.)
  */
 export function wroteSince(
   { wholeVersion, parts }: Allocation,
@@ -100,11 +100,4 @@ export function wroteSince(
     if (part.version > version && overlaps(part.to, elements)) return true;
   }
   return false;
-}
-
-/** Memory for mean, variance and γ of each channel as float64, which the caller releases. */
-export function allocateSaved(port: Port, channels: number): Allocation {
-  const allocation = new Allocation(port, channels * 24, Contents.ZERO);
-  allocation.retain();
-  return allocation;
 }

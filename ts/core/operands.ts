@@ -47,7 +47,7 @@ export interface Call<Tensor extends Operand = Operand> {
   momentum: number;
   /** What the batch's variance is multiplied with there. */
   correction: number;
-  /** Address of a record of saved values, which nobody else has; 0 without. */
+  /** Address of saved values, which nobody else has; 0 without. */
   saved: number;
   /** Whether the saved statistics are constants to the gradient. */
   constant: boolean;
