@@ -24,8 +24,8 @@ import {
 import { describe, expect, test, vi } from "vitest";
 import { Allocation } from "../ts/core/allocation.js";
 import { portOf } from "../ts/core/kernel.js";
-import { Contents } from "../ts/core/memory.js";
 import { View } from "../ts/core/view.js";
+import { Contents } from "../ts/generated/abi.js";
 import { counting, expectThrown, kernelBytes, replaced, values, wrong } from "./call-helpers.js";
 import { callWith, exampleOf, OPERATIONS, type Watched } from "./operations.js";
 import { refusalsOf } from "./refusals.js";
@@ -951,7 +951,7 @@ describe("memory that runs out", () => {
   /** A tensor whose pages nobody has touched: `Tensor.zeros` would write all of them. */
   const untouched = (kernel: Kernel, bytes: number) =>
     new Tensor(
-      new View(new Allocation(portOf(kernel, "test"), bytes, Contents.ARBITRARY), [bytes / 4]),
+      new View(new Allocation(portOf(kernel, "test"), bytes, Contents.Arbitrary), [bytes / 4]),
     );
 
   /** Takes all memory that is left, in ever smaller pieces. */

@@ -286,7 +286,7 @@ describe("what is not API", () => {
  * A module with a kernel's exports, one of which traps: `allocate` from 4 KB on, so that
  * making a kernel of it works. Its memory has one place for all.
  */
-function stub(traps: "allocate" | "release" | "batch_norm" | "", version?: number) {
+function stub(traps: "allocate" | "release" | "run" | "", version?: number) {
   const section = (id: number, ...entries: number[][]) => {
     const body = [entries.length, ...entries.flat()];
     return [id, body.length, ...body];
@@ -311,7 +311,7 @@ function stub(traps: "allocate" | "release" | "batch_norm" | "", version?: numbe
       named("memory", 2, 0),
       named("allocate", 0, 0),
       named("release", 0, 1),
-      named("batch_norm", 0, 2),
+      named("run", 0, 2),
       // What an older kernel lacks.
       named(version === undefined ? "no_version" : "abi_version", 0, 3),
     ),
@@ -322,7 +322,7 @@ function stub(traps: "allocate" | "release" | "batch_norm" | "", version?: numbe
         ? body(32, 0, 65, 128, 32, 75, 4, 64, unreachable, 11, ...constant(32))
         : body(...constant(32)),
       traps === "release" ? body(unreachable) : body(),
-      traps === "batch_norm" ? body(unreachable) : body(...constant(0)),
+      traps === "run" ? body(unreachable) : body(...constant(0)),
       body(...constant(version ?? 0)),
     ),
   );
@@ -367,7 +367,7 @@ describe("the record of a call", () => {
 });
 
 describe("a trap", () => {
-  for (const name of ["batch_norm", "release", "allocate"] as const) {
+  for (const name of ["run", "release", "allocate"] as const) {
     test(`of ${name} is a typed error of all that needs the kernel from then on, and dispose is none`, () => {
       const kernel = createKernel(stub(name, ownVersion));
       const [x, y, gone] = [[2, 2], [2, 2], [3]].map((shape) =>
@@ -376,7 +376,7 @@ describe("a trap", () => {
       const bn = new BatchNorm(2, { kernel });
       const { liveStorages } = memoryUsage({ kernel });
       const calls = {
-        batch_norm: () => bn.forward(x, { out: y }),
+        run: () => bn.forward(x, { out: y }),
         allocate: () => Tensor.zeros([2000], { kernel }),
         reserve: () => reserve(1, { kernel }),
         statistics: () => batchNormStatistics(x),
@@ -401,7 +401,7 @@ describe("a trap", () => {
   }
 
   test("at the end of a scope is no error of what the scope returns", () => {
-    const kernel = createKernel(stub("batch_norm", ownVersion));
+    const kernel = createKernel(stub("run", ownVersion));
     const bn = new BatchNorm(2, { kernel });
     expectError("kernel", () =>
       scope(() => bn.forward(Tensor.zeros([2, 2], { kernel })), { kernel }),
@@ -412,7 +412,7 @@ describe("a trap", () => {
   });
 
   test("leaves other kernels as they were", () => {
-    const broken = createKernel(stub("batch_norm", ownVersion));
+    const broken = createKernel(stub("run", ownVersion));
     const x = Tensor.zeros([2, 2], { kernel: broken });
     expectError("kernel", () => batchNormTraining(x));
     const y = new BatchNorm(1).forward(Tensor.from([-1, 1], [2, 1]));

@@ -456,7 +456,7 @@ describe("a typed error", () => {
     const { x, mean, variance } = example();
     const real = defaultKernel();
     const { memory } = real;
-    const exports = { memory, allocate: () => 64, release() {}, batch_norm: () => 0 };
+    const exports = { memory, allocate: () => 64, release() {}, run: () => 0 };
     for (const one of [5, "kernel", true, [], {}, x, exports, Object.create(real), { memory }]) {
       const kernel = wrong(one);
       const calls = [

@@ -325,5 +325,5 @@ test("after a trap the heap is not used again", () => {
 });
 
 test("the kernel says for which calls it was built", () => {
-  expect(new Heap().exports.abi_version()).toBe(1);
+  expect(new Heap().exports.abi_version()).toBe(2);
 });

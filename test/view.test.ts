@@ -3,11 +3,11 @@ import { defaultKernel } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
 import { Allocation } from "../ts/core/allocation.js";
 import { portOf } from "../ts/core/kernel.js";
-import { Contents } from "../ts/core/memory.js";
 import { View } from "../ts/core/view.js";
+import { Contents } from "../ts/generated/abi.js";
 
 /** Twelve elements. */
-const allocation = new Allocation(portOf(defaultKernel(), "test"), 48, Contents.ZERO);
+const allocation = new Allocation(portOf(defaultKernel(), "test"), 48, Contents.Zero);
 
 describe("a view", () => {
   test("that leaves its allocation is refused", () => {

@@ -132,7 +132,11 @@ function abiOf(declarations) {
     declarations.match(/\/\*\*(?:(?!\*\/)[\s\S])*\*\/\nexport enum \w+ \{[^}]*\}/g) ?? [];
   if (enums.length === 0) fail("wasm-bindgen has declared no enums");
   const head = "/** What both sides of the boundary agree on: crate/boundary/src/abi.rs. */";
-  return `${[head, ...enums].join("\n\n").replaceAll("    ", "  ")}\n`;
+  const text = `${[head, ...enums].join("\n\n").replaceAll("    ", "  ")}\n`;
+  // Links of rustdoc are none in TypeScript.
+  return text.replace(/\[`(\w+)(?:::(\w+))?`\]/g, (_, name, member) =>
+    member ? `\`${name}.${member}\`` : `\`${name}\``,
+  );
 }
 
 /** @param {Buffer} wasm */

@@ -7,12 +7,11 @@
  */
 
 import type { Allocation } from "../core/allocation.js";
-import { Contents } from "../core/memory.js";
 import { type Call, checkCall, Place } from "../core/operands.js";
 import { allocate } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
-import { Operation } from "../generated/abi.js";
+import { Contents, Operation } from "../generated/abi.js";
 import type { SavedState } from "./saved-state.js";
 import { allocateSaved, readSaved, SavedVector } from "./saved-values.js";
 
@@ -48,8 +47,8 @@ function move(call: Call<View>, running: RunningUpdate): void {
   const { operands } = call;
   const { shape, size } = operands[Place.X] as View;
   const count = size / (shape[call.axis] as number);
-  operands[Place.FIRST] = running.mean;
-  operands[Place.SECOND] = running.variance;
+  operands[Place.FIRST_ACCUMULATOR] = running.mean;
+  operands[Place.SECOND_ACCUMULATOR] = running.variance;
   call.momentum = running.weight;
   call.correction = running.unbiased ? count / Math.max(count - 1, 1) : 1;
 }
@@ -65,7 +64,7 @@ export function runForward(call: Call<View>, saved: SavedState | null): View {
   const { port } = x.allocation;
   saved?.checkWritable(port, owner);
   checkCall(call);
-  const y = out ?? allocate(port, x.shape, Contents.ARBITRARY);
+  const y = out ?? allocate(port, x.shape, Contents.Arbitrary);
   try {
     operands[Place.OUT] = y;
     if (saved) call.saved = saved.reserve(x.shape[call.axis] as number);
@@ -105,7 +104,7 @@ export function runByRunning(call: Call<View>, running: RunningUpdate, saved: Sa
   try {
     operands[Place.MEAN] = running.mean;
     operands[Place.VARIANCE] = running.variance;
-    operands[Place.FIRST] = operands[Place.SECOND] = null;
+    operands[Place.FIRST_ACCUMULATOR] = operands[Place.SECOND_ACCUMULATOR] = null;
     const y = runForward(call, saved);
     moveRunning(owner, x, axis, running, batch);
     return y;
@@ -158,7 +157,7 @@ export function runBackward(call: Call<View>): View {
   const { port } = allocation;
   const out = operands[Place.OUT] as View | null;
   checkCall(call);
-  const dx = out ?? allocate(port, shape, Contents.ARBITRARY);
+  const dx = out ?? allocate(port, shape, Contents.Arbitrary);
   try {
     operands[Place.OUT] = dx;
     port.record.run(call);
@@ -167,8 +166,8 @@ export function runBackward(call: Call<View>): View {
     throw error;
   }
   dx.wrote();
-  operands[Place.FIRST]?.wrote();
-  operands[Place.SECOND]?.wrote();
+  operands[Place.FIRST_ACCUMULATOR]?.wrote();
+  operands[Place.SECOND_ACCUMULATOR]?.wrote();
   return dx;
 }
 

@@ -158,8 +158,8 @@ export class Engine {
       const { operands } = call;
       operands[Place.DY] = view;
       operands[Place.OUT] = out;
-      operands[Place.FIRST] = weightGrad;
-      operands[Place.SECOND] = biasGrad;
+      operands[Place.FIRST_ACCUMULATOR] = weightGrad;
+      operands[Place.SECOND_ACCUMULATOR] = biasGrad;
       const dx = runBackward(call);
       if (weight && weightGrad) weight.grad = weightGrad;
       if (bias && biasGrad) bias.grad = biasGrad;
@@ -231,9 +231,7 @@ export class Engine {
   /** What to save to: what there is, unless somebody has seen it. */
   #savedToFill(): SavedState {
     const last = this.#saved;
-    return last !== null && last.handle === null && last.gone === null
-      ? last
-      : new SavedState(this.port);
+    return last?.handle === null && last.gone === null ? last : new SavedState(this.port);
   }
 
   /** What was saved last gives way to other values. */

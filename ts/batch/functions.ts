@@ -17,14 +17,13 @@ import { type KernelOption, portIn } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
 import type { Port } from "../core/kernel.js";
-import { Contents } from "../core/memory.js";
 import { type Call, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import type { PlainResult, PlainTensor, Read } from "../core/plain.js";
 import { allocate, checkTensor, type Tensor, tensorOf, viewOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
-import { Operation } from "../generated/abi.js";
+import { Contents, Operation } from "../generated/abi.js";
 import { backwardOf, callOf, runBackward, runByBatch, runForward, runStatistics } from "./calls.js";
 import {
   BACKWARD_OPTIONS,
@@ -188,7 +187,7 @@ export function batchNormBackward(
   const gradient = (one: unknown, name: string, parameter: View | null): View | null => {
     if (one != null) return checkTensor(one, `${owner}: ${name}`);
     if (one === null || parameter === null) return null;
-    const vector = allocate(saved.port, [saved.channels], Contents.ZERO);
+    const vector = allocate(saved.port, [saved.channels], Contents.Zero);
     made.push(vector);
     return vector;
   };
@@ -206,8 +205,8 @@ export function batchNormBackward(
     const { operands } = call;
     operands[Place.DY] = view;
     operands[Place.OUT] = out;
-    operands[Place.FIRST] = weightGrad;
-    operands[Place.SECOND] = biasGrad;
+    operands[Place.FIRST_ACCUMULATOR] = weightGrad;
+    operands[Place.SECOND_ACCUMULATOR] = biasGrad;
     const dx = runBackward(call);
     return {
       dx: takeOut(dx, read, room),

@@ -62,7 +62,10 @@ export class SavedState {
       this.#values = this.#next;
       this.#next = null;
     }
-    operands[Place.OUT] = operands[Place.FIRST] = operands[Place.SECOND] = null;
+    operands[Place.OUT] =
+      operands[Place.FIRST_ACCUMULATOR] =
+      operands[Place.SECOND_ACCUMULATOR] =
+        null;
     call.constant = operands[Place.MEAN] !== null;
     this.call = call;
     this.pass += 1;

@@ -4,8 +4,8 @@
  */
 import { Allocation } from "../core/allocation.js";
 import type { Port } from "../core/kernel.js";
-import { Contents } from "../core/memory.js";
 import type { Float64Values } from "../core/values.js";
+import { Contents } from "../generated/abi.js";
 
 /** The vectors, in their order. */
 export enum SavedVector {
@@ -17,7 +17,7 @@ export enum SavedVector {
 
 /** Memory for all of them, which the caller releases. */
 export function allocateSaved(port: Port, channels: number): Allocation {
-  const values = new Allocation(port, channels * 8 * SavedVector.COUNT, Contents.ZERO);
+  const values = new Allocation(port, channels * 8 * SavedVector.COUNT, Contents.Zero);
   values.retain();
   return values;
 }

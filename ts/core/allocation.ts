@@ -1,6 +1,6 @@
+import type { Contents } from "../generated/abi.js";
 import { type Geometry, Limit, overlaps } from "./geometry.js";
 import type { Kernel, Port } from "./kernel.js";
-import type { Contents } from "./memory.js";
 
 /** What a user sees of the bytes that a tensor and its views share. */
 export interface Storage {

@@ -1,8 +1,10 @@
 /** The default kernel, and which one a call is told to use. */
+
+import { Contents } from "../generated/abi.js";
 import { COUNT, isCount } from "./checks.js";
 import { fail, mustBe } from "./errors.js";
 import { type Kernel, type Port, portOf } from "./kernel.js";
-import { Contents, type MemoryUsage } from "./memory.js";
+import type { MemoryUsage } from "./memory.js";
 import { readOptions } from "./options.js";
 
 // The only state of this package outside of kernels: the default one, made once,
@@ -68,7 +70,7 @@ export function reserve(bytes: number, options?: KernelOption | null): void {
   if (!isCount(bytes)) {
     mustBe("invalid-option", "reserve: bytes", COUNT, bytes);
   }
-  memory.free(memory.take(bytes, Contents.ARBITRARY), bytes);
+  memory.free(memory.take(bytes, Contents.Arbitrary), bytes);
 }
 
 /**

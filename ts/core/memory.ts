@@ -1,4 +1,5 @@
 /** A kernel's memory: what is taken and given back, what is alive, and whether it can go on. */
+import type { Contents } from "../generated/abi.js";
 import { fail } from "./errors.js";
 import { Limit } from "./geometry.js";
 import type { LinearMemory } from "./instance.js";
@@ -10,17 +11,11 @@ export interface MemoryExports {
   release(address: number, bytes: number): void;
 }
 
-/** What is in memory that was taken. */
-export enum Contents {
-  ARBITRARY,
-  ZERO,
-}
-
 /** Bytes and tensors of one kernel. */
 export interface MemoryUsage {
   /** Tensor memory in use, in bytes. */
   readonly liveBytes: number;
-  /** Pieces of tensor memory in use; views share one. */
+  /** Blocks of tensor memory in use; views share one. */
   readonly liveStorages: number;
   /** Size of the WebAssembly memory in bytes. It never shrinks. */
   readonly memoryBytes: number;

@@ -15,10 +15,10 @@ export enum Place {
   BIAS,
   MEAN,
   VARIANCE,
-  /** Written: the running mean, or the gradient of the weight. */
-  FIRST,
-  /** Written: the running variance, or the gradient of the bias. */
-  SECOND,
+  /** What gathers over calls: the running mean, or the gradient of the weight. */
+  FIRST_ACCUMULATOR,
+  /** The running variance, or the gradient of the bias. */
+  SECOND_ACCUMULATOR,
 }
 
 const NAMES = ["x", "dy", "out", "weight", "bias", "mean", "variance", "runningMean", "runningVar"];
@@ -62,7 +62,7 @@ export function checkCall(call: Call): void {
   const { owner, axis, operands } = call;
   const x = operands[Place.X] as Operand;
   const channels = x.shape[axis] as number;
-  for (let i = Place.X; i <= Place.SECOND; i++) {
+  for (let i = Place.X; i <= Place.SECOND_ACCUMULATOR; i++) {
     const view = operands[i] as Operand | null;
     if (view === null) continue;
     if (view.disposed) fail("disposed", `${owner}: ${nameOf(call, i)} was disposed`);
@@ -80,8 +80,8 @@ export function checkCall(call: Call): void {
     }
   }
   checkApart(call, Place.OUT);
-  checkApart(call, Place.FIRST);
-  checkApart(call, Place.SECOND);
+  checkApart(call, Place.FIRST_ACCUMULATOR);
+  checkApart(call, Place.SECOND_ACCUMULATOR);
 }
 
 /** @throws BatchNormError `foreign-kernel` */
@@ -94,7 +94,7 @@ function checkApart(call: Call, written: number): void {
   const { operands } = call;
   const to = operands[written] as Operand | null;
   if (to === null) return;
-  for (let i = Place.X; i <= Place.SECOND; i++) {
+  for (let i = Place.X; i <= Place.SECOND_ACCUMULATOR; i++) {
     const other = operands[i] as Operand | null;
     if (other === null || i === written || other.allocation !== to.allocation) continue;
     const isInput = written === Place.OUT && i < Place.OUT;
@@ -109,6 +109,6 @@ function checkApart(call: Call, written: number): void {
 }
 
 function nameOf({ operation }: Call, place: number): string {
-  const gradient = operation === Operation.Backward && GRADIENTS[place - Place.FIRST];
+  const gradient = operation === Operation.Backward && GRADIENTS[place - Place.FIRST_ACCUMULATOR];
   return gradient || (NAMES[place] as string);
 }

@@ -2,14 +2,14 @@
  * A call as the kernel reads it: a record of words in its memory. Nothing else calls an export
  * that computes.
  */
-import { RecordNumber, RecordSize, Status, Word } from "../generated/abi.js";
+import { Contents, RecordNumber, RecordSize, Status, Word } from "../generated/abi.js";
 import { fail } from "./errors.js";
-import { Contents, type Memory } from "./memory.js";
+import type { Memory } from "./memory.js";
 import { type Call, type Operand, Place } from "./operands.js";
 
 /** Of the module's exports, those that compute. */
 export interface ComputingExports {
-  batch_norm(record: number): Status;
+  run(record: number): Status;
 }
 
 /** Of a record with the most axes, in words. */
@@ -20,15 +20,15 @@ const LENGTH =
 export class CallRecord {
   declare readonly memory: Memory;
   // A function, not its name: the object that has it is slow to look into.
-  readonly #batchNorm: ComputingExports["batch_norm"];
+  readonly #run: ComputingExports["run"];
   readonly #address: number;
   #words = new Uint32Array(0);
   #numbers = new Float64Array(0);
 
   constructor(memory: Memory, exports: ComputingExports) {
     this.memory = memory;
-    this.#batchNorm = exports.batch_norm;
-    this.#address = memory.allocate(LENGTH * 4, Contents.ZERO);
+    this.#run = exports.run;
+    this.#address = memory.allocate(LENGTH * 4, Contents.Zero);
   }
 
   /**
@@ -56,7 +56,7 @@ export class CallRecord {
     words[Word.Rank] = rank;
     words[Word.Saved] = call.saved;
     words[Word.Constant] = call.constant ? 1 : 0;
-    for (let i = Place.WEIGHT; i <= Place.SECOND; i++) {
+    for (let i = Place.WEIGHT; i <= Place.SECOND_ACCUMULATOR; i++) {
       words[i + (Word.Weight - Place.WEIGHT)] = operands[i]?.address ?? 0;
     }
     let at = Word.Sizes as number;
@@ -74,7 +74,7 @@ export class CallRecord {
     let status = Status.Ok;
     memory.check();
     try {
-      status = this.#batchNorm(this.#address);
+      status = this.#run(this.#address);
     } catch (trap) {
       memory.check(trap ?? "nothing");
     }

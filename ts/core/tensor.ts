@@ -1,10 +1,10 @@
+import { Contents } from "../generated/abi.js";
 import { Allocation, type Storage } from "./allocation.js";
 import { COUNT, isCount } from "./checks.js";
 import { type KernelOption, readKernel } from "./default-kernel.js";
 import { fail, mustBe } from "./errors.js";
 import { forEachPlace, readNumbers, readShape, rowMajorStrides, sizeOf } from "./geometry.js";
 import type { Kernel, Port, Tracked } from "./kernel.js";
-import { Contents } from "./memory.js";
 import { isTensor, PROXY, show, showShape } from "./show.js";
 import { lengthOf } from "./typed-arrays.js";
 import {
@@ -88,7 +88,7 @@ export class Tensor implements Tracked {
   static zeros(shape: readonly number[], options?: KernelOption | null): Tensor {
     const owner = "Tensor.zeros";
     const port = readKernel(options, owner);
-    return tensorOf(allocate(port, readShape(shape, owner), Contents.ZERO));
+    return tensorOf(allocate(port, readShape(shape, owner), Contents.Zero));
   }
 
   /**
@@ -494,7 +494,7 @@ export function copyIn(
       `${owner}: shape ${showShape(shape)} has ${size} elements, got data of ${count}`,
     );
   }
-  const view = make(port, shape, Contents.ARBITRARY);
+  const view = make(port, shape, Contents.Arbitrary);
   view.elements.set(values);
   return view;
 }
@@ -506,7 +506,7 @@ export function allocateVector(
   length: number,
   value: number,
 ): View {
-  const view = make(port, [length], Contents.ZERO, Kind);
+  const view = make(port, [length], Contents.Zero, Kind);
   if (value !== 0) view.elements.fill(value);
   return view;
 }

@@ -7,7 +7,21 @@ export enum Abi {
   /**
    * To be raised with every change of them.
    */
-  Version = 1,
+  Version = 2,
+}
+
+/**
+ * What is in memory that was allocated.
+ */
+export enum Contents {
+  /**
+   * Whatever was there.
+   */
+  Arbitrary = 0,
+  /**
+   * Zeros.
+   */
+  Zero = 1,
 }
 
 /**
@@ -15,8 +29,9 @@ export enum Abi {
  */
 export enum Operation {
   /**
-   * Tensors x, y: normalizes by given statistics, or by the batch's own, and then moves
-   * first and second, if both are there; saves, which the batch's own require.
+   * Tensors x, y: normalizes by given statistics, and saves them where there is an address to;
+   * or by the batch's, where there has to be one, and then moves the accumulators, if both are
+   * there.
    */
   Forward = 0,
   /**
@@ -24,12 +39,12 @@ export enum Operation {
    */
   Statistics = 1,
   /**
-   * Tensors x, dy, dx: adds dγ to first and dβ to second, by what was saved; weight, bias,
+   * Tensors x, dy, dx: adds dγ and dβ to the accumulators, by what was saved; weight, bias,
    * mean and variance are not read.
    */
   Backward = 2,
   /**
-   * Tensor x: moves first and second by what was saved.
+   * Tensor x: moves the accumulators by what was saved.
    */
   Update = 3,
 }
@@ -105,7 +120,7 @@ export enum Status {
  */
 export enum Word {
   /**
-   * Which [`Operation`].
+   * Which `Operation`.
    */
   Operation = 6,
   /**
@@ -113,7 +128,7 @@ export enum Word {
    */
   Axis = 7,
   /**
-   * Number of axes, up to [`RecordSize::MaxRank`].
+   * Number of axes, up to `RecordSize.MaxRank`.
    */
   Rank = 8,
   /**
@@ -125,7 +140,7 @@ export enum Word {
    */
   Bias = 10,
   /**
-   * Address of given means: likewise; with 0 for these and the variances, the batch's own.
+   * Address of given means: likewise; with 0 for these and the variances, the batch's.
    */
   Mean = 11,
   /**
@@ -133,14 +148,14 @@ export enum Word {
    */
   Variance = 12,
   /**
-   * Address of what is written, `f32`, one a channel: γ's gradient, which is added to, or the
-   * running mean to move.
+   * Address of what gathers over calls, `f32`, one a channel: the running mean, which a batch
+   * moves, or γ's gradient, which is added to.
    */
-  First = 13,
+  FirstAccumulator = 13,
   /**
-   * Address of β's gradient, or the running variance: likewise.
+   * Address of the running variance, or β's gradient: likewise.
    */
-  Second = 14,
+  SecondAccumulator = 14,
   /**
    * Address of 3·C `f64`: means, then variances, then γ (1 where absent) of a forward pass.
    */
@@ -150,7 +165,7 @@ export enum Word {
    */
   Constant = 16,
   /**
-   * The sizes, so many as the rank; then each of [`RecordSize::Tensors`] tensors: its address, its
+   * The sizes, so many as the rank; then each of `RecordSize.Tensors` tensors: its address, its
    * extent and its strides.
    */
   Sizes = 17,

@@ -1,7 +1,7 @@
 //! What both sides of the boundary agree on, once: the build makes `ts/generated/abi.ts` of
 //! the enums here.
 //!
-//! A *record* describes a call of [`crate::batch_norm`], in numbers of four bytes (`u32`) but
+//! A *record* describes a call of [`crate::run`], in numbers of four bytes (`u32`) but
 //! for the first three (`f64`). Its caller writes it whole, with 0 for what is absent;
 //! [`RecordNumber`] and [`Word`] say what is where.
 //!
@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[derive(Clone, Copy)]
 pub enum Abi {
     /// To be raised with every change of them.
-    Version = 1,
+    Version = 2,
 }
 
 /// Places of a record's numbers, of eight bytes.
@@ -46,15 +46,15 @@ pub enum Word {
     Weight = 9,
     /// Address of β: likewise.
     Bias = 10,
-    /// Address of given means: likewise; with 0 for these and the variances, the batch's own.
+    /// Address of given means: likewise; with 0 for these and the variances, the batch's.
     Mean = 11,
     /// Address of given variances: likewise.
     Variance = 12,
-    /// Address of what is written, `f32`, one a channel: γ's gradient, which is added to, or the
-    /// running mean to move.
-    First = 13,
-    /// Address of β's gradient, or the running variance: likewise.
-    Second = 14,
+    /// Address of what gathers over calls, `f32`, one a channel: the running mean, which a batch
+    /// moves, or γ's gradient, which is added to.
+    FirstAccumulator = 13,
+    /// Address of the running variance, or β's gradient: likewise.
+    SecondAccumulator = 14,
     /// Address of 3·C `f64`: means, then variances, then γ (1 where absent) of a forward pass.
     Saved = 15,
     /// 1 where gradients see constants in these statistics.
@@ -80,16 +80,27 @@ pub enum RecordSize {
 #[wasm_bindgen]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Tensors x, y: normalizes by given statistics, or by the batch's own, and then moves
-    /// first and second, if both are there; saves, which the batch's own require.
+    /// Tensors x, y: normalizes by given statistics, and saves them where there is an address to;
+    /// or by the batch's, where there has to be one, and then moves the accumulators, if both are
+    /// there.
     Forward = 0,
     /// Tensor x: saves the batch's statistics.
     Statistics = 1,
-    /// Tensors x, dy, dx: adds dγ to first and dβ to second, by what was saved; weight, bias,
+    /// Tensors x, dy, dx: adds dγ and dβ to the accumulators, by what was saved; weight, bias,
     /// mean and variance are not read.
     Backward = 2,
-    /// Tensor x: moves first and second by what was saved.
+    /// Tensor x: moves the accumulators by what was saved.
     Update = 3,
+}
+
+/// What is in memory that was allocated.
+#[wasm_bindgen]
+#[derive(Clone, Copy)]
+pub enum Contents {
+    /// Whatever was there.
+    Arbitrary = 0,
+    /// Zeros.
+    Zero = 1,
 }
 
 /// How a call ended. Anything but `Ok` means that nothing was written.

@@ -5,6 +5,8 @@ extern crate alloc;
 
 use alloc::alloc::{Layout as Request, alloc, alloc_zeroed, dealloc};
 
+use crate::abi::Contents;
+
 #[cfg(target_arch = "wasm32")]
 pub use growing::{PAGE, base};
 
@@ -24,17 +26,22 @@ fn request(bytes: usize) -> Option<Request> {
     if bytes < LARGE { of(LINE) } else { of(SMALL_PAGE).or_else(|| of(LINE)) }
 }
 
-pub fn allocate(bytes: usize, zeroed: bool) -> usize {
+pub fn allocate(bytes: usize, contents: Contents) -> usize {
     let Some(request) = request(bytes) else { return 0 };
     // SAFETY: its size is not zero.
-    let pointer = unsafe { if zeroed { alloc_zeroed(request) } else { alloc(request) } };
+    let pointer = unsafe {
+        match contents {
+            Contents::Arbitrary => alloc(request),
+            Contents::Zero => alloc_zeroed(request),
+        }
+    };
     pointer.expose_provenance()
 }
 
 pub fn release(address: usize, bytes: usize) {
     if let Some(request) = request(bytes) {
         // SAFETY: the caller owes an address from `allocate` with the same
-        // number of bytes, and to forget it; the port's storage does so.
+        // number of bytes, and to forget it; `ts/core/memory.ts` does so.
         unsafe { dealloc(core::ptr::with_exposed_provenance_mut(address), request) }
     }
 }
@@ -48,7 +55,7 @@ mod growing {
     use rlsf::{GRANULARITY, Tlsf};
 
     use super::alloc;
-    use crate::memory::PerInstance;
+    use crate::per_instance::PerInstance;
 
     /// Bytes of WebAssembly's unit of memory.
     pub const PAGE: usize = 65_536;

@@ -4,7 +4,7 @@
 //! No slices (wasm-bindgen copies them), no strings, no thrown errors, no Rust
 //! structs (a second owner): the module imports nothing at all.
 //!
-//! [`abi`] has what both sides agree on: a record of words describes a call of [`batch_norm`].
+//! [`abi`] has what both sides agree on: a record of words describes a call of [`run`].
 //!
 //! The statistics of no elements are saved as 0, and move nothing.
 //!
@@ -14,17 +14,19 @@
 mod abi;
 mod heap;
 mod memory;
+mod per_instance;
 mod record;
 #[cfg(test)]
 mod tests;
 
-use abi::{Abi, Operation, Status, Word};
+use abi::{Abi, Contents, Operation, Status, Word};
 use batchnorm_kernel::Workspace;
 use batchnorm_kernel::layout::Layout;
 use batchnorm_kernel::norm::batch;
 use batchnorm_kernel::parameters::{ParameterGradients, Parameters};
 use batchnorm_kernel::statistics::Statistics;
-use memory::{Memory, PerInstance};
+use memory::Memory;
+use per_instance::PerInstance;
 use record::Record;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -43,9 +45,11 @@ pub fn abi_version() -> u32 {
 }
 
 /// Takes `bytes` of memory, aligned for vectors and cache lines; 0 where there is no room.
+/// `contents` is of [`Contents`]: a number, since wasm-bindgen would import what refuses others.
 #[wasm_bindgen]
-pub fn allocate(bytes: usize, zeroed: bool) -> usize {
-    heap::allocate(bytes, zeroed)
+pub fn allocate(bytes: usize, contents: u32) -> usize {
+    let is_arbitrary = contents == Contents::Arbitrary as u32;
+    heap::allocate(bytes, if is_arbitrary { Contents::Arbitrary } else { Contents::Zero })
 }
 
 /// Gives back what [`allocate`] returned for the same number of bytes.
@@ -56,7 +60,7 @@ pub fn release(address: usize, bytes: usize) {
 
 /// Runs the operation that the record at this address describes.
 #[wasm_bindgen]
-pub fn batch_norm(record: usize) -> Status {
+pub fn run(record: usize) -> Status {
     call(Memory::of_module(), record, &mut STATE.borrow_mut()).err().unwrap_or(Status::Ok)
 }
 
@@ -78,10 +82,10 @@ fn call(memory: Memory, record: usize, state: &mut State) -> Result<(), Status> 
     let record = Record::read(memory, record, layout)?;
     let [eps, momentum, correction] = record.numbers;
     let [x, y, _] = record.tensors;
-    let outputs = record.pair(Word::First)?;
+    let accumulators = record.pair(Word::FirstAccumulator)?;
     let saved = record.saved()?;
     let constant = record.word(Word::Constant) != 0;
-    // Vectors of all channels lie in memory: so much can be asked for.
+    // Asked for once a vector of all channels was found in memory: no made-up shape makes it large.
     let reserve =
         |workspace: &mut Workspace| workspace.reserve(layout).map_err(|_| Status::OutOfMemory);
     if record.operation == Operation::Forward {
@@ -110,13 +114,13 @@ fn call(memory: Memory, record: usize, state: &mut State) -> Result<(), Status> 
         Operation::Backward => {
             reserve(workspace)?;
             let statistics = if constant { Statistics::GIVEN } else { Statistics::BATCH };
-            let [gamma, beta] = outputs;
+            let [gamma, beta] = accumulators;
             let gradients = ParameterGradients { gamma, beta };
             let tensors = record.tensors;
             batch::backward(layout, tensors, &saved, statistics, eps, &gradients, workspace);
         }
         Operation::Forward | Operation::Update => {
-            if let ([Some(mean), Some(variance)], false) = (outputs, layout.is_empty()) {
+            if let ([Some(mean), Some(variance)], false) = (accumulators, layout.is_empty()) {
                 batch::update_running([mean, variance], &saved, momentum, correction);
             }
         }

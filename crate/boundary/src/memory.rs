@@ -1,6 +1,7 @@
-//! Addresses to references: the only step of a call that is `unsafe`.
+//! Addresses to references: with the one promise that `record.rs` gives to [`Memory::words`], all
+//! that is `unsafe` between the exports and the kernel.
 
-use core::cell::{Cell, RefCell, RefMut};
+use core::cell::Cell;
 use core::marker::PhantomData;
 
 /// Memory that a record may speak of.
@@ -90,25 +91,5 @@ impl<'a> Memory<'a> {
         let [base, start] = self.origin();
         let place = base + address;
         (address >= start && end <= self.end && place.is_multiple_of(size)).then_some(place)
-    }
-}
-
-/// A value of which every instance of the module has one.
-///
-/// A call that traps never gives it back: whatever comes after traps, too, and never sees
-/// what was left half done.
-pub struct PerInstance<T>(RefCell<T>);
-
-// SAFETY: without atomics an instance has one thread.
-#[cfg(not(target_feature = "atomics"))]
-unsafe impl<T> Sync for PerInstance<T> {}
-
-impl<T> PerInstance<T> {
-    pub const fn new(value: T) -> Self {
-        Self(RefCell::new(value))
-    }
-
-    pub fn borrow_mut(&self) -> RefMut<'_, T> {
-        self.0.borrow_mut()
     }
 }

@@ -19,13 +19,22 @@ const TENSOR: usize = RecordSize::Tensor as usize;
 
 const TENSORS: usize = RecordSize::Tensors as usize;
 
-/// Operations as a record numbers them, with their tensors.
-const OPERATIONS: [(Operation, usize); 4] = [
+/// Operations as a record numbers them, with how many tensors they have.
+pub const OPERATIONS: [(Operation, usize); 4] = [
     (Operation::Forward, 2),
     (Operation::Statistics, 1),
     (Operation::Backward, 3),
     (Operation::Update, 1),
 ];
+
+const _: () = {
+    let mut index = 0;
+    while index < OPERATIONS.len() {
+        assert!(OPERATIONS[index].0 as usize == index, "in the order of their numbers");
+        index += 1;
+    }
+    assert!(Word::Operation as usize == 2 * NUMBERS, "words come right behind the numbers");
+};
 
 /// A call record (see [`crate::abi`]), of which the tensors are checked.
 pub struct Record<'a> {

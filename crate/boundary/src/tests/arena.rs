@@ -2,9 +2,7 @@
 
 use std::cell::Cell;
 
-use batchnorm_kernel::Workspace;
-use batchnorm_kernel::layout::Layout;
-
+use crate::abi::{RecordNumber, RecordSize, Word};
 use crate::memory::{Memory, Number};
 use crate::{State, Status, call};
 
@@ -79,26 +77,25 @@ impl Arena {
 }
 
 pub fn state() -> State {
-    State { layout: Layout::NOTHING, workspace: Workspace::new() }
+    State::NEW
 }
 
 /// The words of a record.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
-    pub numbers: [f64; 3],
+    pub numbers: [f64; RecordNumber::Count as usize],
     pub operation: u32,
     pub axis: u32,
     pub gamma: usize,
     pub beta: usize,
     pub mean: usize,
     pub variance: usize,
-    pub first: usize,
-    pub second: usize,
+    pub accumulators: [usize; 2],
     pub saved: usize,
     pub constant: u32,
     pub sizes: Vec<u32>,
     /// Address, length and strides.
-    pub tensors: [(usize, usize, Vec<u32>); 3],
+    pub tensors: [(usize, usize, Vec<u32>); RecordSize::Tensors as usize],
 }
 
 impl Words {
@@ -109,11 +106,12 @@ impl Words {
             if cfg!(target_endian = "little") { [low, high] } else { [high, low] }
         });
         let rank = self.sizes.len();
-        let vectors =
-            [self.gamma, self.beta, self.mean, self.variance, self.first, self.second, self.saved];
+        let [first, second] = self.accumulators;
+        let vectors = [self.gamma, self.beta, self.mean, self.variance, first, second, self.saved];
         let mut words: Vec<_> = numbers.chain([self.operation, self.axis, rank as u32]).collect();
         words.extend(vectors.map(|address| address as u32));
         words.push(self.constant);
+        assert_eq!(words.len(), Word::Sizes as usize);
         words.extend(&self.sizes);
         for (address, len, strides) in &self.tensors {
             words.extend([*address as u32, *len as u32]);

@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::arena::{Arena, GUARD, SIZE, Words};
-use crate::{STATE, Status, batch_norm};
+use crate::abi::{Operation, RecordSize};
+use crate::record::OPERATIONS;
+use crate::{STATE, Status, run};
 
 const X: [f32; 4] = [1.0, 2.0, 3.0, 6.0];
 
@@ -11,9 +13,10 @@ const X: [f32; 4] = [1.0, 2.0, 3.0, 6.0];
 const SAVED: [f64; 6] = [2.0, 4.0, 1.0, 4.0, 2.0, 1.0];
 
 /// Of [`X`] and as many zeros for each other tensor of the operation.
-fn words(arena: &mut Arena, operation: u32) -> Words {
-    let mut words = Words { operation, axis: 1, sizes: vec![2, 2], ..Words::default() };
-    for k in 0..[2, 1, 3, 1][operation as usize] {
+fn words(arena: &mut Arena, operation: Operation) -> Words {
+    let mut words =
+        Words { operation: operation as u32, axis: 1, sizes: vec![2, 2], ..Words::default() };
+    for k in 0..OPERATIONS[operation as usize].1 {
         let values = if k == 0 { X } else { [0.0; 4] };
         words.tensors[k] = (arena.put(&values), 4, vec![2, 1]);
     }
@@ -34,31 +37,29 @@ fn assert_refused(arena: &mut Arena, words: &Words, status: Status) {
 }
 
 #[test]
-fn forward_by_own_statistics_saves_them_with_gamma_and_moves_running_ones() {
+fn forward_by_the_batch_saves_them_with_gamma_and_moves_running_ones() {
     let arena = &mut Arena::new();
-    let mut words = words(arena, 0);
+    let mut words = words(arena, Operation::Forward);
     words.numbers = [0.0, 0.5, 2.0];
     words.gamma = arena.put(&[2.0f32, 1.0]);
     words.beta = arena.put(&[0.5f32, 0.0]);
-    words.first = arena.put(&[0.0f32, 0.0]);
-    words.second = arena.put(&[1.0f32, 1.0]);
+    words.accumulators = [arena.put(&[0.0f32, 0.0]), arena.put(&[1.0f32, 1.0])];
     words.saved = arena.put(&[0.0f64; 6]);
     assert_eq!(call(arena, &words), Status::Ok);
     assert_eq!(arena.values::<f32>(words.tensors[1].0, 4), [-1.5, -1.0, 2.5, 1.0]);
     assert_eq!(arena.values::<f64>(words.saved, 6), SAVED);
-    assert_eq!(arena.values::<f32>(words.first, 2), [1.0, 2.0]);
-    assert_eq!(arena.values::<f32>(words.second, 2), [1.5, 4.5]);
+    assert_eq!(arena.values::<f32>(words.accumulators[0], 2), [1.0, 2.0]);
+    assert_eq!(arena.values::<f32>(words.accumulators[1], 2), [1.5, 4.5]);
 }
 
 #[test]
 fn forward_by_given_statistics_moves_nothing_and_saves_them_where_it_is_told_to() {
     for save in [true, false] {
         let arena = &mut Arena::new();
-        let mut words = words(arena, 0);
+        let mut words = words(arena, Operation::Forward);
         words.mean = arena.put(&[1.0f32, 0.0]);
         words.variance = arena.put(&[4.0f32, 1.0]);
-        words.first = words.mean;
-        words.second = words.variance;
+        words.accumulators = [words.mean, words.variance];
         words.numbers = [0.0, 0.5, 1.0];
         words.saved = if save { arena.put(&[0.0f64; 6]) } else { 0 };
         assert_eq!(call(arena, &words), Status::Ok);
@@ -74,7 +75,7 @@ fn forward_by_given_statistics_moves_nothing_and_saves_them_where_it_is_told_to(
 #[test]
 fn a_negative_variance_is_refused_and_one_that_is_no_number_stays_in_its_channel() {
     let arena = &mut Arena::new();
-    let mut words = words(arena, 0);
+    let mut words = words(arena, Operation::Forward);
     words.mean = arena.put(&[0.0f32, 0.0]);
     words.saved = arena.put(&[0.0f64; 6]);
     words.variance = arena.put(&[1.0f32, -1e-45]);
@@ -89,15 +90,14 @@ fn a_negative_variance_is_refused_and_one_that_is_no_number_stays_in_its_channel
 #[test]
 fn statistics_saves_them_with_gamma_1_and_moves_nothing() {
     let arena = &mut Arena::new();
-    let mut words = words(arena, 1);
+    let mut words = words(arena, Operation::Statistics);
     words.numbers = [0.0, 0.5, 1.0];
     words.gamma = arena.put(&[2.0f32, 1.0]);
-    words.first = arena.put(&[0.0f32, 0.0]);
-    words.second = arena.put(&[1.0f32, 1.0]);
+    words.accumulators = [arena.put(&[0.0f32, 0.0]), arena.put(&[1.0f32, 1.0])];
     words.saved = arena.put(&[0.0f64; 6]);
     assert_eq!(call(arena, &words), Status::Ok);
     assert_eq!(arena.values::<f64>(words.saved, 6), [2.0, 4.0, 1.0, 4.0, 1.0, 1.0]);
-    assert_eq!(arena.values::<f32>(words.first, 2), [0.0, 0.0]);
+    assert_eq!(arena.values::<f32>(words.accumulators[0], 2), [0.0, 0.0]);
 }
 
 #[test]
@@ -105,17 +105,16 @@ fn backward_adds_each_gradient_that_is_wanted_by_what_was_saved_and_nothing_else
     for [gamma, beta] in [[true, true], [true, false], [false, true], [false, false]] {
         for constant in [0, 1] {
             let arena = &mut Arena::new();
-            let mut words = words(arena, 2);
+            let mut words = words(arena, Operation::Backward);
             words.constant = constant;
             arena.write(words.tensors[1].0, &[1.0f32, 1.0, 2.0, 4.0]);
             words.saved = arena.put(&SAVED);
             let sums = [arena.put(&[10.0f32, 10.0]), arena.put(&[20.0f32, 20.0])];
-            words.first = if gamma { sums[0] } else { 0 };
-            words.second = if beta { sums[1] } else { 0 };
+            words.accumulators = [if gamma { sums[0] } else { 0 }, if beta { sums[1] } else { 0 }];
             // No addresses at all, and not read.
             [words.gamma, words.beta, words.mean, words.variance] = [1, 2, 3, 4];
             assert_eq!(call(arena, &words), Status::Ok);
-            // x̂ = ∓1; through own statistics dy is a line over it, and nothing is left.
+            // x̂ = ∓1; through the batch's statistics dy is a line over it, and nothing is left.
             let dx = if constant == 1 { [2.0f32, 0.5, 4.0, 2.0] } else { [0.0; 4] };
             assert_eq!(arena.values::<f32>(words.tensors[2].0, 4), dx);
             let [of_gamma, of_beta] = sums.map(|sum| arena.values::<f32>(sum, 2));
@@ -128,36 +127,35 @@ fn backward_adds_each_gradient_that_is_wanted_by_what_was_saved_and_nothing_else
 #[test]
 fn update_moves_running_statistics_by_what_was_saved() {
     let arena = &mut Arena::new();
-    let mut words = words(arena, 3);
+    let mut words = words(arena, Operation::Update);
     words.numbers = [0.0, 0.25, 2.0];
-    words.first = arena.put(&[0.0f32, 8.0]);
-    words.second = arena.put(&[2.0f32, 0.0]);
+    words.accumulators = [arena.put(&[0.0f32, 8.0]), arena.put(&[2.0f32, 0.0])];
     words.saved = arena.put(&SAVED);
     assert_eq!(call(arena, &words), Status::Ok);
-    assert_eq!(arena.values::<f32>(words.first, 2), [0.5, 7.0]);
-    assert_eq!(arena.values::<f32>(words.second, 2), [2.0, 2.0]);
+    assert_eq!(arena.values::<f32>(words.accumulators[0], 2), [0.5, 7.0]);
+    assert_eq!(arena.values::<f32>(words.accumulators[1], 2), [2.0, 2.0]);
 }
 
 #[test]
 fn a_batch_without_elements_leaves_no_statistics_of_an_earlier_one_and_moves_none() {
-    for operation in [0, 1, 3] {
+    for operation in [Operation::Forward, Operation::Statistics, Operation::Update] {
         let arena = &mut Arena::new();
         let mut words = words(arena, operation);
         words.sizes = vec![0, 2];
         words.tensors.iter_mut().for_each(|(_, len, _)| *len = 0);
         words.numbers = [1e-5, 0.5, 1.0];
         words.gamma = arena.put(&[2.0f32, 3.0]);
-        words.first = arena.put(&[1.0f32, 1.0]);
-        words.second = arena.put(&[1.0f32, 1.0]);
+        words.accumulators = [arena.put(&[1.0f32, 1.0]), arena.put(&[1.0f32, 1.0])];
         words.saved = arena.put(&SAVED);
         assert_eq!(call(arena, &words), Status::Ok);
-        for running in [words.first, words.second] {
+        for running in words.accumulators {
             assert_eq!(arena.values::<f32>(running, 2), [1.0, 1.0]);
         }
         let saved = arena.values::<f64>(words.saved, 6);
-        if operation != 3 {
+        if operation != Operation::Update {
             assert_eq!(saved[..4], [0.0; 4]);
-            assert_eq!(saved[4..], [[2.0, 3.0], [1.0, 1.0]][operation as usize]);
+            let gamma = if operation == Operation::Forward { [2.0, 3.0] } else { [1.0, 1.0] };
+            assert_eq!(saved[4..], gamma);
         }
     }
 }
@@ -165,16 +163,16 @@ fn a_batch_without_elements_leaves_no_statistics_of_an_earlier_one_and_moves_non
 #[test]
 fn a_record_that_contradicts_itself_is_refused() {
     type Spoil = fn(&mut Words, usize);
-    let wrong: [(u32, Spoil); 9] = [
-        (0, |words, _| words.saved = 0),
-        (0, |words, vector| words.mean = vector),
-        (0, |words, vector| words.variance = vector),
-        (1, |words, _| words.saved = 0),
-        (2, |words, _| words.saved = 0),
-        (3, |words, _| words.saved = 0),
-        (0, |words, _| words.operation = 4),
-        (0, |words, _| words.axis = 2),
-        (0, |words, _| words.tensors[1].1 = 3),
+    let wrong: [(Operation, Spoil); 9] = [
+        (Operation::Forward, |words, _| words.saved = 0),
+        (Operation::Forward, |words, vector| words.mean = vector),
+        (Operation::Forward, |words, vector| words.variance = vector),
+        (Operation::Statistics, |words, _| words.saved = 0),
+        (Operation::Backward, |words, _| words.saved = 0),
+        (Operation::Update, |words, _| words.saved = 0),
+        (Operation::Forward, |words, _| words.operation = OPERATIONS.len() as u32),
+        (Operation::Forward, |words, _| words.axis = 2),
+        (Operation::Forward, |words, _| words.tensors[1].1 = 3),
     ];
     for (operation, spoil) in wrong {
         let arena = &mut Arena::new();
@@ -187,10 +185,11 @@ fn a_record_that_contradicts_itself_is_refused() {
 }
 
 #[test]
-fn sixty_four_dimensions_are_taken_and_sixty_five_refused() {
-    for (rank, status) in [(64, Status::Ok), (65, Status::BadRecord)] {
+fn as_many_dimensions_as_there_may_be_are_taken_and_one_more_refused() {
+    let most = RecordSize::MaxRank as usize;
+    for (rank, status) in [(most, Status::Ok), (most + 1, Status::BadRecord)] {
         let arena = &mut Arena::new();
-        let mut words = words(arena, 1);
+        let mut words = words(arena, Operation::Statistics);
         words.sizes.resize(rank, 1);
         words.saved = arena.put(&[0.0f64; 6]);
         let record = arena.put(&words.all());
@@ -204,8 +203,8 @@ fn addresses_that_are_crooked_or_lead_out_of_memory_are_refused() {
     let places: [fn(&mut Words) -> &mut usize; 7] = [
         |words| &mut words.gamma,
         |words| &mut words.beta,
-        |words| &mut words.first,
-        |words| &mut words.second,
+        |words| &mut words.accumulators[0],
+        |words| &mut words.accumulators[1],
         |words| &mut words.saved,
         |words| &mut words.tensors[0].0,
         |words| &mut words.tensors[1].0,
@@ -213,7 +212,7 @@ fn addresses_that_are_crooked_or_lead_out_of_memory_are_refused() {
     for place in places {
         for wrong in [GUARD - 4, GUARD + 2, end - 4, end, end + 8, u32::MAX as usize] {
             let arena = &mut Arena::new();
-            let mut words = words(arena, 0);
+            let mut words = words(arena, Operation::Forward);
             words.saved = arena.put(&SAVED);
             *place(&mut words) = wrong;
             assert_refused(arena, &words, Status::BadAddress);
@@ -221,7 +220,7 @@ fn addresses_that_are_crooked_or_lead_out_of_memory_are_refused() {
     }
     for len in [SIZE / 4 + 1, 1 << 30, u32::MAX as usize] {
         let arena = &mut Arena::new();
-        let mut words = words(arena, 0);
+        let mut words = words(arena, Operation::Forward);
         words.saved = arena.put(&SAVED);
         words.tensors[1].1 = len;
         assert_refused(arena, &words, Status::BadAddress);
@@ -235,5 +234,5 @@ fn addresses_that_are_crooked_or_lead_out_of_memory_are_refused() {
 #[test]
 fn a_state_that_a_trap_left_borrowed_is_not_used_again() {
     let _left = STATE.borrow_mut();
-    assert!(catch_unwind(AssertUnwindSafe(|| batch_norm(GUARD))).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| run(GUARD))).is_err());
 }

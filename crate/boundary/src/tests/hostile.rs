@@ -9,10 +9,21 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::arena::{Arena, GUARD, SIZE, Words, state};
 use crate::Status;
-use crate::record::Record;
+use crate::abi::{Operation, RecordSize, Word};
+use crate::record::{OPERATIONS, Record};
+
+const MAX_RANK: usize = RecordSize::MaxRank as usize;
+
+/// Words of a record before its sizes.
+const HEADER: usize = Word::Sizes as usize;
+
+/// Words of a record of a rank.
+const fn words_of(rank: usize) -> usize {
+    HEADER + rank + RecordSize::Tensors as usize * (RecordSize::Tensor as usize + rank)
+}
 
 /// Words of the longest record, and some more.
-const RECORD: usize = 300;
+const RECORD: usize = words_of(MAX_RANK) + 21;
 
 /// Elements that are walked: strides of zero make many of a little memory.
 const WALKED: f64 = 16_384.0;
@@ -69,7 +80,7 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
         sizes.iter_mut().for_each(|size| *size = (*size).max(1));
     }
     if random.below(8) == 0 {
-        sizes.resize(rank + random.below(65 - rank), 1);
+        sizes.resize(rank + random.below(MAX_RANK + 1 - rank), 1);
     }
     let axis = random.below(sizes.len());
     let channels = sizes[axis] as usize;
@@ -83,19 +94,21 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
         stride *= sizes[dim];
     }
 
-    let operation = random.below(4) as u32;
-    let mut words = Words { operation, axis: axis as u32, sizes, ..Words::default() };
+    let (operation, tensors) = OPERATIONS[random.below(OPERATIONS.len())];
+    let mut words =
+        Words { operation: operation as u32, axis: axis as u32, sizes, ..Words::default() };
     words.numbers = [[0.0, 1e-5, 1e-3][random.below(3)], 0.1, 1.5];
-    for k in 0..[2, 1, 3, 1][operation as usize] {
-        words.tensors[k] = (arena.put(&random.values(len)), len, strides.clone());
+    for tensor in &mut words.tensors[..tensors] {
+        *tensor = (arena.put(&random.values(len)), len, strides.clone());
     }
-    let given = operation == 0 && random.below(2) == 0;
+    let given = operation == Operation::Forward && random.below(2) == 0;
     if given {
         words.mean = arena.put(&random.values(channels));
         let variance: Vec<_> = random.values(channels).iter().map(|value| value.abs()).collect();
         words.variance = arena.put(&variance);
     }
-    for vector in [&mut words.gamma, &mut words.beta, &mut words.first, &mut words.second] {
+    let [first, second] = &mut words.accumulators;
+    for vector in [&mut words.gamma, &mut words.beta, first, second] {
         if random.below(2) == 0 {
             *vector = arena.put(&random.values(channels));
         }
@@ -115,29 +128,32 @@ fn read(arena: &Arena, record: usize) -> Option<Vec<usize>> {
         let cells = arena.memory().cells::<u32>(record, len)?;
         Some(cells.iter().map(|cell| cell.get() as usize).collect::<Vec<_>>())
     };
-    let rank = words(17)?[8];
-    if rank <= 64 { words(17 + rank + 3 * (2 + rank)) } else { None }
+    let rank = words(HEADER)?[Word::Rank as usize];
+    if rank <= MAX_RANK { words(words_of(rank)) } else { None }
 }
 
 /// Where a call may write, if it ends well.
 fn outputs(words: &[usize]) -> Option<Vec<Range<usize>>> {
-    let rank = words[8];
-    let channels = words[17..][..rank].get(words[7])?;
+    let word = |word: Word| words[word as usize];
+    let rank = word(Word::Rank);
+    let channels = words[HEADER..][..rank].get(word(Word::Axis))?;
     let tensor = |k: usize| {
-        let [address, len] = [0, 1].map(|i| words[17 + rank + k * (2 + rank) + i]);
-        address..address + 4 * len
+        let tensor = &words[HEADER + rank + k * (RecordSize::Tensor as usize + rank)..];
+        tensor[0]..tensor[0] + 4 * tensor[1]
     };
-    let vector = |index: usize, bytes: usize| match words[index] {
+    let vector = |index: Word, bytes: usize| match word(index) {
         0 => 0..0,
         address => address..address + bytes * channels,
     };
-    let (first, second, saved) = (vector(13, 4), vector(14, 4), vector(15, 24));
-    Some(match words[6] {
-        0 if words[11] != 0 => vec![tensor(1), saved],
-        0 => vec![tensor(1), saved, first, second],
-        1 => vec![saved],
-        2 => vec![tensor(2), first, second],
-        _ => vec![first, second],
+    let accumulators = [Word::FirstAccumulator, Word::SecondAccumulator];
+    let [first, second] = accumulators.map(|index| vector(index, 4));
+    let saved = vector(Word::Saved, 24);
+    Some(match OPERATIONS[word(Word::Operation)].0 {
+        Operation::Forward if word(Word::Mean) != 0 => vec![tensor(1), saved],
+        Operation::Forward => vec![tensor(1), saved, first, second],
+        Operation::Statistics => vec![saved],
+        Operation::Backward => vec![tensor(2), first, second],
+        Operation::Update => vec![first, second],
     })
 }
 
@@ -145,9 +161,9 @@ fn outputs(words: &[usize]) -> Option<Vec<Range<usize>>> {
 /// nothing at all where it was refused. Not called is what would walk for long.
 fn check(arena: &Arena, record: usize) -> Option<Status> {
     let words = read(arena, record);
-    let elements = words
-        .as_ref()
-        .map_or(0.0, |words| words[17..][..words[8]].iter().map(|&size| size as f64).product());
+    let elements = words.as_ref().map_or(0.0, |words| {
+        words[HEADER..][..words[Word::Rank as usize]].iter().map(|&size| size as f64).product()
+    });
     if WALKED < elements && elements < 1e20 {
         // That it is read is enough.
         let _ = Record::read(arena.memory(), record, &mut state().layout);
@@ -232,7 +248,7 @@ fn a_record_of_any_words_at_any_address_writes_nothing_but_what_it_names() {
         1 => any::<u32>(),
         2 => (0..(GUARD + SIZE) as u32).prop_map(|address| address / 8 * 8),
     ];
-    let words = prop::collection::vec(word, 17 + 4 + 3 * (2 + 4));
+    let words = prop::collection::vec(word, words_of(4));
     let record = prop_oneof![3 => Just(GUARD), 1 => 0..GUARD + SIZE, 1 => 0..u32::MAX as usize];
     for_all((words, record), |(words, record)| {
         let arena = Arena::new();
