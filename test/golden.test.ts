@@ -17,11 +17,11 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { afterAll, describe, expect, it } from "vitest";
+import { Random } from "../scripts/random.mjs";
 import {
   boundOfMoved,
   expectSameBits,
   expectWithin,
-  Random,
   type Truth,
   truthOfInference,
   truthOfTraining,

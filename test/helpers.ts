@@ -18,37 +18,6 @@ export function ulp(value: number): number {
   return 2 ** ((fits ? exponent : exponent - 1) - 23);
 }
 
-/** A seeded source of numbers (mulberry32): the same on every machine. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed | 0;
-  }
-
-  /** Uniform from 0 to before 1. */
-  uniform(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  }
-
-  /** A whole number from 0 to before `end`. */
-  below(end: number): number {
-    return Math.floor(this.uniform() * end);
-  }
-
-  normal(mean = 0, std = 1): number {
-    const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
-    return mean + std * radius * Math.cos(2 * Math.PI * this.uniform());
-  }
-
-  normals(length: number, mean = 0, std = 1): Float32Array {
-    return Float32Array.from({ length }, () => this.normal(mean, std));
-  }
-}
-
 /** Where a tensor lies: elements before, behind and between its own. */
 export interface Placement {
   /** Elements in front of everything: 1 to 3 misalign it for vectors. */

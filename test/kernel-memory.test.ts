@@ -4,6 +4,7 @@
  */
 import { expect, test } from "vitest";
 import { kernelBytes } from "../scripts/kernel/under-test.mjs";
+import { Random } from "../scripts/random.mjs";
 import type * as KernelExports from "../ts/generated/kernel.js";
 
 const PAGE = 2 ** 16;
@@ -124,19 +125,9 @@ class Heap {
   }
 }
 
-/** Mulberry32 */
-function random(seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Multiples of 4 from 4 to 2²⁰, small ones as often as large ones. */
-function mixed(next: () => number): number {
-  return 4 * Math.ceil(2 ** (18 * next()));
+function mixed(random: Random): number {
+  return 4 * Math.ceil(2 ** (18 * random.uniform()));
 }
 
 test("the module starts with 16 MiB", () => {
@@ -162,19 +153,19 @@ test("tensors that grow, each freed before the next, take no more than the large
 });
 
 test("memory that was filled and freed in random order can be taken whole again", () => {
-  const next = random(1);
+  const random = new Random(1);
   const heap = new Heap((96 * MB) / PAGE);
   for (let round = 0; round < 3; round++) {
-    while (heap.take(mixed(next)) !== 0);
+    while (heap.take(mixed(random)) !== 0);
     expect(heap.bytes).toBe(96 * MB);
-    for (const address of shuffled([...heap.live.keys()], next)) heap.free(address);
+    for (const address of shuffled([...heap.live.keys()], random)) heap.free(address);
     expect(heap.largest() * SLACK).toBeGreaterThan(95 * MB);
   }
 });
 
-function shuffled<T>(values: T[], next: () => number): T[] {
+function shuffled<T>(values: T[], random: Random): T[] {
   for (let i = values.length - 1; i > 0; i--) {
-    const j = Math.floor(next() * (i + 1));
+    const j = random.below(i + 1);
     [values[i], values[j]] = [values[j] as T, values[i] as T];
   }
   return values;
@@ -193,15 +184,15 @@ test("a million tensors, each freed before the next, leave memory as it was", ()
 });
 
 test("a hundred thousand tensors of mixed sizes, forty live at a time, never grow it", () => {
-  const next = random(2);
+  const random = new Random(2);
   const heap = new Heap();
   const live: number[] = [];
   for (let i = 0; i < 1e5; i++) {
     if (live.length === 40) {
-      const [address] = live.splice(Math.floor(next() * 40), 1);
+      const [address] = live.splice(random.below(40), 1);
       heap.free(address as number);
     }
-    const address = heap.take(Math.min(mixed(next), MB / 4));
+    const address = heap.take(Math.min(mixed(random), MB / 4));
     if (address === 0) expect.fail("no room");
     live.push(address);
   }
@@ -300,15 +291,15 @@ test("zeroed memory is zero, also where it was used before", () => {
 });
 
 test("ends of live blocks survive whatever is taken and freed around them", () => {
-  const next = random(3);
+  const random = new Random(3);
   const heap = new Heap();
   const live: number[] = [];
   for (let i = 0; i < 20_000; i++) {
-    if (next() < 0.5 && live.length > 0) {
-      const [address] = live.splice(Math.floor(next() * live.length), 1);
+    if (random.uniform() < 0.5 && live.length > 0) {
+      const [address] = live.splice(random.below(live.length), 1);
       heap.free(address as number);
     } else {
-      live.push(heap.take(mixed(next)));
+      live.push(heap.take(mixed(random)));
     }
     if (i % 1000 === 0) for (const address of live) heap.check(address);
   }

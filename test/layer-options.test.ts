@@ -17,10 +17,10 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
+import { Random } from "../scripts/random.mjs";
 import {
   boundOfMoved,
   expectWithin,
-  Random,
   type Truth,
   truthOfInference,
   truthOfTraining,

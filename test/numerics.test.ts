@@ -11,7 +11,8 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { afterAll, describe, expect, it } from "vitest";
-import { expectWithin, Placed, Random, SMALLEST, U, ulp } from "./helpers.js";
+import { Random } from "../scripts/random.mjs";
+import { expectWithin, Placed, SMALLEST, U, ulp } from "./helpers.js";
 import * as reference from "./reference/batch.mjs";
 import { meanOf } from "./reference/sums.mjs";
 

@@ -12,7 +12,7 @@ import { overview, verdict } from "../../scripts/bench/accuracy/report.mjs";
 import { runSample } from "../../scripts/bench/accuracy/run.mjs";
 import { errorsOf, median, ulp } from "../../scripts/bench/accuracy/ulp.mjs";
 import type { Data } from "../../scripts/bench/contestant.d.ts";
-import { Random } from "../helpers.js";
+import { Random } from "../../scripts/random.mjs";
 import { channelsOf } from "../reference/batch.mjs";
 
 describe("ULP", () => {

@@ -9,9 +9,9 @@ import {
   type Parameter,
   type Tensor,
 } from "batchnorm-wasm";
+import type { Random } from "../../scripts/random.mjs";
 import { expectBackward, expectForward, expectMoved, expectStatistics } from "./expect.js";
 import { Options } from "./options.js";
-import type { Random } from "./random.js";
 import {
   type Anything,
   allApart,

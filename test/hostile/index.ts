@@ -9,9 +9,9 @@
  */
 import { parseArgs } from "node:util";
 import fc from "fast-check";
+import { Random } from "../../scripts/random.mjs";
 import { KINDS, setUp, skip, step } from "./kinds.js";
 import { MEMORY } from "./memory.js";
-import { Random } from "./random.js";
 import * as VALUES from "./values.js";
 import { Fault, World } from "./world.js";
 

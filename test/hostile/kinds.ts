@@ -1,7 +1,7 @@
+import { Random } from "../../scripts/random.mjs";
 import { backward, forwardFunction, statisticsFunction } from "./functions.js";
 import { construct, forwardLayer, load, manage, record, saved, setting } from "./layers.js";
 import { assign, forge, kernel, scoped, wrapped } from "./others.js";
-import { Random } from "./random.js";
 import { dispose, make, read, set, view } from "./tensors.js";
 import { root, themes } from "./theme.js";
 import type { World } from "./world.js";

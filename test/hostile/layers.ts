@@ -1,9 +1,9 @@
 /** Calls of layers and of what they save. */
 import * as library from "batchnorm-wasm";
 import { BatchNorm, type BatchNormSaved, presets, type Tensor } from "batchnorm-wasm";
+import type { Random } from "../../scripts/random.mjs";
 import { expectForward, expectMoved, expectStatistics } from "./expect.js";
 import { Options } from "./options.js";
-import type { Random } from "./random.js";
 import {
   type Anything,
   allApart,

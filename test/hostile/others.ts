@@ -13,10 +13,10 @@ import {
   Tensor,
   traceMemory,
 } from "batchnorm-wasm";
+import { Random } from "../../scripts/random.mjs";
 import { forwardLayer } from "./layers.js";
 import { limited } from "./limited.js";
 import { Options } from "./options.js";
-import { Random } from "./random.js";
 import { make, view } from "./tensors.js";
 import type { Anything } from "./theme.js";
 import { type Arg, arg, hostile, raise, transparent } from "./values.js";

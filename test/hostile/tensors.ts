@@ -1,7 +1,7 @@
 /** Calls of tensors. */
 import { Tensor } from "batchnorm-wasm";
+import type { Random } from "../../scripts/random.mjs";
 import { hostileTensor, Options } from "./options.js";
-import type { Random } from "./random.js";
 import { type Anything, contiguous, product, resolve, same, themeOf, window } from "./theme.js";
 import { type Arg, arg, hostile, hostileShape, numbers } from "./values.js";
 import { bits, Fault, rowMajor, type World } from "./world.js";

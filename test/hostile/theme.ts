@@ -1,7 +1,7 @@
 /** What calls are made of: tensors in guarded memory, and arguments that mostly fit each other. */
 import { type PlainResult, Tensor } from "batchnorm-wasm";
+import type { Random } from "../../scripts/random.mjs";
 import { hostileTensor } from "./options.js";
-import type { Random } from "./random.js";
 import { type Arg, arg, type Filling, guarded, hostile, hostileShape, numbers } from "./values.js";
 import { apart, Fault, rowMajor, sameElements, type TensorModel, type World } from "./world.js";
 

@@ -15,8 +15,8 @@ import {
   type Parameter,
   Tensor,
 } from "batchnorm-wasm";
+import type { Random } from "../../scripts/random.mjs";
 import { limited } from "./limited.js";
-import type { Random } from "./random.js";
 import { describe, marker } from "./values.js";
 
 /** A broken promise. Faults with one label are one fault. */

@@ -1,6 +1,7 @@
 /** The reference itself: by hand, by finite differences, and in exact arithmetic. */
 import { describe, expect, it } from "vitest";
-import { expectWithin, Random } from "../helpers.js";
+import { Random } from "../../scripts/random.mjs";
+import { expectWithin } from "../helpers.js";
 import * as reference from "./batch.mjs";
 import { sumOf } from "./sums.mjs";
 

@@ -1,6 +1,8 @@
 /** Distributions × sizes × layouts, and their data. */
+
+import { Random } from "../../random.mjs";
 import { extents } from "../data.mjs";
-import { DISTRIBUTIONS, OFFSET, Random, STANDARD } from "./distributions.mjs";
+import { DISTRIBUTIONS, OFFSET, STANDARD } from "./distributions.mjs";
 
 /**
  * @typedef {import("./distributions.mjs").Distribution} Distribution
