@@ -12,7 +12,7 @@ import {
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
 import { kernelBytes } from "../scripts/kernel/under-test.mjs";
-import { backward, backwardFrozen, channelsOf, forward, statistics } from "./reference/batch.mjs";
+import { backward, backwardConstant, channelsOf, forward, statistics } from "./reference/batch.mjs";
 
 const C = 3;
 const DATA = [1, -2, 0.5, 3, 7, 0.25, -4, 1, 0, 2.5, -3, 8, 0.125, 5, -6];
@@ -52,7 +52,7 @@ function reference(
   const parameters = { weight: gamma, bias: beta, eps };
   const given = { mean: Float64Array.from(mean), variance: Float64Array.from(variance) };
   const { dx, dweight, dbias } = constant
-    ? backwardFrozen(data, dy, channels, given, parameters)
+    ? backwardConstant(data, dy, channels, given, parameters)
     : backward(data, dy, channels, parameters, given);
   const y = forward(data, channels, given, parameters);
   return { y: [...y], dx: [...dx], dgamma: [...dweight], dbeta: [...dbias] };

@@ -171,8 +171,8 @@ function textbook(problem: Problem): Results {
     dx: dy.map((dy, i) => {
       const c = of[i] as number;
       const projection = round(centered(i, c) * (k[c] as number));
-      const rest = round(round(dy - (meanDy[c] as number)) - projection);
-      return round(rest * (inverse[c] as number)) * (weight[c] as number);
+      const residual = round(round(dy - (meanDy[c] as number)) - projection);
+      return round(residual * (inverse[c] as number)) * (weight[c] as number);
     }),
     dweight: dot.map((dot, c) => dot * (inverse[c] as number)),
     dbias,

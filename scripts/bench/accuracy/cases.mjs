@@ -1,5 +1,4 @@
 /** Distributions × sizes × layouts, and their data. */
-
 import { Random } from "../../random.mjs";
 import { extents } from "../data.mjs";
 import { DISTRIBUTIONS, OFFSET, STANDARD } from "./distributions.mjs";
