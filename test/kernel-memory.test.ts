@@ -3,9 +3,10 @@
  * growth it came with, and memory grows seldom and no further than it must.
  */
 import { expect, test } from "vitest";
-import { kernelBytes } from "../scripts/kernel/under-test.mjs";
 import { Random } from "../scripts/random.mjs";
+import { Abi } from "../ts/generated/abi.js";
 import type * as KernelExports from "../ts/generated/kernel.js";
+import { limited, module } from "./limited.js";
 
 const PAGE = 2 ** 16;
 const MB = 2 ** 20;
@@ -16,36 +17,6 @@ const SLACK = 33 / 32;
 /** Memory grows by a quarter of itself, or by what is needed. */
 const GROWTH = 5 / 4;
 
-/** The module with its memory's maximum in pages set to another one. */
-function withMaximum(pages: number): Uint8Array<ArrayBuffer> {
-  const bytes = kernelBytes.slice();
-  let at = 8;
-  const number = () => {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = bytes[at++] as number;
-      value += (byte & 127) * 2 ** shift;
-      if (byte < 128) return value;
-    }
-  };
-  for (;;) {
-    const section = bytes[at++];
-    const end = number() + at;
-    if (section === 5) {
-      expect([number(), number()]).toEqual([1, 1]); // One memory, which has a maximum.
-      number();
-      const start = at;
-      expect(number()).toBe(65_535);
-      // In as many bytes as before.
-      for (let i = start; i < at; i++, pages >>= 7) {
-        bytes[i] = (pages & 127) | (i < at - 1 ? 128 : 0);
-      }
-      return bytes;
-    }
-    at = end;
-  }
-}
-
 /** A heap that looks after what it hands out, and counts how often memory grew. */
 class Heap {
   readonly exports: typeof KernelExports;
@@ -53,9 +24,10 @@ class Heap {
   growths = 0;
   #buffer: ArrayBuffer;
 
-  constructor(maximum = 65_535) {
-    const module = new WebAssembly.Module(withMaximum(maximum));
-    this.exports = new WebAssembly.Instance(module).exports as unknown as typeof KernelExports;
+  /** @param most pages of memory, where it is not the module's own maximum */
+  constructor(most?: number) {
+    const made = most === undefined ? module : limited((16 * MB) / PAGE, most);
+    this.exports = new WebAssembly.Instance(made).exports as unknown as typeof KernelExports;
     this.#buffer = this.exports.memory.buffer;
   }
 
@@ -64,8 +36,15 @@ class Heap {
   }
 
   /** The address, 0 where there was no room. Both ends are marked with it. */
-  take(bytes: number, zeroed = false): number {
-    const address = this.exports.allocate(bytes, zeroed ? 1 : 0) >>> 0;
+  take(bytes: number): number {
+    const address = this.takeUnmarked(bytes, "any");
+    if (address !== 0) this.#marks(address, bytes).fill(address);
+    return address;
+  }
+
+  /** The address, 0 where there was no room. */
+  takeUnmarked(bytes: number, contents: "any" | "zero"): number {
+    const address = this.exports.allocate(bytes, contents === "zero" ? 1 : 0) >>> 0;
     if (this.exports.memory.buffer !== this.#buffer) this.growths++;
     this.#buffer = this.exports.memory.buffer;
     if (address === 0) return 0;
@@ -73,16 +52,18 @@ class Heap {
     if (address % 64 !== 0 || address + bytes > this.#buffer.byteLength) {
       expect.fail(`${bytes} bytes at ${address}`);
     }
-    if (!zeroed) this.#marks(address, bytes).fill(address);
     this.live.set(address, bytes);
     return address;
   }
 
-  free(address: number, marked = true): void {
-    const bytes = this.live.get(address) as number;
-    if (marked) this.check(address);
+  free(address: number): void {
+    this.check(address);
+    this.freeUnmarked(address);
+  }
+
+  freeUnmarked(address: number): void {
+    this.exports.release(address, this.live.get(address) as number);
     this.live.delete(address);
-    this.exports.release(address, bytes);
   }
 
   freeAll(): void {
@@ -281,11 +262,11 @@ test("zeroed memory is zero, also where it was used before", () => {
   const heap = new Heap();
   for (let round = 0; round < 3; round++) {
     for (const bytes of [1, 64, 1000, 3 * MB, 20 * MB]) {
-      const address = heap.take(bytes, true);
+      const address = heap.takeUnmarked(bytes, "zero");
       const values = new Uint8Array(heap.exports.memory.buffer, address, bytes);
       expect(Buffer.compare(values, new Uint8Array(bytes))).toBe(0);
       values.fill(255);
-      heap.free(address, false);
+      heap.freeUnmarked(address);
     }
   }
 });
@@ -316,5 +297,5 @@ test("after a trap the heap is not used again", () => {
 });
 
 test("the kernel says for which calls it was built", () => {
-  expect(new Heap().exports.abi_version()).toBe(1);
+  expect(new Heap().exports.abi_version()).toBe(Abi.Version);
 });

@@ -125,7 +125,7 @@ function report(label: string, shortest: [number, number[]]): void {
 FAULT ${world.kind}: ${message}
 import * as library from "batchnorm-wasm";
 import { ${values.join(", ")} } from "./values.js";
-import { module } from "./limited.js";
+import { module } from "../limited.js";
 Object.assign(globalThis, library);
 const k = createKernel(module);
 let ${names.map((name) => (name.startsWith("r") ? `${name} = 0` : name)).join(", ")};

@@ -13,7 +13,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { Random } from "../../scripts/random.mjs";
-import { limited, module } from "./limited.js";
+import { limited, module } from "../limited.js";
 import { bits, Fault } from "./world.js";
 
 const MiB = 2 ** 20;

@@ -14,8 +14,8 @@ import {
   traceMemory,
 } from "batchnorm-wasm";
 import { Random } from "../../scripts/random.mjs";
+import { limited } from "../limited.js";
 import { forwardLayer } from "./layers.js";
-import { limited } from "./limited.js";
 import { Options } from "./options.js";
 import { make, view } from "./tensors.js";
 import type { Anything } from "./theme.js";

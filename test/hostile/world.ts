@@ -16,7 +16,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import type { Random } from "../../scripts/random.mjs";
-import { limited } from "./limited.js";
+import { limited } from "../limited.js";
 import { describe, marker } from "./values.js";
 
 /** A broken promise. Faults with one label are one fault. */
