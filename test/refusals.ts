@@ -1,7 +1,7 @@
 /** What every operation has to refuse, derived from its description in `operations.ts`. */
 import { type BatchNormErrorCode, type BatchNormSaved, createKernel, Tensor } from "batchnorm-wasm";
-import { counting, kernelBytes, wrong } from "./call-helpers.js";
-import { callWith, type Example, type Operation, type Role, type Watched } from "./operations.js";
+import { counting, kernelBytes, type Watched, wrong } from "./call-helpers.js";
+import { callWith, type Example, type Operation, type Role } from "./operations.js";
 
 /** What is refused with a code: calls over an example, each with the words of its message. */
 export interface Refusal {
