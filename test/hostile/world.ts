@@ -254,6 +254,9 @@ let foreign: Home | undefined;
 const growing = limited(4, 1024);
 const tight = limited(4, 8);
 
+/** How a call is made: as a caller would write it, or not. */
+export type Manner = "mild" | "hostile";
+
 export class World {
   readonly home: Home;
   /** The default kernel, which lives as long as the process. */

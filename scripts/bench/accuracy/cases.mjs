@@ -38,10 +38,11 @@ const LARGE = [
 ];
 
 /**
- * @param {boolean} quick without 10⁶ and more values a channel
+ * @param {object} options
+ * @param {boolean} options.quick without 10⁶ and more values a channel
  * @returns {Sample[]}
  */
-export function samples(quick) {
+export function samples({ quick }) {
   const counts = quick ? SMALL : [...SMALL, ...LARGE];
   return [
     ...DISTRIBUTIONS.flatMap((distribution) => [
