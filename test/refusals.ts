@@ -4,7 +4,7 @@ import { counting, kernelBytes, type Watched, wrong } from "./call-helpers.js";
 import { callWith, type Example, type Operation, type Role } from "./operations.js";
 
 /** What is refused with a code: calls over an example, each with the words of its message. */
-export interface Refusal {
+interface Refusal {
   readonly title: string;
   readonly code: BatchNormErrorCode;
   readonly cases: (example: Example) => readonly Case[];

@@ -1,4 +1,4 @@
-/** The right numbers, by `reference.ts`, of what a call read. */
+/** The right numbers, by `test/reference/batch.mjs`, of what a call read. */
 import * as reference from "../reference/batch.mjs";
 import { Fault, type Pass } from "./world.js";
 
