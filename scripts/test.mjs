@@ -19,17 +19,20 @@ await vitest("Tests, with memory that grows at every allocation", { GROW_ON_ALLO
 await check("Size within budget", ["node", "scripts/size.mjs"]);
 if (installed("test/packaging")) await counted("Package health", npm("test:health"));
 
+let hasClippy = false;
 if (available("cargo", "--version")) {
   if (available("cargo", "fmt", "--version")) {
     await check("Rust format", ["cargo", "fmt", "--check"]);
   }
-  if (available("cargo", "clippy", "--version")) {
+  hasClippy = available("cargo", "clippy", "--version");
+  if (hasClippy) {
     await check("Rust lint", "cargo clippy --workspace --all-targets -- -D warnings".split(" "));
   }
   await cargoTest("Rust tests");
 }
 
 if (available("bash", "scripts/toolchain.sh", "--path")) {
+  if (hasClippy) await check("Rust lint for WebAssembly", ["node", "scripts/kernel/lint.mjs"]);
   await check("Kernel rebuilds", ["node", "scripts/kernel/build.mjs", "--check"]);
   // Absent where the build failed. Other bytes are legitimate with another toolchain.
   const KERNEL_WASM = "target/kernel/kernel.wasm";

@@ -3,9 +3,9 @@ import {
   BatchNorm,
   BatchNormError,
   type BatchNormErrorCode,
-  batchNormTraining,
+  type BatchNormSaved,
   defaultKernel,
-  memoryUsage,
+  type Kernel,
   Tensor,
 } from "batchnorm-wasm";
 import { expect } from "vitest";
@@ -17,13 +17,53 @@ export const wrong = (value: unknown) => value as never;
 
 export const values = (tensor: Tensor) => [...tensor.toFloat32Array()];
 
-/** Expects the typed error, and what `state` tells as it was. */
-export function expectThrown(
+/** What is to stay as it was. */
+export type Watched = Tensor | BatchNorm | BatchNormSaved;
+
+/** What of these a call that fails must leave as it was, and the live memory of their kernels. */
+export function snapshot(watched: readonly Watched[]) {
+  const kernels = new Set<Kernel>([defaultKernel()]);
+  const ofTensor = (tensor: Tensor | null) => {
+    if (tensor) kernels.add(tensor.kernel);
+    return (
+      tensor && {
+        version: tensor.storage.version,
+        values: tensor.disposed ? null : tensor.toFloat32Array(),
+      }
+    );
+  };
+  const state = watched.map((one) => {
+    if (one instanceof Tensor) return ofTensor(one);
+    if (!(one instanceof BatchNorm)) {
+      return one.disposed || { x: one.x, weight: one.weight, mean: one.mean, var: one.variance };
+    }
+    const { training, numFeatures, numBatchesTracked, statistics, updateRunningStats } = one;
+    const parameters = [one.weight, one.bias].map((p) => [ofTensor(p), ofTensor(p?.grad ?? null)]);
+    const running = [ofTensor(one.runningMean), ofTensor(one.runningVar)];
+    const switches = { training, statistics, updateRunningStats, requiresGrad: one.requiresGrad };
+    return { numFeatures, numBatchesTracked, ...switches, parameters, running };
+  });
+  const memory = [...kernels].map((kernel) => {
+    const { liveBytes, liveStorages } = kernel.memoryUsage();
+    return { liveBytes, liveStorages };
+  });
+  return { state, memory };
+}
+
+/** Codes that {@link expectError} has met. */
+export const seen = new Set<BatchNormErrorCode>();
+
+/**
+ * Expects a call to throw the typed error, with all the words in its message, and to leave
+ * all that is watched and the live memory as it was.
+ */
+export function expectError(
   code: BatchNormErrorCode | RegExp,
+  words: readonly string[],
   call: () => unknown,
-  state: () => unknown,
+  watched: readonly Watched[] = [],
 ): BatchNormError {
-  const before = state();
+  const before = snapshot(watched);
   let error: unknown;
   try {
     call();
@@ -32,20 +72,12 @@ export function expectThrown(
   }
   expect(error).toBeInstanceOf(BatchNormError);
   const typed = error as BatchNormError;
-  expect([typed.code], typed.message).toEqual([
-    typeof code === "string" ? code : expect.stringMatching(code),
-  ]);
-  expect(state(), "nothing is written before an error is thrown").toEqual(before);
+  const expected = typeof code === "string" ? code : expect.stringMatching(code);
+  expect([typed.name, typed.code], typed.message).toEqual(["BatchNormError", expected]);
+  for (const word of words) expect(typed.message).toContain(word);
+  expect(snapshot(watched), "nothing is written before an error is thrown").toEqual(before);
+  seen.add(typed.code);
   return typed;
-}
-
-/** Expects the typed error, and all tensors and the number of live ones as they were. */
-export function expectError(
-  code: BatchNormErrorCode | RegExp,
-  call: () => unknown,
-  watched: readonly Tensor[] = [],
-): BatchNormError {
-  return expectThrown(code, call, () => [watched.map(values), memoryUsage().liveStorages]);
 }
 
 /** first, first + 1, … in a shape. */
@@ -65,30 +97,4 @@ export function replaced(tensor: Tensor, first = 100): Tensor {
   const successor = counting([...shape], first, kernel);
   expect(successor.address, "has the memory that was given back").toBe(address);
   return successor;
-}
-
-/** Tensors for calls over [4, channels], and a layer that ran forward. */
-export function example(channels = 3, kernel = defaultKernel()) {
-  const of = (shape: number[]) => (first: number) => counting(shape, first, kernel);
-  const [x, dy, out] = [1, 5, 1].map(of([4, channels])) as [Tensor, Tensor, Tensor];
-  const [weight, bias, mean, variance] = [3, 5, 7, 9].map(of([channels])) as [
-    Tensor,
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
-  const { saved } = batchNormTraining(x, { weight, bias });
-  const bn = new BatchNorm(channels, { kernel });
-  bn.forward(x);
-  return { x, dy, out, weight, bias, mean, variance, saved, bn };
-}
-
-/** {@link expectError} whose message has all the words. */
-export function expectWords(
-  code: BatchNormErrorCode,
-  words: readonly string[],
-  call: () => unknown,
-): void {
-  const { message } = expectError(code, call);
-  for (const word of words) expect(message).toContain(word);
 }

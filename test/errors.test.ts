@@ -14,7 +14,6 @@ import {
   batchNormStatistics,
   batchNormTraining,
   createKernel,
-  defaultKernel,
   type Kernel,
   memoryUsage,
   reserve,
@@ -26,64 +25,23 @@ import { Allocation } from "../ts/core/allocation.js";
 import { portOf } from "../ts/core/kernel.js";
 import { View } from "../ts/core/view.js";
 import { Contents } from "../ts/generated/abi.js";
-import { counting, expectThrown, kernelBytes, replaced, values, wrong } from "./call-helpers.js";
-import { callWith, exampleOf, OPERATIONS, type Watched } from "./operations.js";
+import {
+  counting,
+  expectError,
+  kernelBytes,
+  replaced,
+  seen,
+  snapshot,
+  values,
+  wrong,
+} from "./call-helpers.js";
+import { callWith, exampleOf, OPERATIONS } from "./operations.js";
 import { refusalsOf } from "./refusals.js";
 
 // Child processes and gigabytes on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-
-/** Codes that some test below has seen. */
-const seen = new Set<BatchNormErrorCode>();
-
-/** All that a failed call must leave as it was. */
-function snapshot(watched: readonly Watched[]) {
-  const kernels = new Set<Kernel>([defaultKernel()]);
-  const ofTensor = (tensor: Tensor | null) => {
-    if (tensor) kernels.add(tensor.kernel);
-    return (
-      tensor && {
-        version: tensor.storage.version,
-        values: tensor.disposed ? null : tensor.toFloat32Array(),
-      }
-    );
-  };
-  const values = watched.map((one) => {
-    if (one instanceof Tensor) return ofTensor(one);
-    if (!(one instanceof BatchNorm)) {
-      return one.disposed || { x: one.x, weight: one.weight, mean: one.mean, var: one.variance };
-    }
-    const { training, numFeatures, numBatchesTracked, statistics, updateRunningStats } = one;
-    const parameters = [one.weight, one.bias].map((p) => [ofTensor(p), ofTensor(p?.grad ?? null)]);
-    const running = [ofTensor(one.runningMean), ofTensor(one.runningVar)];
-    const switches = { training, statistics, updateRunningStats, requiresGrad: one.requiresGrad };
-    return { numFeatures, numBatchesTracked, ...switches, parameters, running };
-  });
-  const memory = [...kernels].map((kernel) => {
-    const { liveBytes, liveStorages } = kernel.memoryUsage();
-    return { liveBytes, liveStorages };
-  });
-  return { values, memory };
-}
-
-/**
- * Expects a call to throw the typed error, with all the words in its message, and to
- * leave everything watched and the live memory as it was.
- */
-function expectError(
-  code: BatchNormErrorCode,
-  words: readonly string[],
-  call: () => unknown,
-  watched: readonly Watched[] = [],
-): BatchNormError {
-  const typed = expectThrown(code, call, () => snapshot(watched));
-  expect(typed.name).toBe("BatchNormError");
-  for (const word of words) expect(typed.message).toContain(word);
-  seen.add(code);
-  return typed;
-}
 
 test("every function and layer that takes tensors is described as an operation", () => {
   const others = [

@@ -3,11 +3,11 @@
  * shows is what comes out. `examples/check.ts` says how a result is written, and
  * `examples/preamble.ts` has the names that an example need not make.
  */
-import { readFileSync } from "node:fs";
-import { describe, expect, test } from "vitest";
+import { readFileSync, rmSync } from "node:fs";
+import { afterAll, describe, expect, test } from "vitest";
 import { type Checked, check, type Example } from "./examples/check.js";
 import { Compiler } from "./examples/compiler.js";
-import { preambles } from "./examples/preamble.js";
+import { folder, preambles } from "./examples/preamble.js";
 import { type Entry, type Library, MODULES, readPublic } from "./examples/public.js";
 import { run, shown } from "./examples/run.js";
 
@@ -35,6 +35,7 @@ const documented = entries.flatMap((entry) =>
 const readme = ofReadme(readFileSync(new URL("../README.md", import.meta.url), "utf8"));
 const checked = check(compiler, [...documented, ...readme]);
 compiler.close();
+afterAll(() => rmSync(folder, { recursive: true }));
 
 function importable(library: Library): string[] {
   return entries.filter((one) => one.library === library && one.isValue).map(({ name }) => name);
@@ -68,7 +69,7 @@ function exampleOf(
   preamble: Example["preamble"],
 ): Example {
   const names = Object.getOwnPropertyNames(preambles[preamble]({} as never));
-  const given = names.filter((name) => hasWord(body, name));
+  const given = names.filter((name) => hasWord(body, name) && !isMade(body, name));
   return { title, library, imports, preamble, given, body };
 }
 
@@ -83,6 +84,11 @@ function withoutImports(text: string) {
 
 function hasWord(text: string, word: string): boolean {
   return new RegExp(`(?<![\\w$.])${word}\\b`).test(text);
+}
+
+/** Whether an example makes it itself, so that it need not be made before (slim's has no kernel). */
+function isMade(text: string, name: string): boolean {
+  return new RegExp(`\\b(?:const|let) ${name}\\b`).test(text);
 }
 
 function testExample(example: Example): void {

@@ -17,7 +17,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
-import { counting, expectError, expectWords, kernelBytes, values, wrong } from "./call-helpers.js";
+import { counting, expectError, kernelBytes, values, wrong } from "./call-helpers.js";
 
 describe("set", () => {
   test("of a strided view to values that lie among its elements writes what they were", () => {
@@ -33,10 +33,10 @@ describe("an argument", () => {
     const x = counting([4, 3]);
     const [mean, variance] = [counting([3]), counting([3])];
     for (const saved of [0, "", Number.NaN, 0n].map(wrong)) {
-      expectError("invalid-option", () => batchNormInference(x, { mean, variance, saved }));
-      expectError("invalid-option", () => batchNormTraining(x, { saved }));
+      expectError("invalid-option", [], () => batchNormInference(x, { mean, variance, saved }));
+      expectError("invalid-option", [], () => batchNormTraining(x, { saved }));
     }
-    expectError("invalid-option", () => batchNormTraining(x, { saved: wrong(false) }));
+    expectError("invalid-option", [], () => batchNormTraining(x, { saved: wrong(false) }));
   });
 
   test("of slice is checked before it is compared: BigInt, Symbol, an object", () => {
@@ -47,8 +47,8 @@ describe("an argument", () => {
       },
     };
     for (const index of [-1n, 1n, Symbol("1"), object].map(wrong)) {
-      expectError("invalid-shape", () => x.slice(0, index));
-      expectError("invalid-shape", () => x.slice(0, 0, index));
+      expectError("invalid-shape", [], () => x.slice(0, index));
+      expectError("invalid-shape", [], () => x.slice(0, 0, index));
     }
   });
 
@@ -64,7 +64,7 @@ describe("an argument", () => {
     ];
     for (const layout of layouts) {
       const plain = wrong({ data, shape: [2, 2], ...layout });
-      expectError(/invalid-shape|invalid-option/, () => batchNormStatistics(plain));
+      expectError(/invalid-shape|invalid-option/, [], () => batchNormStatistics(plain));
     }
   });
 
@@ -122,7 +122,7 @@ describe("a Proxy", () => {
       () => keras.trainable,
       () => Object.assign(keras, { trainable: false }),
     ]) {
-      expectError("dtype", call, [weight]);
+      expectError("dtype", [], call, [weight]);
     }
   });
 
@@ -130,11 +130,11 @@ describe("a Proxy", () => {
     const [x, vector] = [counting([4, 3]), counting([3])];
     const weight = new Proxy(counting([3]), {});
     const words = ["Proxy"];
-    expectWords("dtype", words, () => batchNormTraining(x, { weight: wrong(weight) }));
-    expectWords("dtype", words, () =>
+    expectError("dtype", words, () => batchNormTraining(x, { weight: wrong(weight) }));
+    expectError("dtype", words, () =>
       batchNormInference(x, { mean: wrong(weight), variance: [1] }),
     );
-    expectWords("dtype", words, () => vector.set(wrong(weight)));
+    expectError("dtype", words, () => vector.set(wrong(weight)));
   });
 });
 
@@ -241,9 +241,9 @@ describe("what an attacker tried", () => {
     const three = counting([3]);
     const lengths = ["3", 3n, Symbol("3"), Number.NaN, -1, 0.5, 2.5, undefined, { slice: () => 5 }];
     for (const length of [...lengths, { valueOf: () => (looks++ === 0 ? 1 : 3000) }]) {
-      expectError("dtype", () => Tensor.from(lying([1, 2, 3], length)));
-      expectError("dtype", () => three.set(lying([1, 2, 3], length)));
-      expectError("invalid-shape", () => Tensor.from([5], lying([1], length)));
+      expectError("dtype", [], () => Tensor.from(lying([1, 2, 3], length)));
+      expectError("dtype", [], () => three.set(lying([1, 2, 3], length)));
+      expectError("invalid-shape", [], () => Tensor.from([5], lying([1], length)));
     }
   });
 
@@ -263,8 +263,8 @@ describe("what an attacker tried", () => {
     });
     globalThis.Float32Array = full;
     try {
-      expectError("out-of-memory", () => bn.forward(plain));
-      expectError("out-of-memory", () => batchNormBackward(plain, { saved, weightGrad }));
+      expectError("out-of-memory", [], () => bn.forward(plain));
+      expectError("out-of-memory", [], () => batchNormBackward(plain, { saved, weightGrad }));
     } finally {
       globalThis.Float32Array = builtin;
     }
@@ -278,18 +278,19 @@ describe("what an attacker tried", () => {
     bn.forward(Tensor.from([1, 2, 3, 5], [2, 2]));
     batchNormTraining(Tensor.from([9, 2, 30, 5], [2, 2]), { saved: bn.saved as BatchNormSaved });
     const dy = Tensor.zeros([2, 2]);
-    expectError("stale", () => bn.backward(dy));
+    expectError("stale", [], () => bn.backward(dy));
   });
 
   test("a kernel is made by createKernel alone, and keeps the memory that it asked for", () => {
     const kernel = createKernel(new WebAssembly.Module(kernelBytes), { initialBytes: 2 ** 26 });
     const Kernel = wrong(kernel.constructor) as new (exports?: unknown) => unknown;
-    for (const exports of [undefined, null, {}]) expectError("kernel", () => new Kernel(exports));
+    for (const exports of [undefined, null, {}])
+      expectError("kernel", [], () => new Kernel(exports));
     const { memoryBytes } = kernel.memoryUsage();
     Tensor.zeros([12 * 2 ** 20], { kernel });
     expect(kernel.memoryUsage().memoryBytes).toBe(memoryBytes);
     const most = 65535 * 65536;
-    expectError("invalid-option", () => createKernel(kernelBytes, { initialBytes: most + 1 }));
+    expectError("invalid-option", [], () => createKernel(kernelBytes, { initialBytes: most + 1 }));
   });
 
   test("a gradient that is set inside of a scope is its parameter's", () => {
@@ -319,6 +320,6 @@ describe("what an attacker tried", () => {
   test("a record that was disposed tells no weight", () => {
     const { saved } = batchNormTraining(counting([4, 3]), { weight: counting([3]) });
     saved.dispose();
-    expectError("disposed", () => saved.weight);
+    expectError("disposed", [], () => saved.weight);
   });
 });

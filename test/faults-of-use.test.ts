@@ -25,7 +25,7 @@ import { build } from "esbuild";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { kernelFile } from "../scripts/kernel/under-test.mjs";
 import { kernelText } from "../scripts/kernel-text.mjs";
-import { counting, expectError, expectWords, kernelBytes, values, wrong } from "./call-helpers.js";
+import { counting, expectError, kernelBytes, values, wrong } from "./call-helpers.js";
 
 const MB = 2 ** 20;
 
@@ -153,7 +153,7 @@ describe("memory", () => {
     taken.dispose();
     expect(memoryUsage().liveStorages).toBe(before);
     const other = new BatchNorm(2);
-    expectWords("stale", ["takeSaved"], () => other.takeSaved());
+    expectError("stale", ["takeSaved"], () => other.takeSaved());
   });
 });
 
@@ -270,13 +270,13 @@ describe("traceMemory", () => {
     expect(traced()).toEqual([]);
     x.dispose();
     for (const on of [0, 1, "true", null]) {
-      expectWords("invalid-option", ["traceMemory"], () => traceMemory(wrong(on), { kernel }));
+      expectError("invalid-option", ["traceMemory"], () => traceMemory(wrong(on), { kernel }));
     }
   });
 
   test("is what the error says that there is no room for a tensor", () => {
     const words = ["traceMemory()", "scope()", "live"];
-    expectWords("out-of-memory", words, () => Tensor.zeros([2 ** 29]));
+    expectError("out-of-memory", words, () => Tensor.zeros([2 ** 29]));
   });
 });
 
@@ -284,35 +284,35 @@ describe("an error names the remedy", () => {
   test("for channels-last data in a channels-first layer, and the reverse", () => {
     const [images, first] = [Tensor.zeros([2, 4, 4, 3]), Tensor.zeros([2, 3, 4, 4])];
     const [bn, other] = [new BatchNorm(3), new BatchNorm(5)];
-    expectWords("shape-mismatch", ["axis: -1"], () => bn.forward(images));
+    expectError("shape-mismatch", ["axis: -1"], () => bn.forward(images));
     const keras = new BatchNorm(3, { preset: "keras" });
-    expectWords("shape-mismatch", ["axis: 1"], () => keras.forward(first));
+    expectError("shape-mismatch", ["axis: 1"], () => keras.forward(first));
     // Where neither helps, none.
-    const { message } = expectError("shape-mismatch", () => other.forward(images));
+    const { message } = expectError("shape-mismatch", [], () => other.forward(images));
     expect(message).not.toContain("axis:");
   });
 
   test("for a tensor where a kernel's options should be", () => {
     const x = wrong(counting([2]));
     const words = ["options must be", "{ kernel }", "got Tensor"];
-    expectWords("invalid-option", words, () => Tensor.zeros([2], x));
-    expectWords("invalid-option", words, () => Tensor.from([2], null, x));
-    expectWords("invalid-option", words, () => reserve(1, x));
-    expectWords("invalid-option", words, () => memoryUsage(x));
-    expectWords("invalid-option", words, () => traceMemory(true, x));
-    expectWords("invalid-option", words, () => scope(() => 1, x));
+    expectError("invalid-option", words, () => Tensor.zeros([2], x));
+    expectError("invalid-option", words, () => Tensor.from([2], null, x));
+    expectError("invalid-option", words, () => reserve(1, x));
+    expectError("invalid-option", words, () => memoryUsage(x));
+    expectError("invalid-option", words, () => traceMemory(true, x));
+    expectError("invalid-option", words, () => scope(() => 1, x));
   });
 
   test("for one value per channel and nested arrays", () => {
     const [one, x, bn] = [Tensor.zeros([1, 3]), Tensor.zeros([4]), new BatchNorm(3)];
-    expectWords("batch-too-small", ["eval()"], () => bn.forward(one));
+    expectError("batch-too-small", ["eval()"], () => bn.forward(one));
     const nested = wrong([
       [1, 2],
       [3, 4],
     ]);
-    expectWords("dtype", [".flat()"], () => Tensor.from(nested));
-    expectWords("dtype", [".flat()"], () => bn.forward({ data: nested, shape: [2, 2] }));
-    expectWords("dtype", [".flat()"], () => x.set(nested));
+    expectError("dtype", [".flat()"], () => Tensor.from(nested));
+    expectError("dtype", [".flat()"], () => bn.forward({ data: nested, shape: [2, 2] }));
+    expectError("dtype", [".flat()"], () => x.set(nested));
   });
 
   test("of what another copy of the package made, and that it is one", async () => {
@@ -323,15 +323,15 @@ describe("an error names the remedy", () => {
     const own = Tensor.zeros([4, 3]);
     const bn = new BatchNorm(3);
     const words = ["another copy of this package"];
-    expectWords("dtype", words, () => bn.forward(wrong(x)));
-    expectWords("dtype", words, () => bn.forward(own, { out: wrong(x) }));
-    expectWords("dtype", words, () => batchNormStatistics(wrong(x)));
+    expectError("dtype", words, () => bn.forward(wrong(x)));
+    expectError("dtype", words, () => bn.forward(own, { out: wrong(x) }));
+    expectError("dtype", words, () => batchNormStatistics(wrong(x)));
     const kernel = wrong(x.kernel);
-    expectWords("invalid-option", ["this copy of the package"], () =>
+    expectError("invalid-option", ["this copy of the package"], () =>
       Tensor.zeros([1], { kernel }),
     );
     const { saved } = copy.batchNormTraining(x);
-    expectWords("invalid-option", ["saved"], () => batchNormBackward(own, { saved: wrong(saved) }));
+    expectError("invalid-option", ["saved"], () => batchNormBackward(own, { saved: wrong(saved) }));
   });
 });
 
@@ -355,7 +355,7 @@ describe("a getter that runs while arguments are read", () => {
     const saved = bn.saved as BatchNormSaved;
     const out = counting([2, 2]);
     const overwrite = () => batchNormTraining(other, { saved, weight, bias, out });
-    expectWords("stale", ["overwritten"], () => bn.backward(reading(overwrite)));
+    expectError("stale", ["overwritten"], () => bn.backward(reading(overwrite)));
     expect([bn.weight?.grad, bn.bias?.grad]).toEqual([null, null]);
   });
 

@@ -18,37 +18,6 @@ export function ulp(value: number): number {
   return 2 ** ((fits ? exponent : exponent - 1) - 23);
 }
 
-/** A seeded source of numbers (mulberry32): the same on every machine. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed | 0;
-  }
-
-  /** Uniform from 0 to before 1. */
-  uniform(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  }
-
-  /** A whole number from 0 to before `end`. */
-  below(end: number): number {
-    return Math.floor(this.uniform() * end);
-  }
-
-  normal(mean = 0, std = 1): number {
-    const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
-    return mean + std * radius * Math.cos(2 * Math.PI * this.uniform());
-  }
-
-  normals(length: number, mean = 0, std = 1): Float32Array {
-    return Float32Array.from({ length }, () => this.normal(mean, std));
-  }
-}
-
 /** Where a tensor lies: elements before, behind and between its own. */
 export interface Placement {
   /** Elements in front of everything: 1 to 3 misalign it for vectors. */
@@ -131,11 +100,11 @@ function places(
 ): Int32Array {
   const size = shape.reduce((a, b) => a * b, 1);
   return Int32Array.from({ length: size }, (_, element) => {
-    let [rest, place, stride] = [element, 0, 1];
+    let [outer, place, stride] = [element, 0, 1];
     for (let axis = shape.length - 1; axis >= 0; axis--) {
       const length = shape[axis] as number;
-      place += ((rest % length) + (pads[axis]?.[0] ?? 0)) * stride;
-      rest = Math.floor(rest / length);
+      place += ((outer % length) + (pads[axis]?.[0] ?? 0)) * stride;
+      outer = Math.floor(outer / length);
       stride *= box[axis] as number;
     }
     return place;
@@ -187,11 +156,12 @@ export interface Truth {
 }
 
 /**
- * Additions that a float32 accumulator takes part in before the sum goes on in float64:
- * `CHUNK` = 16 steps of `crate/kernel/src/sweep.rs`. After all but one of them a row of a run may end,
- * and the up to 7 elements beyond its last strip of 8 go to the same accumulators.
+ * Terms of the float32 sums that a term of a run ends in, one after the other, before they go
+ * on in float64 (`crate/kernel/src/sweep/fold.rs`). It is in one of four lanes of one of two
+ * accumulators, which takes up to 16 terms and one more of what is left over; then these two
+ * are added up, the halves of that, and the neighbours. A column has no more than the first 16.
  */
-const CHAIN = 16 - 1 + 7;
+const SUMS = [...Array.from({ length: 16 }, (_, i) => i + 2), 2 * 17, 4 * 17, 8 * 17];
 
 /** Of two differences and their product, at most: what a term itself rounds. */
 const OWN = 3;
@@ -203,15 +173,15 @@ const LAMBDA = 2;
 const NEAR = 2;
 
 /**
- * Error of the mean of n terms, in U times their quadratic mean q. The j-th sum of a
- * chain rounds by U times itself, which is √j·U·√Σt² at most, so that all of them make,
- * in one direction, (k − 1 + OWN)·U·q. But they go up as often as down (Higham & Mary,
- * SIAM J. Sci. Comput. 41(5), 2019), and their squares add up: k(k + 1)/2 a term, and OWN.
+ * Error of the mean of n terms, in U times their quadratic mean q. A sum of j terms rounds
+ * by U times itself, which is √j·U·√Σt² at most, so that all of them make, in one direction,
+ * (additions + OWN)·U·q. But they go up as often as down (Higham & Mary, SIAM J. Sci. Comput.
+ * 41(5), 2019), and their squares add up: the j of all its sums a term, and OWN.
  */
 function growth(n: number): number {
-  const k = Math.min(n, CHAIN);
-  const squares = (k * (k + 1)) / 2 + OWN;
-  return Math.min(k - 1 + OWN, LAMBDA * Math.sqrt(squares / n));
+  const sums = SUMS.slice(0, Math.max(0, n - 1));
+  const squares = sums.reduce((all, j) => all + Math.min(j, n), OWN);
+  return Math.min(sums.length + OWN, LAMBDA * Math.sqrt(squares / n));
 }
 
 /** √(mean of value(i)²) over each channel's elements. */
@@ -337,21 +307,21 @@ export function truthOfInference(
   const y = reference.forward(x, channels, given, parameters);
   const s = reference.inverseStd(given, eps);
   const xHat = reference.normalized(x, channels, given, eps).map(Math.abs);
-  const gradients = reference.backwardFrozen(x, dy, channels, given, parameters);
+  const gradients = reference.backwardConstant(x, dy, channels, given, parameters);
   const zero = new Float64Array(number);
   const dMean = off?.mean ?? zero;
   const dScale = given.variance.map(
     (variance, c) => (off?.variance[c] ?? 0) / (2 * (variance + eps)),
   );
   const gamma = Float64Array.from({ length: number }, (_, c) => Math.abs(weight?.[c] ?? 1));
-  // The mean is taken as its nearest float32, and the rest from the sums.
-  const rest = given.mean.map((mean, c) => U * Math.abs(mean) * (s[c] as number));
+  // The mean is taken as its nearest float32, and what that lacks from the sums.
+  const lacking = given.mean.map((mean, c) => U * Math.abs(mean) * (s[c] as number));
   const product = (i: number) => (xHat[i] as number) * Math.abs(dy[i] as number);
   const meanDy = meanOf((i) => Math.abs(dy[i] as number), channels);
   const meanProduct = meanOf(product, channels);
   const ofDy = quadraticMean((i) => dy[i] as number, channels);
   const ofProduct = quadraticMean(
-    (i) => ((xHat[i] as number) + at(rest, of, i)) * (dy[i] as number),
+    (i) => ((xHat[i] as number) + at(lacking, of, i)) * (dy[i] as number),
     channels,
   );
   return {

@@ -3,8 +3,10 @@
  * growth it came with, and memory grows seldom and no further than it must.
  */
 import { expect, test } from "vitest";
-import { kernelBytes } from "../scripts/kernel/under-test.mjs";
+import { Random } from "../scripts/random.mjs";
+import { Abi } from "../ts/generated/abi.js";
 import type * as KernelExports from "../ts/generated/kernel.js";
+import { limited, module } from "./limited.js";
 
 const PAGE = 2 ** 16;
 const MB = 2 ** 20;
@@ -15,36 +17,6 @@ const SLACK = 33 / 32;
 /** Memory grows by a quarter of itself, or by what is needed. */
 const GROWTH = 5 / 4;
 
-/** The module with its memory's maximum in pages set to another one. */
-function withMaximum(pages: number): Uint8Array<ArrayBuffer> {
-  const bytes = kernelBytes.slice();
-  let at = 8;
-  const number = () => {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = bytes[at++] as number;
-      value += (byte & 127) * 2 ** shift;
-      if (byte < 128) return value;
-    }
-  };
-  for (;;) {
-    const section = bytes[at++];
-    const end = number() + at;
-    if (section === 5) {
-      expect([number(), number()]).toEqual([1, 1]); // One memory, which has a maximum.
-      number();
-      const start = at;
-      expect(number()).toBe(65_535);
-      // In as many bytes as before.
-      for (let i = start; i < at; i++, pages >>= 7) {
-        bytes[i] = (pages & 127) | (i < at - 1 ? 128 : 0);
-      }
-      return bytes;
-    }
-    at = end;
-  }
-}
-
 /** A heap that looks after what it hands out, and counts how often memory grew. */
 class Heap {
   readonly exports: typeof KernelExports;
@@ -52,9 +24,10 @@ class Heap {
   growths = 0;
   #buffer: ArrayBuffer;
 
-  constructor(maximum = 65_535) {
-    const module = new WebAssembly.Module(withMaximum(maximum));
-    this.exports = new WebAssembly.Instance(module).exports as unknown as typeof KernelExports;
+  /** @param most pages of memory, where it is not the module's own maximum */
+  constructor(most?: number) {
+    const made = most === undefined ? module : limited((16 * MB) / PAGE, most);
+    this.exports = new WebAssembly.Instance(made).exports as unknown as typeof KernelExports;
     this.#buffer = this.exports.memory.buffer;
   }
 
@@ -63,8 +36,15 @@ class Heap {
   }
 
   /** The address, 0 where there was no room. Both ends are marked with it. */
-  take(bytes: number, zeroed = false): number {
-    const address = this.exports.allocate(bytes, zeroed ? 1 : 0) >>> 0;
+  take(bytes: number): number {
+    const address = this.takeUnmarked(bytes, "any");
+    if (address !== 0) this.#marks(address, bytes).fill(address);
+    return address;
+  }
+
+  /** The address, 0 where there was no room. */
+  takeUnmarked(bytes: number, contents: "any" | "zero"): number {
+    const address = this.exports.allocate(bytes, contents === "zero" ? 1 : 0) >>> 0;
     if (this.exports.memory.buffer !== this.#buffer) this.growths++;
     this.#buffer = this.exports.memory.buffer;
     if (address === 0) return 0;
@@ -72,16 +52,18 @@ class Heap {
     if (address % 64 !== 0 || address + bytes > this.#buffer.byteLength) {
       expect.fail(`${bytes} bytes at ${address}`);
     }
-    if (!zeroed) this.#marks(address, bytes).fill(address);
     this.live.set(address, bytes);
     return address;
   }
 
-  free(address: number, marked = true): void {
-    const bytes = this.live.get(address) as number;
-    if (marked) this.check(address);
+  free(address: number): void {
+    this.check(address);
+    this.freeUnmarked(address);
+  }
+
+  freeUnmarked(address: number): void {
+    this.exports.release(address, this.live.get(address) as number);
     this.live.delete(address);
-    this.exports.release(address, bytes);
   }
 
   freeAll(): void {
@@ -124,19 +106,9 @@ class Heap {
   }
 }
 
-/** Mulberry32 */
-function random(seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Multiples of 4 from 4 to 2²⁰, small ones as often as large ones. */
-function mixed(next: () => number): number {
-  return 4 * Math.ceil(2 ** (18 * next()));
+function mixed(random: Random): number {
+  return 4 * Math.ceil(2 ** (18 * random.uniform()));
 }
 
 test("the module starts with 16 MiB", () => {
@@ -162,19 +134,19 @@ test("tensors that grow, each freed before the next, take no more than the large
 });
 
 test("memory that was filled and freed in random order can be taken whole again", () => {
-  const next = random(1);
+  const random = new Random(1);
   const heap = new Heap((96 * MB) / PAGE);
   for (let round = 0; round < 3; round++) {
-    while (heap.take(mixed(next)) !== 0);
+    while (heap.take(mixed(random)) !== 0);
     expect(heap.bytes).toBe(96 * MB);
-    for (const address of shuffled([...heap.live.keys()], next)) heap.free(address);
+    for (const address of shuffled([...heap.live.keys()], random)) heap.free(address);
     expect(heap.largest() * SLACK).toBeGreaterThan(95 * MB);
   }
 });
 
-function shuffled<T>(values: T[], next: () => number): T[] {
+function shuffled<T>(values: T[], random: Random): T[] {
   for (let i = values.length - 1; i > 0; i--) {
-    const j = Math.floor(next() * (i + 1));
+    const j = random.below(i + 1);
     [values[i], values[j]] = [values[j] as T, values[i] as T];
   }
   return values;
@@ -193,15 +165,15 @@ test("a million tensors, each freed before the next, leave memory as it was", ()
 });
 
 test("a hundred thousand tensors of mixed sizes, forty live at a time, never grow it", () => {
-  const next = random(2);
+  const random = new Random(2);
   const heap = new Heap();
   const live: number[] = [];
   for (let i = 0; i < 1e5; i++) {
     if (live.length === 40) {
-      const [address] = live.splice(Math.floor(next() * 40), 1);
+      const [address] = live.splice(random.below(40), 1);
       heap.free(address as number);
     }
-    const address = heap.take(Math.min(mixed(next), MB / 4));
+    const address = heap.take(Math.min(mixed(random), MB / 4));
     if (address === 0) expect.fail("no room");
     live.push(address);
   }
@@ -290,25 +262,25 @@ test("zeroed memory is zero, also where it was used before", () => {
   const heap = new Heap();
   for (let round = 0; round < 3; round++) {
     for (const bytes of [1, 64, 1000, 3 * MB, 20 * MB]) {
-      const address = heap.take(bytes, true);
+      const address = heap.takeUnmarked(bytes, "zero");
       const values = new Uint8Array(heap.exports.memory.buffer, address, bytes);
       expect(Buffer.compare(values, new Uint8Array(bytes))).toBe(0);
       values.fill(255);
-      heap.free(address, false);
+      heap.freeUnmarked(address);
     }
   }
 });
 
 test("ends of live blocks survive whatever is taken and freed around them", () => {
-  const next = random(3);
+  const random = new Random(3);
   const heap = new Heap();
   const live: number[] = [];
   for (let i = 0; i < 20_000; i++) {
-    if (next() < 0.5 && live.length > 0) {
-      const [address] = live.splice(Math.floor(next() * live.length), 1);
+    if (random.uniform() < 0.5 && live.length > 0) {
+      const [address] = live.splice(random.below(live.length), 1);
       heap.free(address as number);
     } else {
-      live.push(heap.take(mixed(next)));
+      live.push(heap.take(mixed(random)));
     }
     if (i % 1000 === 0) for (const address of live) heap.check(address);
   }
@@ -325,5 +297,5 @@ test("after a trap the heap is not used again", () => {
 });
 
 test("the kernel says for which calls it was built", () => {
-  expect(new Heap().exports.abi_version()).toBe(2);
+  expect(new Heap().exports.abi_version()).toBe(Abi.Version);
 });

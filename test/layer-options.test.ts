@@ -17,10 +17,10 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
+import { Random } from "../scripts/random.mjs";
 import {
   boundOfMoved,
   expectWithin,
-  Random,
   type Truth,
   truthOfInference,
   truthOfTraining,
@@ -176,9 +176,15 @@ function layerOf(one: Case): BatchNorm {
 const copied = (tensor: Tensor | null | undefined) => tensor?.toFloat32Array() ?? null;
 
 /** A forward and a backward pass, and everything of the layer as the formulas say. */
-function expectStep(bn: BatchNorm, one: Case, wanted: boolean, random: Random, name: string): void {
+function expectStep(
+  bn: BatchNorm,
+  one: Case,
+  wanted: "training" | "evaluation",
+  random: Random,
+  name: string,
+): void {
   const m = meaning(one);
-  const training = one.mode === "default" ? m.training : wanted;
+  const training = one.mode === "default" ? m.training : wanted === "training";
   if (one.mode === "train(), eval()") bn.train(training);
   if (one.mode === ".training") bn.training = training;
   const channels = reference.channelsOf(SHAPE, m.axis);
@@ -265,9 +271,9 @@ function expectThreeSteps(bn: BatchNorm, one: Case, random: Random): void {
   bn.bias?.set(random.normals(bn.bias.size));
   bn.runningMean?.set(random.normals(bn.runningMean.size, 1));
   bn.runningVar?.set(random.normals(bn.runningVar.size).map((value) => value * value + 0.5));
-  expectStep(bn, one, true, random, "first");
-  expectStep(bn, one, true, random, "second");
-  expectStep(bn, one, false, random, "evaluation");
+  expectStep(bn, one, "training", random, "first");
+  expectStep(bn, one, "training", random, "second");
+  expectStep(bn, one, "evaluation", random, "third");
 }
 
 /** A case as text: what is not left to the preset. */

@@ -11,7 +11,8 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { afterAll, describe, expect, it } from "vitest";
-import { expectWithin, Placed, Random, SMALLEST, U, ulp } from "./helpers.js";
+import { Random } from "../scripts/random.mjs";
+import { expectWithin, Placed, SMALLEST, U, ulp } from "./helpers.js";
 import * as reference from "./reference/batch.mjs";
 import { meanOf } from "./reference/sums.mjs";
 
@@ -150,8 +151,8 @@ function textbook(problem: Problem): Results {
   const { number, of } = channels;
   const n = of.length / number;
   const centered = (i: number, c: number) => round((x[i] as number) - (mean[c] as number));
-  const inStatistics = sumsOf(problem, false);
-  const inGradients = sumsOf(problem, true);
+  const inStatistics = sumsOf(problem, "statistics");
+  const inGradients = sumsOf(problem, "gradients");
   const mean = inStatistics((i) => x[i] as number).map((sum) => sum / n);
   const squares = inStatistics((i, c) => round(centered(i, c) ** 2));
   const variance = squares.map((sum) => sum / n);
@@ -170,8 +171,8 @@ function textbook(problem: Problem): Results {
     dx: dy.map((dy, i) => {
       const c = of[i] as number;
       const projection = round(centered(i, c) * (k[c] as number));
-      const rest = round(round(dy - (meanDy[c] as number)) - projection);
-      return round(rest * (inverse[c] as number)) * (weight[c] as number);
+      const residual = round(round(dy - (meanDy[c] as number)) - projection);
+      return round(residual * (inverse[c] as number)) * (weight[c] as number);
     }),
     dweight: dot.map((dot, c) => dot * (inverse[c] as number)),
     dbias,
@@ -185,12 +186,12 @@ function textbook(problem: Problem): Results {
  * after another, in float32. Channels-first: float64; but gradients in 8 float32
  * lanes along each contiguous run.
  */
-function sumsOf({ layout, channels: { number, of } }: Problem, inLanes: boolean) {
+function sumsOf({ layout, channels: { number, of } }: Problem, what: "statistics" | "gradients") {
   const { shape, axis, channelsFirst } = layout;
   const run = channelsFirst ? shape.slice(axis + 1).reduce((a, b) => a * b, 1) : of.length;
   return (value: (i: number, c: number) => number): Float32Array => {
     const sums = new Float64Array(number);
-    if (!channelsFirst || !inLanes) {
+    if (!channelsFirst || what === "statistics") {
       const add = channelsFirst ? (sum: number) => sum : round;
       of.forEach((c, i) => {
         sums[c] = add((sums[c] as number) + value(i, c));

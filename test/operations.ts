@@ -6,16 +6,14 @@
 import {
   BatchNorm,
   BatchNormalization,
-  type BatchNormSaved,
   batchNormBackward,
   batchNormInference,
   batchNormStatistics,
   batchNormTraining,
   defaultKernel,
   type Kernel,
-  type Tensor,
 } from "batchnorm-wasm";
-import { counting, wrong } from "./call-helpers.js";
+import { counting, type Watched, wrong } from "./call-helpers.js";
 
 /**
  * What a call takes an operand as, and so what it may be: the tensor or plain data in front
@@ -25,14 +23,12 @@ import { counting, wrong } from "./call-helpers.js";
  */
 export type Role = "x" | "dy" | "output" | "vector" | "state" | "record";
 
-/** What calls over [4, 3] take, by the operands' names. */
+/** What calls take, by the operands' names. */
 export interface Example {
   /** All that a call which is refused leaves as it was. */
   readonly all: readonly Watched[];
   readonly [operand: string]: unknown;
 }
-
-export type Watched = Tensor | BatchNorm | BatchNormSaved;
 
 export interface Operation<E extends Example = Example> {
   readonly name: string;
@@ -48,16 +44,16 @@ export interface Operation<E extends Example = Example> {
   call(example: E, input: never, options: never): unknown;
 }
 
-/** Operands of batch norm, and a layer that has run forward and backward. */
-export function exampleOf(kernel = defaultKernel()) {
-  const tensor = () => counting([4, 3], 1, kernel);
-  const vector = () => counting([3], 1, kernel);
+/** Operands of batch norm over [4, channels], and a layer that has run forward and backward. */
+export function exampleOf(kernel = defaultKernel(), channels = 3) {
+  const tensor = () => counting([4, channels], 1, kernel);
+  const vector = () => counting([channels], 1, kernel);
   const [x, dy, out] = [tensor(), tensor(), tensor()];
   const [weight, bias, mean, variance] = [vector(), vector(), vector(), vector()];
   const [runningMean, runningVar] = [vector(), vector()];
   const [weightGrad, biasGrad] = [vector(), vector()];
   const { y, saved } = batchNormTraining(x, { weight, bias });
-  const bn = new BatchNorm(3, { kernel });
+  const bn = new BatchNorm(channels, { kernel });
   bn.forward(x);
   bn.backward(dy);
   const operands = { x, dy, out, weight, bias, mean, variance, saved, bn };

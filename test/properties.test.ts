@@ -13,6 +13,7 @@ import {
 } from "batchnorm-wasm";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { Random } from "../scripts/random.mjs";
 import {
   boundOfMoved,
   CONTIGUOUS,
@@ -20,7 +21,6 @@ import {
   expectWithin,
   Placed,
   type Placement,
-  Random,
   truthOfInference,
   truthOfTraining,
 } from "./helpers.js";

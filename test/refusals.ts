@@ -1,10 +1,10 @@
 /** What every operation has to refuse, derived from its description in `operations.ts`. */
 import { type BatchNormErrorCode, type BatchNormSaved, createKernel, Tensor } from "batchnorm-wasm";
-import { counting, kernelBytes, wrong } from "./call-helpers.js";
-import { callWith, type Example, type Operation, type Role, type Watched } from "./operations.js";
+import { counting, kernelBytes, type Watched, wrong } from "./call-helpers.js";
+import { callWith, type Example, type Operation, type Role } from "./operations.js";
 
 /** What is refused with a code: calls over an example, each with the words of its message. */
-export interface Refusal {
+interface Refusal {
   readonly title: string;
   readonly code: BatchNormErrorCode;
   readonly cases: (example: Example) => readonly Case[];
@@ -136,7 +136,7 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
-/** What no option of that name may be. */
+/** What no option of that name may be: every option of an operation has to be here. */
 const OPTIONS: Record<string, readonly Wrong[]> = {
   axis: [[0.5, "axis", "0.5"]],
   momentum: [-0.1, 1.001, Number.NaN, Number.POSITIVE_INFINITY, "0.1"].map((value) => [
@@ -152,6 +152,9 @@ const OPTIONS: Record<string, readonly Wrong[]> = {
   statistics: [["yes", "statistics", '"yes"']],
   updateRunningStats: [["yes", "updateRunningStats", '"yes"']],
   trainable: [["yes", "trainable", '"yes"']],
+  preset: ["pytorch", "toString", 1].map((value) => [value, "preset", "torch, keras, onnx, flax"]),
+  kernel: [{}, kernelBytes, "default", 1, false].map((value) => [value, "kernel", "createKernel"]),
+  saved: [{}, "last", 1, false].map((value) => [value, "saved", "takeSaved()"]),
   ...Object.fromEntries(
     ["affine", "scale", "offset", "trackRunningStats", "requiresGrad"].map((name) => [
       name,
@@ -161,6 +164,15 @@ const OPTIONS: Record<string, readonly Wrong[]> = {
 };
 OPTIONS.epsilon = OPTIONS.eps as readonly Wrong[];
 OPTIONS.center = [[1, "true, false", "got 1"]];
+
+/** A preset is one of some names, and refused as a name of an option is. */
+const codeOf = (option: string) => (option === "preset" ? "unknown-option" : "invalid-option");
+
+function wrongOptions(name: string, owner: string): readonly Wrong[] {
+  const values = OPTIONS[name];
+  if (!values) throw new Error(`what ${owner}'s option ${name} must not be is to stand in OPTIONS`);
+  return values;
+}
 
 /** All that an operation refuses for what its description says. */
 export function refusalsOf(operation: Operation): readonly Refusal[] {
@@ -221,18 +233,16 @@ function foreign(operation: Operation, name: string, role: Role): Refusal {
 function ofOptions(operation: Operation): readonly Refusal[] {
   const { operands, required = [], together, options } = operation;
   const [first, ...named] = Object.keys(operands);
-  const values = options.filter((name) => name in OPTIONS);
   const refusals: Refusal[] = [
-    ...values.map(
-      (name): Refusal => ({
+    ...options.map((name): Refusal => {
+      const values = wrongOptions(name, operation.name);
+      return {
         title: `${name} that is none`,
-        code: "invalid-option",
+        code: codeOf(name),
         cases: (example) =>
-          (OPTIONS[name] as readonly Wrong[]).map(([value, ...words]) =>
-            caseOf(operation, example, { [name]: value }, words),
-          ),
-      }),
-    ),
+          values.map(([value, ...words]) => caseOf(operation, example, { [name]: value }, words)),
+      };
+    }),
     {
       title: "options that are no object",
       code: "invalid-option",

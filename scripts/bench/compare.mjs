@@ -4,11 +4,14 @@
  *
  *     git worktree add ../before main && (cd ../before && npm ci && npm run build:js)
  *     npm run bench:compare -- ../before [--full] [--filter REGEX]
+ *
+ * KERNEL_WASM=path is the kernel of this build alone; PATH is `.` where only kernels differ.
  */
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { kernelBytes } from "../kernel/under-test.mjs";
 import { label } from "./cells.mjs";
 import { prepare } from "./contestants/ours.mjs";
 import { makeData } from "./data.mjs";
@@ -30,7 +33,10 @@ if (other === undefined || positionals.length > 1) {
   throw new Error("which other checkout? npm run bench:compare -- PATH");
 }
 
-const builds = await Promise.all([other, "."].map(load));
+const builds = [
+  await load(other, readFileSync(join(other, "dist/generated/kernel.wasm"))),
+  await load(".", kernelBytes),
+];
 const set = values.full ? "full" : values.default ? "default" : "quick";
 const ours = /** @type {any} */ ({ kind: "ours", name: "batchnorm-wasm" });
 const { cells } = makePlan({ set, filter: values.filter }, [ours]);
@@ -64,10 +70,8 @@ for (const [index, cell] of cells.entries()) {
 process.stderr.write("\r".padEnd(90));
 console.log(`\r${table(["cell", "other, µs", "this, µs", "ratio", "p25", "p75"], rows)}`);
 
-/** @param {string} checkout */
-async function load(checkout) {
-  const dist = join(resolve(checkout), "dist");
-  const library = await import(pathToFileURL(join(dist, "entry/slim.js")).href);
-  const module = await WebAssembly.compile(readFileSync(join(dist, "generated/kernel.wasm")));
-  return { library, module };
+/** @param {string} checkout @param {Uint8Array<ArrayBuffer>} kernel */
+async function load(checkout, kernel) {
+  const entry = pathToFileURL(resolve(checkout, "dist/entry/slim.js"));
+  return { library: await import(entry.href), module: await WebAssembly.compile(kernel) };
 }

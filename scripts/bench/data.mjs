@@ -5,31 +5,17 @@
  * 0.35 to 0.96) towards values of the size of 1, so that it can be done in place over
  * and over: nothing overflows, and nothing becomes denormal, which would be slow.
  */
+import { Random } from "../random.mjs";
 
-/** A seeded generator of [0, 1): mulberry32. @param {number} seed */
-function uniform(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Standard normal values (Box & Muller, 1958). @param {number} length @param {number} seed */
+/** Standard normal values. @param {number} length @param {number} seed */
 export function normals(length, seed) {
-  const random = uniform(seed);
-  return Float32Array.from(
-    { length },
-    () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()),
-  );
+  return new Random(seed).normals(length);
 }
 
 /** @param {number} length @param {number} from @param {number} to @param {number} seed */
 function between(length, from, to, seed) {
-  const random = uniform(seed);
-  return Float32Array.from({ length }, () => from + (to - from) * random());
+  const random = new Random(seed);
+  return Float32Array.from({ length }, () => from + (to - from) * random.uniform());
 }
 
 /**

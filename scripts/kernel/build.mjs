@@ -8,7 +8,7 @@
  *   kernel.json   the record: what it was built from, with which toolchain, its hash
  *
  * wasm-bindgen's JavaScript is not kept. The module imports nothing, so all that it
- * would do is to hold one instance in a module-level variable; ts/core/kernel.ts makes as
+ * would do is to hold one instance in a module-level variable; ts/core/instance.ts makes as
  * many as are asked for.
  *
  * The same bytes come out only of the same sources, compiler and std. So:
@@ -21,7 +21,7 @@
  * --check         never does; changed sources are an error (npm test)
  * --if-possible   without a toolchain, a kernel that is up to date will do (npm run build)
  */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   copyFileSync,
@@ -33,13 +33,14 @@ import {
   writeFileSync,
 } from "node:fs";
 import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
+import { cargoHome, environmentOf, fail, findToolchain, run } from "./cargo.mjs";
 import { digestOf, digestOfSources } from "./digest.mjs";
 import { countVectorFunctions } from "./inspect.mjs";
-import { rustFlags, wasmOptFlags } from "./recipe.mjs";
+import { wasmOptFlags } from "./recipe.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -53,7 +54,6 @@ process.chdir(fileURLToPath(new URL("../..", import.meta.url)));
 const committed = "ts/generated";
 const built = "target/kernel";
 const binaryen = "scripts/kernel/node_modules/binaryen";
-const cargoHome = process.env.CARGO_HOME ?? join(homedir(), ".cargo");
 
 const sources = digestOfSources(".");
 const record = readRecord(`${committed}/kernel.json`);
@@ -79,11 +79,8 @@ if (path) {
 
 /** What to put in front of PATH; undefined where the committed kernel has to do. */
 function toolchainPath() {
-  const { status, stdout, stderr } = spawnSync("bash", ["scripts/toolchain.sh", "--path"], {
-    encoding: "utf8",
-  });
-  if (status === 0) return stdout.trim();
-  const reason = stderr?.trim() || "toolchain: bash is missing";
+  const { path, reason } = findToolchain();
+  if (path !== undefined) return path;
   if (!options["if-possible"]) fail(`no toolchain\n${reason}`);
   if (!upToDate) fail(`the committed kernel is stale and can't be rebuilt here\n${reason}`);
 }
@@ -94,17 +91,7 @@ function toolchainPath() {
  * @param {string} path
  */
 function compile(path) {
-  const env = {
-    ...process.env,
-    PATH: `${path}:${process.env.PATH}`,
-    RUSTC: `${path.split(":")[0]}/rustc`,
-    CARGO_TARGET_DIR: resolve("target"),
-  };
-  // Fetched first, because the flags name the folders of the unpacked crates.
-  run("cargo", ["fetch", "--locked"], env);
-  const flags = rustFlags(resolve("."), join(cargoHome, "registry/src"));
-  Object.assign(env, { CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f"), RUSTC_BOOTSTRAP: "1" });
-
+  const env = environmentOf(path);
   rmSync(built, { recursive: true, force: true });
   mkdirSync(built, { recursive: true });
   const pack = resolve(built, "pack");
@@ -228,16 +215,4 @@ function hashOf(bytes) {
 /** @param {string} path @returns {KernelRecord | undefined} */
 function readRecord(path) {
   return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
-}
-
-/** @param {string} command @param {string[]} args @param {NodeJS.ProcessEnv} env */
-function run(command, args, env) {
-  const { status, error } = spawnSync(command, args, { env, stdio: "inherit" });
-  if (status !== 0) fail(`${command} failed${error ? `: ${error.message}` : ""}`);
-}
-
-/** @param {string} message @returns {never} */
-function fail(message) {
-  console.error(`kernel: ${message}`);
-  process.exit(1);
 }

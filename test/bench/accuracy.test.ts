@@ -12,7 +12,7 @@ import { overview, verdict } from "../../scripts/bench/accuracy/report.mjs";
 import { runSample } from "../../scripts/bench/accuracy/run.mjs";
 import { errorsOf, median, ulp } from "../../scripts/bench/accuracy/ulp.mjs";
 import type { Data } from "../../scripts/bench/contestant.d.ts";
-import { Random } from "../helpers.js";
+import { Random } from "../../scripts/random.mjs";
 import { channelsOf } from "../reference/batch.mjs";
 
 describe("ULP", () => {
@@ -86,7 +86,9 @@ describe("Cases", () => {
   });
 
   test("names are unique", () => {
-    const names = samples(false).map(({ distribution, image }) => `${distribution.name} ${image}`);
+    const names = samples({ quick: false }).map(
+      ({ distribution, image }) => `${distribution.name} ${image}`,
+    );
     expect(new Set(names).size).toBe(names.length);
   });
 });
@@ -114,7 +116,7 @@ describe("A sample", () => {
         return started.prepare(cell, { ...data, bias: data.bias.map((value) => value + 1) });
       },
     };
-    const [sample] = samples(true);
+    const [sample] = samples({ quick: true });
     const image = [2, 3, 1, 3] as const;
     const layouts = ["channels-first", "channels-last", "NC"] as const;
     const runs = runSample({ ...(sample as Sample), image, layouts }, [

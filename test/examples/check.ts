@@ -112,7 +112,8 @@ function read({ program, checker }: Project, path: string, faults: string[]): Ch
     if (isPlain && kind) {
       prose.delete(node.end + space.length);
       const i = results.push({ statement: node.getText(), comment }) - 1;
-      inserts.push(...watch(node, i, kind === "throws", node.parent === block));
+      const where = node.parent === block ? "outermost" : "within";
+      inserts.push(...(kind === "throws" ? watchThrown(node, i, where) : watchShown(node, i)));
     }
     node.forEachChild(visit);
   };
@@ -132,16 +133,18 @@ function read({ program, checker }: Project, path: string, faults: string[]): Ch
   return { faults, code: code + text.slice(from, last), results, uses: new Set(uses) };
 }
 
-/** What tells the result of a statement. Within `try`, what is thrown goes on to its `catch`. */
-function watch(statement: Node, i: number, throws: boolean, isOutermost: boolean) {
+/** What tells the error of a statement. Within `try` it goes on to its `catch`. */
+function watchThrown(statement: Node, i: number, where: "outermost" | "within") {
+  const then = where === "within" ? "throw error; " : "";
+  return [
+    { at: statement.getStart(), code: "try { " },
+    { at: statement.end, code: ` } catch (error) { $threw(${i}, error); ${then}}` },
+  ];
+}
+
+/** What tells the result of a statement. */
+function watchShown(statement: Node, i: number) {
   const [start, end] = [statement.getStart(), statement.end];
-  if (throws) {
-    const then = isOutermost ? "" : "throw error; ";
-    return [
-      { at: start, code: "try { " },
-      { at: end, code: ` } catch (error) { $threw(${i}, error); ${then}}` },
-    ];
-  }
   if (isExpressionStatement(statement)) {
     return [
       { at: start, code: `$shown(${i}, (` },

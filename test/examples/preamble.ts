@@ -2,7 +2,11 @@
  * What examples may use without making it themselves. A name is made anew for each example,
  * and only where the example has it: then it has it all in its own kernel.
  */
-import { readFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { kernelBytes, kernelFile } from "../../scripts/kernel/under-test.mjs";
 
 type Library = typeof import("batchnorm-wasm");
 
@@ -58,7 +62,7 @@ const ofDocstrings = ({ BatchNorm, Tensor, batchNormTraining }: Library) => ({
   },
   /** `batchnorm-wasm/kernel.wasm`, read. */
   get bytes() {
-    return new Uint8Array(readFileSync(new URL("kernel.wasm", here)));
+    return kernelBytes.slice();
   },
 });
 
@@ -90,5 +94,9 @@ const ofReadme = ({ Tensor }: Library) => ({
 /** By who shows the example. */
 export const preambles = { docstring: ofDocstrings, readme: ofReadme };
 
-/** `import.meta.url` of an example: the kernel stands beside it, as beside a page's script. */
-export const here = new URL("../../ts/generated/example.js", import.meta.url).href;
+/** The kernel under test stands here, as beside a page's script. */
+export const folder = mkdtempSync(join(tmpdir(), "examples-"));
+copyFileSync(kernelFile, join(folder, "kernel.wasm"));
+
+/** `import.meta.url` of an example. */
+export const here = pathToFileURL(join(folder, "example.js")).href;

@@ -1,7 +1,7 @@
 /** Runs an example against a copy of the library that nothing else has used. */
-import { readFileSync } from "node:fs";
 import { transformSync } from "esbuild";
-import { vi } from "vitest";
+import { expect, vi } from "vitest";
+import { kernelBytes } from "../../scripts/kernel/under-test.mjs";
 import type { Checked, Example } from "./check.js";
 import { here, preambles } from "./preamble.js";
 
@@ -11,7 +11,10 @@ import { here, preambles } from "./preamble.js";
  * @throws what the example throws where it shows no error
  */
 export async function run(example: Example, { code, results }: Checked): Promise<string[]> {
-  const modules = await freshModules();
+  const { modules, hasDefaultKernel } = await freshModules(example);
+  const isSlim = example.library === "batchnorm-wasm/slim";
+  // Else an `init` that does nothing would pass.
+  expect(hasDefaultKernel(), "a default kernel before the example").toBe(!isSlim);
   const imports = example.imports.map(([names, from]) => {
     const of = names.startsWith("{") ? names.replaceAll(" as ", ": ") : `{ default: ${names} }`;
     return `const ${of} = $modules["${from}"];`;
@@ -39,20 +42,27 @@ export async function run(example: Example, { code, results }: Checked): Promise
   });
   const make = new Function(...Object.keys(scope), `let run; ${program.code}; return run;`);
   await make(...Object.values(scope))();
+  expect(hasDefaultKernel(), "a default kernel after the example").toBe(true);
   return found;
 }
 
-/** What examples can import, by name. */
-async function freshModules() {
+const LOADS: Record<string, () => Promise<object>> = {
+  "batchnorm-wasm": () => import("batchnorm-wasm"),
+  "batchnorm-wasm/kernel.wasm": async () => ({ default: new WebAssembly.Module(kernelBytes) }),
+  "batchnorm-wasm/slim": () => import("../../ts/entry/slim-node.js"),
+};
+
+/** What an example imports, by name, and its library: no other, which could bring a kernel. */
+async function freshModules({ library, imports }: Example) {
   vi.resetModules();
   // GROW_ON_ALLOCATE is for this copy, too.
   await import("../setup.js");
-  const bytes = readFileSync(new URL("kernel.wasm", here));
-  return {
-    "batchnorm-wasm": await import("batchnorm-wasm"),
-    "batchnorm-wasm/kernel.wasm": { default: new WebAssembly.Module(bytes) },
-    "batchnorm-wasm/slim": await import("../../ts/entry/slim-node.js"),
-  };
+  const { hasDefaultKernel } = await import("../../ts/core/default-kernel.js");
+  const modules: Record<string, object | undefined> = {};
+  for (const name of [library, ...imports.map(([, from]) => from)]) {
+    modules[name] = await LOADS[name]?.();
+  }
+  return { modules, hasDefaultKernel };
 }
 
 /** Elements that are shown of a tensor or a list; `…` stands for the rest. */

@@ -1,4 +1,4 @@
-/** The right numbers, by `reference.ts`, of what a call read. */
+/** The right numbers, by `test/reference/batch.mjs`, of what a call read. */
 import * as reference from "../reference/batch.mjs";
 import { Fault, type Pass } from "./world.js";
 
@@ -137,7 +137,7 @@ export function expectBackward(
   if (!conditioned) return;
   const parameters = { weight, eps };
   const right = given
-    ? reference.backwardFrozen(x, dy, channels, statistics, parameters)
+    ? reference.backwardConstant(x, dy, channels, statistics, parameters)
     : reference.backward(x, dy, channels, parameters);
   const scale = bound(reference.inverseStd(statistics, eps)) * bound(weight ?? [1]) * bound(dy);
   const xHat = bound(reference.normalized(x, channels, statistics, eps));

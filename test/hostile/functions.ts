@@ -9,9 +9,9 @@ import {
   type Parameter,
   type Tensor,
 } from "batchnorm-wasm";
+import type { Random } from "../../scripts/random.mjs";
 import { expectBackward, expectForward, expectMoved, expectStatistics } from "./expect.js";
 import { Options } from "./options.js";
-import type { Random } from "./random.js";
 import {
   type Anything,
   allApart,
@@ -30,18 +30,24 @@ import {
   vectorValues,
 } from "./theme.js";
 import { arg } from "./values.js";
-import { apart, bits, Fault, type Pass, type TensorModel, VECTORS, type World } from "./world.js";
+import {
+  apart,
+  bits,
+  Fault,
+  type Manner,
+  type Pass,
+  type TensorModel,
+  VECTORS,
+  type World,
+} from "./world.js";
 
 const MOST_CHANNELS = 1000;
 
-/** batchNormInference, batchNormTraining. */
-export function forwardFunction(
-  world: World,
-  random: Random,
-  mild: boolean,
-  training: boolean,
-): void {
-  const x = input(world, random, !mild);
+type Forward = "batchNormInference" | "batchNormTraining";
+
+export function forwardFunction(world: World, random: Random, manner: Manner, name: Forward): void {
+  const training = name === "batchNormTraining";
+  const x = input(world, random, manner);
   if (!x) return;
   const axis = axisOf(world, random, x.shape);
   // Of nothing there may be 2³⁰ channels, but then no vectors that fit.
@@ -71,18 +77,19 @@ export function forwardFunction(
   const recorded = training || random.oneIn(3);
   if (recorded && !training && !old) options.set("saved", arg(true, "true"));
   else if (recorded && old && random.oneIn(2)) options.set("saved", arg(old.record, old.name));
-  if (!mild && random.oneIn(2)) {
+  if (manner === "hostile" && random.oneIn(2)) {
     const common = ["weight", "bias", "eps", "axis", "out", "kernel", "saved"];
     const more = training
       ? ["runningMean", "runningVar", "momentum", "runningVariance"]
       : ["mean", "variance"];
     options.mutate(world, random, [...common, ...more]);
   }
-  call(world, x, options, training);
+  call(world, x, options, name);
 }
 
 /** Makes a call, and compares what it gives. */
-function call(world: World, x: Input, options: Options, training: boolean): void {
+function call(world: World, x: Input, options: Options, name: Forward): void {
+  const training = name === "batchNormTraining";
   const { value, code } = options.build();
   const names = [world.name("t"), world.name("s")];
   const models = (name: string) => options.models(world, name);
@@ -129,7 +136,6 @@ function call(world: World, x: Input, options: Options, training: boolean): void
     (!record || (!record.disposed && !record.superseded && record.pass?.home === world.home)) &&
     (!updated[1] || world.values(updated[1]).every((value) => value >= 0)) &&
     !(count === 0 && updated.length > 0);
-  const name = training ? "batchNormTraining" : "batchNormInference";
   const run = training ? batchNormTraining : batchNormInference;
   world.attempt(
     () => {
@@ -227,8 +233,8 @@ function expectRunning(
   expectMoved(pass, before, now, momentum as number, kind as "biased", of);
 }
 
-export function statisticsFunction(world: World, random: Random, mild: boolean): void {
-  const x = input(world, random, !mild);
+export function statisticsFunction(world: World, random: Random, manner: Manner): void {
+  const x = input(world, random, manner);
   if (!x) return;
   const axis = axisOf(world, random, x.shape);
   const at = resolve(axis, x.shape.length);
@@ -240,7 +246,7 @@ export function statisticsFunction(world: World, random: Random, mild: boolean):
     options.tensor("runningMean", world.pick(random, world.tensors, vectors));
     options.tensor("runningVar", world.pick(random, world.tensors, vectors));
   }
-  if (!mild && random.oneIn(2)) {
+  if (manner === "hostile" && random.oneIn(2)) {
     options.mutate(world, random, [
       "axis",
       "kernel",
@@ -296,9 +302,14 @@ function freshness(world: World, pass: Pass): { fresh: boolean; stale: boolean }
 }
 
 /** batchNormBackward, and a layer's. */
-export function backward(world: World, random: Random, mild: boolean, byLayer: boolean): void {
-  const layer = byLayer ? world.pick(random, world.layers) : undefined;
-  if (byLayer && !layer) return;
+export function backward(
+  world: World,
+  random: Random,
+  manner: Manner,
+  of: "function" | "layer",
+): void {
+  const layer = of === "layer" ? world.pick(random, world.layers) : undefined;
+  if (of === "layer" && !layer) return;
   const own = layer && (random.oneIn(2) || !world.records.some((one) => one.layer === layer));
   const record = own
     ? undefined
@@ -309,7 +320,7 @@ export function backward(world: World, random: Random, mild: boolean, byLayer: b
   const dy = input(
     world,
     random,
-    !mild,
+    manner,
     (one) => !shape || same(one.shape, shape) || random.oneIn(40),
     shape,
   );
@@ -327,7 +338,7 @@ export function backward(world: World, random: Random, mild: boolean, byLayer: b
       else if (kind > 1) options.tensor(name, given);
     }
   }
-  if (!mild && random.oneIn(2)) {
+  if (manner === "hostile" && random.oneIn(2)) {
     options.mutate(
       world,
       random,

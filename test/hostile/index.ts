@@ -9,9 +9,9 @@
  */
 import { parseArgs } from "node:util";
 import fc from "fast-check";
+import { Random } from "../../scripts/random.mjs";
 import { KINDS, setUp, skip, step } from "./kinds.js";
 import { MEMORY } from "./memory.js";
-import { Random } from "./random.js";
 import * as VALUES from "./values.js";
 import { Fault, World } from "./world.js";
 
@@ -44,15 +44,15 @@ const sequence = fc.tuple(
   fc.array(number, { minLength: 1, maxLength: LONGEST, size: "max" }),
 );
 
-function run([theme, seeds]: [number, number[]], counting: boolean): World {
+function run([theme, seeds]: [number, number[]], { counts = false } = {}): World {
   // One in eight has hardly any memory.
   const world = new World((theme & 7) === 0);
   current = world;
   setUp(world, new Random(theme));
   for (const seed of seeds) {
     const before = [world.calls, world.returned] as const;
-    step(world, seed, values.mild);
-    if (!counting) continue;
+    step(world, seed, values.mild ? "mild" : "hostile");
+    if (!counts) continue;
     const count = countOf(world);
     count.calls += world.calls - before[0];
     count.returned += world.returned - before[1];
@@ -79,7 +79,7 @@ for (let batch = 0; calls < wanted; batch++) {
     fc.property(sequence, (one) => {
       if (calls >= wanted && found === undefined) return;
       try {
-        run(one, found === undefined);
+        run(one, { counts: found === undefined });
       } catch (fault) {
         if (!(fault instanceof Fault)) throw fault;
         const label = `${current?.kind}: ${fault.label}`;
@@ -111,7 +111,7 @@ for (let batch = 0; calls < wanted; batch++) {
 function report(label: string, shortest: [number, number[]]): void {
   let message = label;
   try {
-    run(shortest, false);
+    run(shortest);
   } catch (fault) {
     message = (fault as Error).message;
   }
@@ -125,7 +125,7 @@ function report(label: string, shortest: [number, number[]]): void {
 FAULT ${world.kind}: ${message}
 import * as library from "batchnorm-wasm";
 import { ${values.join(", ")} } from "./values.js";
-import { module } from "./limited.js";
+import { module } from "../limited.js";
 Object.assign(globalThis, library);
 const k = createKernel(module);
 let ${names.map((name) => (name.startsWith("r") ? `${name} = 0` : name)).join(", ")};

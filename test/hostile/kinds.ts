@@ -1,10 +1,10 @@
+import { Random } from "../../scripts/random.mjs";
 import { backward, forwardFunction, statisticsFunction } from "./functions.js";
 import { construct, forwardLayer, load, manage, record, saved, setting } from "./layers.js";
 import { assign, forge, kernel, scoped, wrapped } from "./others.js";
-import { Random } from "./random.js";
 import { dispose, make, read, set, view } from "./tensors.js";
 import { root, themes } from "./theme.js";
-import type { World } from "./world.js";
+import type { Manner, World } from "./world.js";
 
 /** Fills a world: guarded memory with tensors in it, a stranger's tensor, layers. */
 export function setUp(world: World, random: Random): void {
@@ -26,7 +26,7 @@ export function setUp(world: World, random: Random): void {
   world.inside = (seed, log) => inside(world, seed, log);
   for (let i = 0; i < 3; i++) root(world, random, world.home.code);
   root(world, random, "");
-  for (let i = 0; i < 2; i++) construct(world, random, false);
+  for (let i = 0; i < 2; i++) construct(world, random, "mild");
   if (world.crowded) world.crowd(random);
 }
 
@@ -36,23 +36,23 @@ function inside(world: World, seed: number, log: (() => string)[]): void {
   const outer = world.log;
   world.log = log;
   try {
-    step(world, seed, true);
+    step(world, seed, "mild");
   } finally {
     world.log = outer;
   }
 }
 
-type Kind = (world: World, random: Random, mild: boolean) => void;
+type Kind = (world: World, random: Random, manner: Manner) => void;
 
 /** Each kind with how often it is called, relative to the others. */
 export const KINDS: readonly (readonly [name: string, weight: number, call: Kind])[] = [
-  ["batchNormInference", 8, (...all) => forwardFunction(...all, false)],
-  ["batchNormTraining", 8, (...all) => forwardFunction(...all, true)],
+  ["batchNormInference", 8, (...all) => forwardFunction(...all, "batchNormInference")],
+  ["batchNormTraining", 8, (...all) => forwardFunction(...all, "batchNormTraining")],
   ["batchNormStatistics", 4, statisticsFunction],
-  ["batchNormBackward", 8, (...all) => backward(...all, false)],
-  ["new layer", 3, (world, random, mild) => construct(world, random, !mild)],
+  ["batchNormBackward", 8, (...all) => backward(...all, "function")],
+  ["new layer", 3, construct],
   ["forward", 10, forwardLayer],
-  ["backward", 7, (...all) => backward(...all, true)],
+  ["backward", 7, (...all) => backward(...all, "layer")],
   ["mode and switches", 4, setting],
   ["layer upkeep", 4, manage],
   ["saved", 3, saved],
@@ -77,10 +77,10 @@ export function skip(names: readonly string[]): void {
   all = all.filter(([name]) => !names.includes(name));
 }
 
-/** One call that a seed determines; `mild` is as a caller would write it. */
-export function step(world: World, seed: number, mild = false): void {
+/** One call that a seed determines. */
+export function step(world: World, seed: number, manner: Manner): void {
   const random = new Random(seed);
   const [name, , call] = random.pick(all);
   if (world.depth === 0) world.kind = name;
-  call(world, random, mild);
+  call(world, random, manner);
 }

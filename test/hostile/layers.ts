@@ -1,9 +1,9 @@
 /** Calls of layers and of what they save. */
 import * as library from "batchnorm-wasm";
 import { BatchNorm, type BatchNormSaved, presets, type Tensor } from "batchnorm-wasm";
+import type { Random } from "../../scripts/random.mjs";
 import { expectForward, expectMoved, expectStatistics } from "./expect.js";
 import { Options } from "./options.js";
-import type { Random } from "./random.js";
 import {
   type Anything,
   allApart,
@@ -21,7 +21,16 @@ import {
   vectorValues,
 } from "./theme.js";
 import { type Arg, arg, hostile } from "./values.js";
-import { apart, bits, Fault, type Pass, type TensorModel, VECTORS, type World } from "./world.js";
+import {
+  apart,
+  bits,
+  Fault,
+  type Manner,
+  type Pass,
+  type TensorModel,
+  VECTORS,
+  type World,
+} from "./world.js";
 
 const ANY = [1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -36,7 +45,7 @@ const CLASSES: readonly (readonly [name: string, preset: string, ranks: readonly
 ];
 
 /** A new layer. */
-export function construct(world: World, random: Random, hostileToo: boolean): void {
+export function construct(world: World, random: Random, manner: Manner): void {
   const { channels, shapes } = themeOf(world);
   const [kind, fixed] = random.pick(
     CLASSES.filter(([, , ranks]) => shapes.some(({ length }) => ranks.includes(length))),
@@ -74,7 +83,7 @@ export function construct(world: World, random: Random, hostileToo: boolean): vo
   }
   let count: Arg = arg(channels, `${channels}`);
   if (kind === "BatchNorm" && random.oneIn(4)) count = arg(null, "null");
-  if (hostileToo && random.oneIn(2)) {
+  if (manner === "hostile" && random.oneIn(2)) {
     if (random.oneIn(3) && !keras) count = hostile(random);
     else options.mutate(world, random, known);
   }
@@ -109,7 +118,7 @@ export function construct(world: World, random: Random, hostileToo: boolean): vo
 /** What of a layer `forward` may change. */
 const BUILDS = ["numFeatures", ...VECTORS];
 
-export function forwardLayer(world: World, random: Random, mild: boolean): void {
+export function forwardLayer(world: World, random: Random, manner: Manner): void {
   const model = world.pick(random, world.layers);
   if (!model) return;
   const { layer, state, preset } = model;
@@ -125,7 +134,7 @@ export function forwardLayer(world: World, random: Random, mild: boolean): void 
     );
   };
   const like = themeOf(world).shapes.find(fits);
-  const x = input(world, random, !mild, ({ shape }) => fits(shape) || random.oneIn(40), like);
+  const x = input(world, random, manner, ({ shape }) => fits(shape) || random.oneIn(40), like);
   if (!x) return;
   const at = resolve(axisSetting, x.shape.length);
   const channels = x.shape[at] as number;
@@ -135,7 +144,7 @@ export function forwardLayer(world: World, random: Random, mild: boolean): void 
     options.set("training", arg(training, `${training}`));
   }
   options.tensor("out", x.plain ? undefined : output(world, random, x));
-  if (!mild && random.oneIn(2)) options.mutate(world, random, ["out", "training"]);
+  if (manner === "hostile" && random.oneIn(2)) options.mutate(world, random, ["out", "training"]);
   const { value, code } = options.build();
   const outs = options.models(world, "out");
   const name = world.name("t");
@@ -274,11 +283,11 @@ const SETTINGS = [
 ];
 
 /** Modes, switches and other settings. */
-export function setting(world: World, random: Random, mild: boolean): void {
+export function setting(world: World, random: Random, manner: Manner): void {
   const model = world.pick(random, world.layers);
   if (!model) return;
   const { layer, name } = model;
-  const wrong = !mild && random.oneIn(2);
+  const wrong = manner === "hostile" && random.oneIn(2);
   if (random.oneIn(2)) {
     const method = random.pick(["train", "eval"]);
     const mode = wrong ? hostile(random) : arg(random.oneIn(2), "");
@@ -348,7 +357,7 @@ function isSettable(layer: BatchNorm, field: string): boolean {
 }
 
 /** zeroGrad, resets, taking a state dict, disposing. */
-export function manage(world: World, random: Random, mild: boolean): void {
+export function manage(world: World, random: Random, manner: Manner): void {
   const model = world.pick(random, world.layers);
   if (!model) return;
   const { layer, name, state } = model;
@@ -405,7 +414,7 @@ export function manage(world: World, random: Random, mild: boolean): void {
     case 3: {
       const options = new Options();
       options.set("prefix", arg("a.", '"a."'));
-      if (!mild && random.oneIn(2)) options.mutate(world, random, ["prefix"]);
+      if (manner === "hostile" && random.oneIn(2)) options.mutate(world, random, ["prefix"]);
       const { value, code } = options.build();
       world.attempt(
         () => options.surrounded(`${name}.stateDict(${code()});`),
@@ -443,7 +452,7 @@ export function manage(world: World, random: Random, mild: boolean): void {
         world.tensors,
         here(world, (one) => one.shape[0] === state.numFeatures),
       );
-      const wrong = !mild && random.oneIn(2);
+      const wrong = manner === "hostile" && random.oneIn(2);
       const value = wrong ? hostile(random) : other ? arg(other.tensor, other.name) : undefined;
       if (!value) return;
       const keep = parameter.grad;
@@ -562,7 +571,7 @@ export function record(world: World, random: Random): void {
 }
 
 /** `loadStateDict`: dicts of every kind, into a layer or from it. */
-export function load(world: World, random: Random, mild: boolean): void {
+export function load(world: World, random: Random, manner: Manner): void {
   const model = world.pick(random, world.layers);
   if (!model) return;
   const { layer, name, state, preset } = model;
@@ -595,14 +604,15 @@ export function load(world: World, random: Random, mild: boolean): void {
       ]),
     );
   let wrong = false;
-  if (!mild && random.oneIn(2)) {
+  if (manner === "hostile" && random.oneIn(2)) {
     wrong = true;
     const keys = [...Object.values(names), "__proto__", "constructor", "extra"];
     dict.mutate(world, random, keys);
     if (random.oneIn(4)) dict.mutate(world, random, keys);
   }
   const options = new Options();
-  if (!mild && random.oneIn(4)) options.mutate(world, random, ["prefix", "allowNonFinite"]);
+  if (manner === "hostile" && random.oneIn(4))
+    options.mutate(world, random, ["prefix", "allowNonFinite"]);
   const built = [dict.build(), options.build()] as const;
   const written = fields
     .map((field) => world.modelOf.get(state[field]))

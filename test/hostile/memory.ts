@@ -12,8 +12,8 @@ import {
   scope,
   Tensor,
 } from "batchnorm-wasm";
-import { limited, module } from "./limited.js";
-import { Random } from "./random.js";
+import { Random } from "../../scripts/random.mjs";
+import { limited, module } from "../limited.js";
 import { bits, Fault } from "./world.js";
 
 const MiB = 2 ** 20;

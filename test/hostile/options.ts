@@ -1,6 +1,6 @@
 /** Arguments as a caller would write them, and as no caller should. */
 import { BatchNormSaved, defaultKernel, Tensor } from "batchnorm-wasm";
-import type { Random } from "./random.js";
+import type { Random } from "../../scripts/random.mjs";
 import { type Arg, arg, describe, hostile, marker, throwing, transparent } from "./values.js";
 import { Fault, type TensorModel, type World } from "./world.js";
 

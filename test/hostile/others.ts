@@ -13,14 +13,14 @@ import {
   Tensor,
   traceMemory,
 } from "batchnorm-wasm";
+import { Random } from "../../scripts/random.mjs";
+import { limited } from "../limited.js";
 import { forwardLayer } from "./layers.js";
-import { limited } from "./limited.js";
 import { Options } from "./options.js";
-import { Random } from "./random.js";
 import { make, view } from "./tensors.js";
 import type { Anything } from "./theme.js";
 import { type Arg, arg, hostile, raise, transparent } from "./values.js";
-import { Fault, type TensorModel, VECTORS, type World } from "./world.js";
+import { Fault, type Manner, type TensorModel, VECTORS, type World } from "./world.js";
 
 /** What users may read and not write, of each kind of object. */
 const READ_ONLY = {
@@ -36,8 +36,8 @@ const READ_ONLY = {
 };
 
 /** Assignments to what is not to be assigned: nothing may change by trying. */
-export function assign(world: World, random: Random, mild: boolean): void {
-  if (mild) return;
+export function assign(world: World, random: Random, manner: Manner): void {
+  if (manner === "mild") return;
   const { tensor, name } = random.pick(world.tensors);
   const layer = world.pick(random, world.layers);
   const record = world.pick(random, world.records, ({ superseded }) => !superseded);
@@ -75,11 +75,11 @@ export function assign(world: World, random: Random, mild: boolean): void {
 }
 
 /** A scope with calls inside, that returns some of what they made, in some container. */
-export function scoped(world: World, random: Random, mild: boolean): void {
+export function scoped(world: World, random: Random, manner: Manner): void {
   if (world.depth > 1) return;
   const [first, seed] = [world.tensors.length, random.below(2 ** 31)];
   const count = random.below(4);
-  const wrap = mild ? random.below(4) : random.below(13);
+  const wrap = manner === "mild" ? random.below(4) : random.below(13);
   let made: TensorModel[] = [];
   let kept: TensorModel[] = [];
   const lines: (() => string)[] = [];
@@ -94,7 +94,7 @@ export function scoped(world: World, random: Random, mild: boolean): void {
         (which % 3 === 0 ? view : which % 3 === 1 ? make : forwardLayer)(
           world,
           new Random(which),
-          true,
+          "mild",
         );
       }
     } finally {
@@ -110,10 +110,10 @@ export function scoped(world: World, random: Random, mild: boolean): void {
     result = container(wrap, kept, random);
     return result.value;
   };
-  const after = (returned: boolean) => {
+  const after = (end: "returned" | "threw") => {
     // Through a Proxy nobody can tell whose tensor it is.
     const goes = (one: TensorModel) =>
-      !(returned && kept.includes(one)) || (wrap === 11 && one.tensor.disposed);
+      !(end === "returned" && kept.includes(one)) || (wrap === 11 && one.tensor.disposed);
     for (const one of made) if (goes(one)) world.gone(one);
     for (const record of world.records.slice(firstRecord)) {
       if (record.record.disposed) record.disposed = true;
@@ -127,8 +127,8 @@ export function scoped(world: World, random: Random, mild: boolean): void {
     {
       valid,
       frees: true,
-      returned: () => after(true),
-      threw: () => after(false),
+      returned: () => after("returned"),
+      threw: () => after("threw"),
     },
   );
 }
@@ -186,8 +186,8 @@ function container(wrap: number, kept: readonly TensorModel[], random: Random): 
 }
 
 /** Methods of what a reactive framework has wrapped: they work, or say so. */
-export function wrapped(world: World, random: Random, mild: boolean): void {
-  if (mild) return;
+export function wrapped(world: World, random: Random, manner: Manner): void {
+  if (manner === "mild") return;
   const targets = [
     ...world.layers.map(({ layer, name }) => ({ target: layer as object, name })),
     ...world.records.map(({ record, name }) => ({ target: record as object, name })),
@@ -220,15 +220,15 @@ const smallest = limited(4, 64);
 const moderate = ({ value }: Arg) => typeof value !== "number" || value < 1e6 || value >= 2 ** 32;
 
 /** Kernels and their memory. */
-export function kernel(world: World, random: Random, mild: boolean): void {
+export function kernel(world: World, random: Random, manner: Manner): void {
   const options = new Options();
   options.set("kernel", arg(world.home.kernel, "k"));
-  const whole = mild ? arg(1000, "1000") : hostile(random);
+  const whole = manner === "mild" ? arg(1000, "1000") : hostile(random);
   if (!moderate(whole)) return;
   const initial = new Options();
   initial.set("initialBytes", whole);
-  if (!mild && random.oneIn(2)) initial.mutate(world, random, ["initialBytes"]);
-  if (!mild && random.oneIn(2)) options.mutate(world, random, ["kernel"]);
+  if (manner === "hostile" && random.oneIn(2)) initial.mutate(world, random, ["initialBytes"]);
+  if (manner === "hostile" && random.oneIn(2)) options.mutate(world, random, ["kernel"]);
   const { value, code } = options.build();
   const is = (fits: boolean, what: string) => {
     options.checkTaken();
@@ -245,15 +245,18 @@ export function kernel(world: World, random: Random, mild: boolean): void {
       world.attempt(
         () => options.surrounded(`reserve(${whole.code()}, ${code()});`),
         () => options.surround(() => reserve(whole.value as Anything, value as Anything)),
-        { valid: mild, returned: () => is(Number.isSafeInteger(whole.value), "reserve") },
+        {
+          valid: manner === "mild",
+          returned: () => is(Number.isSafeInteger(whole.value), "reserve"),
+        },
       ),
     () => {
-      const on = mild ? arg(true, "true") : whole;
+      const on = manner === "mild" ? arg(true, "true") : whole;
       world.attempt(
         () => options.surrounded(`traceMemory(${on.code()}, ${code()});`),
         () => options.surround(() => traceMemory(on.value as Anything, value as Anything)),
         {
-          valid: mild,
+          valid: manner === "mild",
           returned: () => is([true, false, undefined].includes(on.value as boolean), "traceMemory"),
         },
       );
@@ -270,7 +273,7 @@ export function kernel(world: World, random: Random, mild: boolean): void {
         () => initial.surrounded(`createKernel(module, ${made.code()});`),
         () => initial.surround(() => createKernel(smallest, made.value as Anything)),
         {
-          valid: mild,
+          valid: manner === "mild",
           returned: (kernel: Kernel) => {
             initial.checkTaken();
             Tensor.zeros([3], { kernel }).dispose();
@@ -280,7 +283,7 @@ export function kernel(world: World, random: Random, mild: boolean): void {
     },
     () => {
       // That a class is no function to call is the language's to say.
-      if (mild || whole.code().startsWith("class")) return;
+      if (manner === "mild" || whole.code().startsWith("class")) return;
       world.attempt(
         () => `scope(${whole.code()}, ${code()});`,
         () => scope(whole.value as Anything, value as Anything),
@@ -291,8 +294,8 @@ export function kernel(world: World, random: Random, mild: boolean): void {
 }
 
 /** Objects made by hand, and methods of what they don't belong to. */
-export function forge(world: World, random: Random, mild: boolean): void {
-  if (mild) return;
+export function forge(world: World, random: Random, manner: Manner): void {
+  if (manner === "mild") return;
   const { tensor, name } = random.pick(world.tensors);
   const value = random.pick([
     () => hostile(random),

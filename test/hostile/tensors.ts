@@ -1,13 +1,13 @@
 /** Calls of tensors. */
 import { Tensor } from "batchnorm-wasm";
+import type { Random } from "../../scripts/random.mjs";
 import { hostileTensor, Options } from "./options.js";
-import type { Random } from "./random.js";
 import { type Anything, contiguous, product, resolve, same, themeOf, window } from "./theme.js";
 import { type Arg, arg, hostile, hostileShape, numbers } from "./values.js";
-import { bits, Fault, rowMajor, type World } from "./world.js";
+import { bits, Fault, type Manner, rowMajor, type World } from "./world.js";
 
 /** Tensor.zeros and Tensor.from, with shapes of every kind. */
-export function make(world: World, random: Random, mild: boolean): void {
+export function make(world: World, random: Random, manner: Manner): void {
   const options = new Options();
   if (!random.oneIn(5)) options.set("kernel", arg(world.home.kernel, "k"));
   let shape: Arg = {
@@ -29,7 +29,7 @@ export function make(world: World, random: Random, mild: boolean): void {
   const zeros = random.oneIn(2);
   const values = new Float32Array(data.value as Float32Array);
   let [benign, strange, other] = [true, false, false];
-  if (!mild && random.oneIn(2)) {
+  if (manner === "hostile" && random.oneIn(2)) {
     const what = random.below(3);
     strange = what === 0;
     if (strange) shape = hostileShape(random);
@@ -94,7 +94,7 @@ function checkedShape(tensor: Tensor, asked: readonly number[] | null): readonly
 }
 
 /** slice and reshape. */
-export function view(world: World, random: Random, mild: boolean): void {
+export function view(world: World, random: Random, manner: Manner): void {
   const model = world.pick(random, world.tensors);
   if (!model) return;
   const { tensor, shape, strides, region, offset, name: of } = model;
@@ -118,7 +118,7 @@ export function view(world: World, random: Random, mild: boolean): void {
       arg(start, ""),
       arg(random.oneIn(4) ? undefined : end, ""),
     ].map(({ value }) => arg(value, `${value}`));
-    const wrong = !mild && random.oneIn(2);
+    const wrong = manner === "hostile" && random.oneIn(2);
     if (wrong) args[random.below(3)] = hostile(random);
     if (wrong && random.oneIn(3)) args[random.below(3)] = hostile(random);
     const [a, b, c] = args.map(({ value }) => value) as number[];
@@ -161,7 +161,7 @@ export function view(world: World, random: Random, mild: boolean): void {
     free[random.below(to.length)] = -1;
     asked = arg(free, `[${free}]`);
   }
-  const wrong = !mild && random.oneIn(2);
+  const wrong = manner === "hostile" && random.oneIn(2);
   if (wrong) asked = hostileShape(random);
   world.attempt(
     () => `${name} = ${of}.reshape(${asked.code()});`,
@@ -215,7 +215,7 @@ export function read(world: World, random: Random): void {
 }
 
 /** `set(values, offset)`, where there is one. */
-export function set(world: World, random: Random, mild: boolean): void {
+export function set(world: World, random: Random, manner: Manner): void {
   const model = random.pick(world.tensors);
   const { tensor } = model;
   const { places, name, disposed } = model;
@@ -235,7 +235,7 @@ export function set(world: World, random: Random, mild: boolean): void {
     if (contiguous(other) && random.oneIn(2)) values = arg(other.tensor.data, `${other.name}.data`);
     source = world.values(other);
   }
-  const wrong = !mild && random.oneIn(2);
+  const wrong = manner === "hostile" && random.oneIn(2);
   if (wrong) {
     if (random.oneIn(2)) values = random.oneIn(3) ? hostileTensor(world, random) : hostile(random);
     else at = hostile(random);

@@ -1,9 +1,17 @@
 /** What calls are made of: tensors in guarded memory, and arguments that mostly fit each other. */
 import { type PlainResult, Tensor } from "batchnorm-wasm";
+import type { Random } from "../../scripts/random.mjs";
 import { hostileTensor } from "./options.js";
-import type { Random } from "./random.js";
 import { type Arg, arg, type Filling, guarded, hostile, hostileShape, numbers } from "./values.js";
-import { apart, Fault, rowMajor, sameElements, type TensorModel, type World } from "./world.js";
+import {
+  apart,
+  Fault,
+  type Manner,
+  rowMajor,
+  sameElements,
+  type TensorModel,
+  type World,
+} from "./world.js";
 
 // Arguments here are of any type: that is the point.
 export type Anything = never;
@@ -158,11 +166,11 @@ export interface Input {
 export function input(
   world: World,
   random: Random,
-  hostileToo: boolean,
+  manner: Manner,
   which: (one: TensorModel) => boolean = () => true,
   like?: readonly number[],
 ): Input | undefined {
-  const kind = random.below(hostileToo ? 16 : 10);
+  const kind = random.below(manner === "hostile" ? 16 : 10);
   const none = { values: new Float32Array(0), shape: [1], model: undefined };
   if (kind === 15) return { ...none, arg: hostile(random), wrong: true, plain: false };
   if (kind === 14) {

@@ -2,7 +2,7 @@
  * Values that no caller should pass, each with the code that makes it, and what that
  * code calls: a found sequence is printed as a program that imports this file.
  */
-import { Random } from "./random.js";
+import { Random } from "../../scripts/random.mjs";
 
 /** Something to pass, and how to write it down. */
 export interface Arg {

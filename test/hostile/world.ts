@@ -15,8 +15,8 @@ import {
   type Parameter,
   Tensor,
 } from "batchnorm-wasm";
-import { limited } from "./limited.js";
-import type { Random } from "./random.js";
+import type { Random } from "../../scripts/random.mjs";
+import { limited } from "../limited.js";
 import { describe, marker } from "./values.js";
 
 /** A broken promise. Faults with one label are one fault. */
@@ -30,7 +30,7 @@ export class Fault extends Error {
 }
 
 /** Memory of one storage, and what it must hold. */
-export class Region {
+class Region {
   /** Rises with each write that was expected. */
   version = 0;
   /** Live tensors over it. */
@@ -87,7 +87,7 @@ export class Region {
 }
 
 /** A kernel, what lives in its memory, and a call whose result is known. */
-export class Home {
+class Home {
   readonly regions = new Set<Region>();
   /** What is in use before anything else is made. */
   usage: Usage = NOTHING;
@@ -164,7 +164,7 @@ export interface Pass {
   readonly known: boolean;
 }
 
-export interface RecordModel {
+interface RecordModel {
   readonly name: string;
   readonly record: BatchNormSaved;
   pass: Pass | null;
@@ -177,7 +177,7 @@ export interface RecordModel {
   disposed: boolean;
 }
 
-export interface LayerModel {
+interface LayerModel {
   readonly name: string;
   readonly layer: BatchNorm;
   readonly home: Home;
@@ -191,7 +191,7 @@ export interface LayerModel {
 }
 
 /** What is expected of a call. */
-export interface Plan {
+interface Plan {
   /** It must not throw. */
   readonly valid?: boolean;
   /** What it may write where it returns. */
@@ -253,6 +253,9 @@ let foreign: Home | undefined;
 // Small at first, so that memory grows and a thousand kernels are no burden.
 const growing = limited(4, 1024);
 const tight = limited(4, 8);
+
+/** How a call is made: as a caller would write it, or not. */
+export type Manner = "mild" | "hostile";
 
 export class World {
   readonly home: Home;
@@ -576,7 +579,7 @@ export function rowMajor(shape: readonly number[]): number[] {
   return strides;
 }
 
-export function placesOf(
+function placesOf(
   shape: readonly number[],
   strides: readonly number[],
   offset: number,

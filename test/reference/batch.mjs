@@ -26,7 +26,7 @@ import { at, centerOf, deviationsOf, each, meanOf, sumOf } from "./sums.mjs";
  * @typedef {object} Statistics
  * @property {Float64Array} mean
  * @property {Float64Array} variance
- * @property {Float64Array} [rest] of the mean: where it is known beyond float64
+ * @property {Float64Array} [low] of the mean: where it is known beyond float64
  */
 
 /**
@@ -123,8 +123,8 @@ export function backward(x, dy, channels, { weight, eps }, batch = statistics(x,
   const slope = dweight.map((sum) => (sum * channels.number) / x.length);
   const dx = each(x.length, (i) => {
     const c = at(channels.of, i);
-    const rest = at(apart, i) - at(xHat, i) * at(slope, c);
-    return parameterOf(weight, c, 1) * at(scale, c) * rest;
+    const residual = at(apart, i) - at(xHat, i) * at(slope, c);
+    return parameterOf(weight, c, 1) * at(scale, c) * residual;
   });
   return { dx, dweight, dbias: sumOf((i) => at(dy, i), channels) };
 }
@@ -135,7 +135,7 @@ export function backward(x, dy, channels, { weight, eps }, batch = statistics(x,
  * @param {Values} x @param {Values} dy @param {Channels} channels @param {Statistics} statistics
  * @param {Pick<Parameters, "weight" | "eps">} parameters @returns {Gradients}
  */
-export function backwardFrozen(x, dy, channels, statistics, { weight, eps }) {
+export function backwardConstant(x, dy, channels, statistics, { weight, eps }) {
   const scale = inverseStd(statistics, eps);
   const xHat = normalized(x, channels, statistics, eps);
   const dx = each(x.length, (i) => {

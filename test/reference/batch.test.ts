@@ -1,6 +1,7 @@
 /** The reference itself: by hand, by finite differences, and in exact arithmetic. */
 import { describe, expect, it } from "vitest";
-import { expectWithin, Random } from "../helpers.js";
+import { Random } from "../../scripts/random.mjs";
+import { expectWithin } from "../helpers.js";
 import * as reference from "./batch.mjs";
 import { sumOf } from "./sums.mjs";
 
@@ -46,10 +47,10 @@ describe("the reference of batch norm", () => {
 
     const given = { mean: Float64Array.of(2), variance: Float64Array.of(3.5) };
     expect([...reference.forward(x, channels, given, parameters)]).toEqual([0, 1, 2, 5]);
-    const frozen = reference.backwardFrozen(x, dy, channels, given, parameters);
+    const constant = reference.backwardConstant(x, dy, channels, given, parameters);
     // x̂ = −1/2, 0, 1/2, 2
-    expect([...frozen.dweight, ...frozen.dbias]).toEqual([1.5, 2]);
-    expect([...frozen.dx]).toEqual([1, 0, 0, 1]);
+    expect([...constant.dweight, ...constant.dbias]).toEqual([1.5, 2]);
+    expect([...constant.dx]).toEqual([1, 0, 0, 1]);
   });
 
   it("is right to a few roundings of float64 at 10⁷ σ, as whole numbers tell", () => {
@@ -121,32 +122,50 @@ describe("the reference of batch norm", () => {
       variance: Float64Array.from(random.normals(number), (value) => value ** 2 + 0.1),
     };
     const eps = 1e-2;
-    /** Σ dy·y, whose gradient with respect to y is dy. */
-    const loss = (frozen: boolean) => {
-      const statistics = frozen ? given : reference.statistics(x, channels);
-      const y = reference.forward(x, channels, statistics, { weight, bias, eps });
-      return y.reduce((sum, y, i) => sum + y * (dy[i] as number), 0);
-    };
-    // The third derivative times h² and the rounding of the loss over h: both about 1e-10.
-    const h = 1e-5;
-    const slopes = (values: Float64Array, frozen: boolean) =>
-      values.map((value, i) => {
-        values[i] = value + h;
-        const above = loss(frozen);
-        values[i] = value - h;
-        const below = loss(frozen);
-        values[i] = value;
-        return (above - below) / (2 * h);
-      });
-    for (const frozen of [false, true]) {
-      const { dx, dweight, dbias } = frozen
-        ? reference.backwardFrozen(x, dy, channels, given, { weight, eps })
-        : reference.backward(x, dy, channels, { weight, eps });
-      const bound = (length: number) => new Float64Array(length).fill(1e-8);
-      const through = frozen ? "constants" : "the batch";
-      expectWithin(dx, slopes(x, frozen), bound(x.length), `dx through ${through}`);
-      expectWithin(dweight, slopes(weight, frozen), bound(number), `dweight through ${through}`);
-      expectWithin(dbias, slopes(bias, frozen), bound(number), `dbias through ${through}`);
+    const ways = [
+      {
+        through: "the batch",
+        statistics: () => reference.statistics(x, channels),
+        gradients: reference.backward(x, dy, channels, { weight, eps }),
+      },
+      {
+        through: "constants",
+        statistics: () => given,
+        gradients: reference.backwardConstant(x, dy, channels, given, { weight, eps }),
+      },
+    ];
+    for (const { through, statistics, gradients } of ways) {
+      /** Σ dy·y, whose gradient with respect to y is dy. */
+      const loss = () => {
+        const y = reference.forward(x, channels, statistics(), { weight, bias, eps });
+        return sumOf((i) => (dy[i] as number) * (y[i] as number), together(y.length))[0] as number;
+      };
+      const slopes = (values: Float64Array, h: number) =>
+        values.map((value, i) => {
+          values[i] = value + h;
+          const above = loss();
+          values[i] = value - h;
+          const below = loss();
+          values[i] = value;
+          return (above - below) / (2 * h);
+        });
+      const h = 1e-4;
+      const xHat = reference.normalized(x, channels, statistics(), eps);
+      const size = dy.reduce((sum, dy, i) => {
+        const [gamma, beta] = [weight, bias].map((all) => all[of[i] as number]) as [number, number];
+        return sum + Math.abs(dy) * (Math.abs(gamma * (xHat[i] as number)) + Math.abs(beta));
+      }, 0);
+      // A dozen roundings make a term of the loss, of two of these over 2h.
+      const rounding = (12 * 2 ** -53 * size) / h;
+      const expectSlopes = (got: Float64Array, values: Float64Array, name: string) => {
+        const [near, far] = [slopes(values, h), slopes(values, 2 * h)];
+        // What the third derivative adds goes with h²: it is a third of what they differ by.
+        const bound = near.map((near, i) => Math.abs(near - (far[i] as number)) + 2 * rounding);
+        expectWithin(got, near, bound, `${name} through ${through}`);
+      };
+      expectSlopes(gradients.dx, x, "dx");
+      expectSlopes(gradients.dweight, weight, "dweight");
+      expectSlopes(gradients.dbias, bias, "dbias");
     }
   });
 

@@ -56,18 +56,18 @@ export function centerOf(x, sets) {
   const rounded = meanOf((i) => at(x, i), sets);
   const off = meanOf((i) => at(x, i) - at(rounded, at(sets.of, i)), sets);
   const mean = rounded.map((value, set) => value + at(off, set));
-  return { mean, rest: mean.map((value, set) => at(rounded, set) - value + at(off, set)) };
+  return { mean, low: mean.map((value, set) => at(rounded, set) - value + at(off, set)) };
 }
 
 /**
  * x − mean of each element's set.
  *
- * @param {Values} x @param {Sets} sets @param {{ mean: Values, rest?: Values }} center
+ * @param {Values} x @param {Sets} sets @param {{ mean: Values, low?: Values }} center
  */
-export function deviationsOf(x, { of }, { mean, rest }) {
+export function deviationsOf(x, { of }, { mean, low }) {
   return each(of.length, (i) => {
     const set = at(of, i);
-    return at(x, i) - at(mean, set) - (rest ? at(rest, set) : 0);
+    return at(x, i) - at(mean, set) - (low ? at(low, set) : 0);
   });
 }
 

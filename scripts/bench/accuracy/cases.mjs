@@ -1,6 +1,7 @@
 /** Distributions × sizes × layouts, and their data. */
+import { Random } from "../../random.mjs";
 import { extents } from "../data.mjs";
-import { DISTRIBUTIONS, OFFSET, Random, STANDARD } from "./distributions.mjs";
+import { DISTRIBUTIONS, OFFSET, STANDARD } from "./distributions.mjs";
 
 /**
  * @typedef {import("./distributions.mjs").Distribution} Distribution
@@ -37,10 +38,11 @@ const LARGE = [
 ];
 
 /**
- * @param {boolean} quick without 10⁶ and more values a channel
+ * @param {object} options
+ * @param {boolean} options.quick without 10⁶ and more values a channel
  * @returns {Sample[]}
  */
-export function samples(quick) {
+export function samples({ quick }) {
   const counts = quick ? SMALL : [...SMALL, ...LARGE];
   return [
     ...DISTRIBUTIONS.flatMap((distribution) => [

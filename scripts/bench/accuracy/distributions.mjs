@@ -3,29 +3,7 @@
  * in memory, whatever the layout. Each is chosen to break some way of computing moments.
  */
 
-/** A seeded source of numbers (mulberry32): the same on every machine. */
-export class Random {
-  #state;
-
-  /** @param {number} seed */
-  constructor(seed) {
-    this.#state = seed | 0;
-  }
-
-  /** From 0 to before 1. */
-  uniform() {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  }
-
-  /** Standard normal (Box & Muller, 1958). */
-  normal() {
-    const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
-    return radius * Math.cos(2 * Math.PI * this.uniform());
-  }
-}
+/** @typedef {import("../../random.mjs").Random} Random */
 
 /**
  * The i-th of a channel's n values.

@@ -49,7 +49,7 @@ for (const { name, reason } of absent) console.log(`  ${name}: absent: ${reason}
 const records = [];
 /** @type {(import("./run.mjs").Gap & { layout: string })[]} */
 const gaps = [];
-const all = samples(options.quick);
+const all = samples(options);
 const start = performance.now();
 for (const [k, sample] of all.entries()) {
   for await (const { layout, shape, records: made, gaps: missing } of runSample(sample, running)) {

@@ -6,7 +6,7 @@
  */
 
 /** |mean|/std from which on an output has to be far closer. */
-export const FAR_FROM_ZERO = 1e4;
+const FAR_FROM_ZERO = 1e4;
 
 /** What rounding the true value to float32 costs at most; PyTorch's error holds it, too. */
 const ROUNDING = 0.5;

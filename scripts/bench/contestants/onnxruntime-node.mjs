@@ -16,7 +16,7 @@ export default {
     return {
       version: ort.env.versions.node,
       refuses,
-      prepare: prepareWith(ort, options, true),
+      prepare: prepareWith(ort, options, { reuseOutput: true }),
     };
   },
 };

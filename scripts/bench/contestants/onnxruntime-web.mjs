@@ -12,7 +12,7 @@ export default {
     return {
       version: ort.env.versions.web,
       refuses,
-      prepare: prepareWith(ort, { executionProviders: ["wasm"] }, false),
+      prepare: prepareWith(ort, { executionProviders: ["wasm"] }, { reuseOutput: false }),
     };
   },
 };

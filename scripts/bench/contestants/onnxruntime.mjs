@@ -13,9 +13,10 @@ export function refuses({ op, layout }) {
 /**
  * @param {typeof import("onnxruntime-common")} ort
  * @param {import("onnxruntime-common").InferenceSession.SessionOptions} options
- * @param {boolean} reuseOutput whether a run can write to a tensor that it is given
+ * @param {object} abilities
+ * @param {boolean} abilities.reuseOutput whether a run can write to a tensor that it is given
  */
-export function prepareWith(ort, options, reuseOutput) {
+export function prepareWith(ort, options, { reuseOutput }) {
   /** @type {import("../contestant.d.ts").Started["prepare"]} */
   return async (cell, data) => {
     const session = await ort.InferenceSession.create(batchNormModel(cell, data), options);

@@ -36,7 +36,7 @@ export function nativeContestant(name, framework, environment = {}) {
     kind: "native",
     async start({ avx2 = false }) {
       if (!existsSync(PYTHON)) throw new Error("no environment: npm run bench:native-setup");
-      const common = environmentOf(avx2);
+      const common = environmentOf({ avx2 });
       let { child, version } = await spawn(common);
       const folder = await mkdtemp(join(tmpdir(), "batchnorm-bench-"));
       let cells = 0;

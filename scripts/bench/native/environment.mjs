@@ -33,7 +33,11 @@ const AVX2 = {
   XLA_FLAGS: "--xla_cpu_max_isa=AVX2",
 };
 
-/** @param {boolean} avx2 no wider vectors than those of AVX2 @returns {NodeJS.ProcessEnv} */
-export function environmentOf(avx2) {
+/**
+ * @param {object} options
+ * @param {boolean} options.avx2 no wider vectors than those of AVX2
+ * @returns {NodeJS.ProcessEnv}
+ */
+export function environmentOf({ avx2 }) {
   return { ...ONE_THREAD, ...(avx2 ? AVX2 : {}) };
 }

@@ -7,7 +7,7 @@ import { BAR, CONFIG, GREY, isLesser, NAME_AXIS, scales } from "./style.mjs";
 /** @typedef {import("../contestant.d.ts").Record} Record */
 
 /** The tensor of the picture: what most networks of images have. */
-export const PICTURED = { name: "headline", layout: "channels-first" };
+const PICTURED = { name: "headline", layout: "channels-first" };
 
 /** Panels: operations as a user calls them. @type {readonly (readonly [Record["op"], string])[]} */
 const PANELS = [

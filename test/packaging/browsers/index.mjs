@@ -58,12 +58,13 @@ export async function* testBrowsers(consumer) {
  * }} servers
  * @returns {Cell[]}
  */
-function cellsOf({ plain, isolated, closed, example, collector }) {
+function cellsOf(servers) {
+  const { closed, example, collector } = servers;
   return [
-    ...contexts.map((context) => underPolicy(context, plain.origin, false)),
-    ...contexts.map((context) => underPolicy(context, isolated.origin, true)),
-    underPolicy("slim page", plain.origin, false),
-    underPolicy("audio worklet", plain.origin, false),
+    ...contexts.map((context) => underPolicy(context, "plain")),
+    ...contexts.map((context) => underPolicy(context, "isolated")),
+    underPolicy("slim page", "plain"),
+    underPolicy("audio worklet", "plain"),
     {
       // Nothing can run, and the error is to say why: so the policy was in force above, too.
       check: "page, CSP that refuses wasm",
@@ -84,8 +85,10 @@ function cellsOf({ plain, isolated, closed, example, collector }) {
     },
   ];
 
-  /** @param {string} context @param {string} origin @param {boolean} isolated @returns {Cell} */
-  function underPolicy(context, origin, isolated) {
+  /** @param {string} context @param {"plain" | "isolated"} server @returns {Cell} */
+  function underPolicy(context, server) {
+    const isolated = server === "isolated";
+    const { origin } = servers[server];
     return {
       check: `${context}, CSP${isolated ? ", isolated" : ""}`,
       async run(browser) {

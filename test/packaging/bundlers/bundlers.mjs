@@ -75,14 +75,11 @@ export const bundlers = [
  */
 function sites(name, build) {
   const bundler = name.toLowerCase();
-  /** @param {string} check @param {string} entry @param {boolean} hasLayer @returns {Bundler} */
-  const site = (check, entry, hasLayer) => {
+  /** @param {string} check @param {"everything" | "inference"} entry @returns {Bundler} */
+  const site = (check, entry) => {
     const out = `out/${bundler}/${entry}`;
-    const checks = [{ check, site: out, hasLayer }];
+    const checks = [{ check, site: out, hasLayer: entry === "everything" }];
     return { name, package: bundler, build: build(entry, out), checks };
   };
-  return [
-    site("build", "everything", true),
-    site("inference alone, without the layer", "inference", false),
-  ];
+  return [site("build", "everything"), site("inference alone, without the layer", "inference")];
 }

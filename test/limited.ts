@@ -1,5 +1,5 @@
 /** Kernels whose memory has an end that is soon reached. */
-import { kernelBytes as bytes } from "../../scripts/kernel/under-test.mjs";
+import { kernelBytes as bytes } from "../scripts/kernel/under-test.mjs";
 
 /** The kernel as it is. */
 export const module = new WebAssembly.Module(bytes);

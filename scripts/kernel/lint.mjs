@@ -1,0 +1,11 @@
+/**
+ * Clippy over what ships: for the host it sees neither the intrinsics nor memory that grows.
+ */
+import { fileURLToPath } from "node:url";
+import { environmentOf, fail, findToolchain, run } from "./cargo.mjs";
+
+process.chdir(fileURLToPath(new URL("../..", import.meta.url)));
+const { path, reason } = findToolchain();
+if (path === undefined) fail(`no toolchain\n${reason}`);
+const command = "clippy --locked --workspace --target wasm32-unknown-unknown -- -D warnings";
+run("cargo", command.split(" "), environmentOf(path));
