@@ -1,11 +1,10 @@
 /** What the tests of calls share: tensors, and typed errors. The package's public API alone. */
 import {
-  BatchNorm,
   BatchNormError,
   type BatchNormErrorCode,
-  type BatchNormSaved,
   defaultKernel,
   type Kernel,
+  Parameter,
   Tensor,
 } from "batchnorm-wasm";
 import { expect } from "vitest";
@@ -17,37 +16,62 @@ export const wrong = (value: unknown) => value as never;
 
 export const values = (tensor: Tensor) => [...tensor.toFloat32Array()];
 
-/** What is to stay as it was. */
-export type Watched = Tensor | BatchNorm | BatchNormSaved;
+/** What is to stay as it was: a tensor, or what tells by accessors what it holds. */
+export interface Watched {
+  readonly kernel: Kernel;
+  readonly [Symbol.toStringTag]: string;
+  dispose(): void;
+}
 
 /** What of these a call that fails must leave as it was, and the live memory of their kernels. */
 export function snapshot(watched: readonly Watched[]) {
-  const kernels = new Set<Kernel>([defaultKernel()]);
-  const ofTensor = (tensor: Tensor | null) => {
-    if (tensor) kernels.add(tensor.kernel);
-    return (
-      tensor && {
-        version: tensor.storage.version,
-        values: tensor.disposed ? null : tensor.toFloat32Array(),
-      }
-    );
-  };
-  const state = watched.map((one) => {
-    if (one instanceof Tensor) return ofTensor(one);
-    if (!(one instanceof BatchNorm)) {
-      return one.disposed || { x: one.x, weight: one.weight, mean: one.mean, var: one.variance };
-    }
-    const { training, numFeatures, numBatchesTracked, statistics, updateRunningStats } = one;
-    const parameters = [one.weight, one.bias].map((p) => [ofTensor(p), ofTensor(p?.grad ?? null)]);
-    const running = [ofTensor(one.runningMean), ofTensor(one.runningVar)];
-    const switches = { training, statistics, updateRunningStats, requiresGrad: one.requiresGrad };
-    return { numFeatures, numBatchesTracked, ...switches, parameters, running };
-  });
+  const kernels = new Set([defaultKernel(), ...watched.map(({ kernel }) => kernel)]);
   const memory = [...kernels].map((kernel) => {
     const { liveBytes, liveStorages } = kernel.memoryUsage();
     return { liveBytes, liveStorages };
   });
-  return { state, memory };
+  return { state: watched.map(stateOf), memory };
+}
+
+function stateOf(one: Watched): object {
+  if (!(one instanceof Tensor)) {
+    const state = told(one).map(([name, value]) => [
+      name,
+      value instanceof Tensor ? stateOf(value) : value,
+    ]);
+    return Object.fromEntries(state);
+  }
+  return {
+    version: one.storage.version,
+    values: one.disposed ? null : one.toFloat32Array(),
+    grad: one instanceof Parameter && one.grad && stateOf(one.grad),
+  };
+}
+
+/** The tensors among what is watched: it, its gradient, or what it holds. */
+export function tensorsOf(one: Watched): readonly Tensor[] {
+  if (!(one instanceof Tensor)) {
+    return told(one).flatMap(([, value]) => (value instanceof Tensor ? tensorsOf(value) : []));
+  }
+  return one instanceof Parameter && one.grad ? [one, one.grad] : [one];
+}
+
+/** What the accessors of a layer, or of saved values, tell: of any norm's. */
+function told(one: Watched): (readonly [name: string, value: unknown])[] {
+  const all: (readonly [string, unknown])[] = [];
+  for (let on: object = one; on !== Object.prototype; on = Object.getPrototypeOf(on)) {
+    for (const [name, { get }] of Object.entries(Object.getOwnPropertyDescriptors(on))) {
+      // What a layer saved is the asker's from then on.
+      if (!get || name === "saved") continue;
+      try {
+        all.push([name, get.call(one)]);
+      } catch (error) {
+        all.push([name, (error as BatchNormError).code]);
+      }
+    }
+  }
+  expect(all.length, `accessors of ${one[Symbol.toStringTag]}`).toBeGreaterThan(0);
+  return all;
 }
 
 /** Codes that {@link expectError} has met. */

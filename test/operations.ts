@@ -1,7 +1,8 @@
 /**
- * The calls that take tensors or options, described, so that what every one of them has to
- * refuse is tested of every one: `refusals.ts` derives the cases. A new norm adds its
- * operations here, and writes out in a test what only it refuses.
+ * The calls that take tensors or options, described, so that what every one of them owes is
+ * tested of every one: what it refuses (`refusals.ts` derives the cases), and that its writes
+ * count (`versions.test.ts`). A new norm adds its operations here, and writes out in a test
+ * what only it refuses.
  */
 import {
   BatchNorm,
@@ -12,6 +13,7 @@ import {
   batchNormTraining,
   defaultKernel,
   type Kernel,
+  type Tensor,
 } from "batchnorm-wasm";
 import { counting, type Watched, wrong } from "./call-helpers.js";
 
@@ -41,6 +43,8 @@ export interface Operation<E extends Example = Example> {
   readonly together?: readonly [string, string];
   /** All its other options. */
   readonly options: readonly string[];
+  /** What it writes beside its operands: of a layer. */
+  own?(example: E): readonly (Tensor | null | undefined)[];
   call(example: E, input: never, options: never): unknown;
 }
 
@@ -112,6 +116,7 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
     example: exampleOf,
     operands: { x: "x", out: "output" },
     options: ["training"],
+    own: ({ bn }) => [bn.runningMean, bn.runningVar],
     call: ({ bn }, x, options) => bn.forward(x, options),
   },
   {
@@ -134,6 +139,7 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
     operands: { dy: "dy", out: "output" },
     // Not any record, but one of the layer's own.
     options: ["saved"],
+    own: ({ bn }) => [bn.weight?.grad, bn.bias?.grad],
     call: ({ bn }, dy, options) => bn.backward(dy, options),
   },
   {
@@ -157,15 +163,19 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
 
 export const OPERATIONS: readonly Operation[] = BATCH_NORM;
 
+/** The operands that {@link callWith} passes in any case. */
+export function neededBy({ operands, required = [], together }: Operation): string[] {
+  return [...Object.keys(operands).slice(0, 1), ...required, ...(together ?? [])];
+}
+
 /** Calls an operation with what it needs, but for some changes. */
 export function callWith(
   operation: Operation,
   example: Example,
   changes: Readonly<Record<string, unknown>> = {},
 ): unknown {
-  const { operands, required = [], together = [] } = operation;
-  const [first = ""] = Object.keys(operands);
-  const needed = [first, ...required, ...together].map((name) => [name, example[name]]);
+  const [first = ""] = Object.keys(operation.operands);
+  const needed = neededBy(operation).map((name) => [name, example[name]]);
   const { [first]: input, ...options } = { ...Object.fromEntries(needed), ...changes };
   return operation.call(example, wrong(input), wrong(options));
 }

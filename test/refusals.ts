@@ -1,5 +1,5 @@
 /** What every operation has to refuse, derived from its description in `operations.ts`. */
-import { type BatchNormErrorCode, type BatchNormSaved, createKernel, Tensor } from "batchnorm-wasm";
+import { type BatchNormErrorCode, createKernel, Tensor } from "batchnorm-wasm";
 import { counting, kernelBytes, type Watched, wrong } from "./call-helpers.js";
 import { callWith, type Example, type Operation, type Role } from "./operations.js";
 
@@ -50,7 +50,7 @@ const FAULTS: readonly Fault[] = [
     roles: ["record"],
     code: "disposed",
     values: (operand, name) => {
-      (operand as BatchNormSaved).dispose();
+      (operand as Watched).dispose();
       return [[operand, name]];
     },
   },
