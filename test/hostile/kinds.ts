@@ -1,7 +1,7 @@
 import { Random } from "../../scripts/random.mjs";
-import { backward, forwardFunction, statisticsFunction } from "./functions.js";
-import { construct, forwardLayer, load, manage, record, saved, setting } from "./layers.js";
-import { assign, forge, kernel, scoped, wrapped } from "./others.js";
+import { BATCH_NORM } from "./batch/index.js";
+import { construct } from "./batch/layers.js";
+import { assign, forge, kernel, record, scoped, wrapped } from "./others.js";
 import { dispose, make, read, set, view } from "./tensors.js";
 import { root, themes } from "./theme.js";
 import type { Manner, World } from "./world.js";
@@ -42,22 +42,15 @@ function inside(world: World, seed: number, log: (() => string)[]): void {
   }
 }
 
-type Kind = (world: World, random: Random, manner: Manner) => void;
+type Call = (world: World, random: Random, manner: Manner) => void;
 
-/** Each kind with how often it is called, relative to the others. */
-export const KINDS: readonly (readonly [name: string, weight: number, call: Kind])[] = [
-  ["batchNormInference", 8, (...all) => forwardFunction(...all, "batchNormInference")],
-  ["batchNormTraining", 8, (...all) => forwardFunction(...all, "batchNormTraining")],
-  ["batchNormStatistics", 4, statisticsFunction],
-  ["batchNormBackward", 8, (...all) => backward(...all, "function")],
-  ["new layer", 3, construct],
-  ["forward", 10, forwardLayer],
-  ["backward", 7, (...all) => backward(...all, "layer")],
-  ["mode and switches", 4, setting],
-  ["layer upkeep", 4, manage],
-  ["saved", 3, saved],
+/** A kind of call, with how often it is called, relative to the others. */
+export type Kind = readonly [name: string, weight: number, call: Call];
+
+/** Of each norm, and of what they share. */
+export const KINDS: readonly Kind[] = [
+  ...BATCH_NORM,
   ["record", 3, record],
-  ["loadStateDict", 5, load],
   ["new tensor", 5, make],
   ["view", 6, view],
   ["read", 4, read],
@@ -70,7 +63,7 @@ export const KINDS: readonly (readonly [name: string, weight: number, call: Kind
   ["Proxy", 2, wrapped],
 ];
 
-let all = KINDS.flatMap((kind) => new Array<(typeof KINDS)[0]>(kind[1]).fill(kind));
+let all = KINDS.flatMap((kind) => new Array<Kind>(kind[1]).fill(kind));
 
 /** Makes no calls of these kinds. */
 export function skip(names: readonly string[]): void {

@@ -1,5 +1,5 @@
 /** Arguments as a caller would write them, and as no caller should. */
-import { BatchNormSaved, defaultKernel, Tensor } from "batchnorm-wasm";
+import { defaultKernel, Tensor } from "batchnorm-wasm";
 import type { Random } from "../../scripts/random.mjs";
 import { type Arg, arg, describe, hostile, marker, throwing, transparent } from "./values.js";
 import { Fault, type TensorModel, type World } from "./world.js";
@@ -26,7 +26,7 @@ const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   axis: Number.isInteger,
   out: isTensor,
   kernel: (value) => value instanceof Kernel,
-  saved: (value) => isBoolean(value) || value instanceof BatchNormSaved,
+  saved: isBoolean,
   runningMean: isTensor,
   runningVar: isTensor,
   momentum: isShare,
@@ -106,8 +106,12 @@ export class Options {
     return [...new Set(values)].flatMap((value) => world.modelOf.get(value) ?? []);
   }
 
-  /** Throws where a call with these should not have returned. */
-  checkTaken(): void {
+  /**
+   * Throws where a call with these should not have returned.
+   *
+   * @param Saved the class of what `saved` may be, beside a boolean
+   */
+  checkTaken(Saved?: abstract new (...all: never[]) => object): void {
     if (this.#whole) {
       const { value, code } = this.#whole;
       if (value === undefined || typeof value === "object") return;
@@ -116,6 +120,7 @@ export class Options {
     for (const { name, values } of this.#entries.values()) {
       if (!FITS[name]) throw new Fault("an unknown option is taken", name);
       if (values.some((value) => fits(name, value))) continue;
+      if (name === "saved" && Saved && values.some((value) => value instanceof Saved)) continue;
       throw new Fault(`${name} is taken that is none`, describe(values[0]));
     }
   }
@@ -148,10 +153,10 @@ export class Options {
       case 6:
       case 7: {
         this.benign = false;
-        this.set(
-          random.pick(known),
-          random.oneIn(3) ? hostileTensor(world, random) : hostile(random),
-        );
+        const name = random.pick(known);
+        const record = name === "saved" && world.pick(random, world.records);
+        if (record && random.oneIn(2)) this.set(name, arg(record.record, record.name));
+        else this.set(name, random.oneIn(3) ? hostileTensor(world, random) : hostile(random));
         return;
       }
       default:

@@ -1,12 +1,9 @@
 /** Scopes, kernels, Proxies, forgeries, and assignments to what is not to be assigned. */
+import * as library from "batchnorm-wasm";
 import {
-  BatchNorm,
-  BatchNormalization,
-  BatchNormSaved,
   createKernel,
   type Kernel,
   memoryUsage,
-  Parameter,
   presets,
   reserve,
   scope,
@@ -15,7 +12,7 @@ import {
 } from "batchnorm-wasm";
 import { Random } from "../../scripts/random.mjs";
 import { limited } from "../limited.js";
-import { forwardLayer } from "./layers.js";
+import { forwardLayer } from "./batch/layers.js";
 import { Options } from "./options.js";
 import { make, view } from "./tensors.js";
 import type { Anything } from "./theme.js";
@@ -30,7 +27,6 @@ const READ_ONLY = {
   layer:
     "axis numFeatures weight bias runningMean runningVar numBatchesTracked trackRunningStats " +
     "runningVariance saved",
-  record: "axis channels eps x statistics",
   presets: "torch",
   preset: "eps momentum axis names",
 };
@@ -41,7 +37,7 @@ export function assign(world: World, random: Random, manner: Manner): void {
   const { tensor, name } = random.pick(world.tensors);
   const layer = world.pick(random, world.layers);
   const record = world.pick(random, world.records, ({ superseded }) => !superseded);
-  const targets: readonly (readonly [keyof typeof READ_ONLY, unknown, string])[] = [
+  const targets: readonly (readonly [keyof typeof READ_ONLY | "record", unknown, string])[] = [
     ["tensor", tensor, name],
     ["numbers", tensor.shape, `${name}.shape`],
     ["numbers", tensor.strides, `${name}.strides`],
@@ -54,12 +50,12 @@ export function assign(world: World, random: Random, manner: Manner): void {
   const [kind, target, path] = random.pick(targets);
   if (!target) return;
   const holder = target as Record<string, unknown>;
-  const field = random.pick(READ_ONLY[kind].split(" "));
+  const field = random.pick(kind === "record" ? told(target) : READ_ONLY[kind].split(" "));
   const value = hostile(random);
-  const before = holder[field];
   world.attempt(
     () => `try { ${path}[${JSON.stringify(field)}] = ${value.code()}; } catch {}`,
     () => {
+      const before = holder[field];
       try {
         holder[field] = value.value;
       } catch (error) {
@@ -68,9 +64,38 @@ export function assign(world: World, random: Random, manner: Manner): void {
       }
       const after = holder[field];
       // An array may be a copy.
-      if (Object.is(after, before) || (Array.isArray(before) && `${after}` === `${before}`)) return;
+      const isArray = Array.isArray(before) || ArrayBuffer.isView(before);
+      if (Object.is(after, before) || (isArray && `${after}` === `${before}`)) return;
       throw new Fault(`${field} of a ${kind} can be set`);
     },
+  );
+}
+
+/** The accessors of a record, of whatever norm. */
+function told(record: object): string[] {
+  const all = Object.entries(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(record)));
+  return all.flatMap(([name, { get }]) => (get ? [name] : []));
+}
+
+/** What a record tells, and its end. */
+export function record(world: World, random: Random): void {
+  const model = world.pick(random, world.records);
+  if (!model) return;
+  const { record, name } = model;
+  if (random.oneIn(3)) {
+    world.attempt(
+      () => `${name}.dispose();`,
+      () => record.dispose(),
+      { valid: true },
+    );
+    model.disposed = true;
+    return;
+  }
+  const field = random.pick(told(record));
+  world.attempt(
+    () => `${name}[${JSON.stringify(field)}];`,
+    () => (record as unknown as Record<string, unknown>)[field],
+    { never: ["kernel"], returned: (value: unknown) => model.told?.(field, value) },
   );
 }
 
@@ -293,6 +318,14 @@ export function kernel(world: World, random: Random, manner: Manner): void {
   ])();
 }
 
+type Class = (new (...all: unknown[]) => object) & { readonly prototype: object };
+
+/** The classes that the package exports, but for errors. */
+const CLASSES = Object.entries(library).flatMap(([name, value]): [string, Class][] => {
+  const one = value as Class;
+  return /^[A-Z]/.test(name) && !(one.prototype instanceof Error) ? [[name, one]] : [];
+});
+
 /** Objects made by hand, and methods of what they don't belong to. */
 export function forge(world: World, random: Random, manner: Manner): void {
   if (manner === "mild") return;
@@ -305,13 +338,12 @@ export function forge(world: World, random: Random, manner: Manner): void {
     () => arg(Object.create(Tensor.prototype), "Object.create(Tensor.prototype)"),
     () => arg(Object.create(tensor), `Object.create(${name})`),
   ])();
-  const classes = { Tensor, Parameter, BatchNorm, BatchNormalization, BatchNormSaved };
-  const Class = random.pick(Object.keys(classes)) as keyof typeof classes;
-  const made = classes[Class];
-  if (random.oneIn(3) && !Class.startsWith("BatchNormal") && Class !== "BatchNorm") {
+  const [Class, made] = random.pick(CLASSES);
+  // Layers are made by hand; what has no such method is not.
+  if (random.oneIn(3) && !("forward" in made.prototype)) {
     world.attempt(
       () => `new ${Class}(${value.code()});`,
-      () => new (made as new (...all: unknown[]) => object)(value.value, [2], [1], 0),
+      () => new made(value.value, [2], [1], 0),
       {
         returned: () => {
           throw new Fault(`a ${Class} is made by hand`, value.code());

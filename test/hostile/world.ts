@@ -5,7 +5,6 @@
 import {
   type BatchNorm,
   BatchNormError,
-  type BatchNormSaved,
   batchNormInference,
   createKernel,
   defaultKernel,
@@ -87,7 +86,7 @@ class Region {
 }
 
 /** A kernel, what lives in its memory, and a call whose result is known. */
-class Home {
+export class Home {
   readonly regions = new Set<Region>();
   /** What is in use before anything else is made. */
   usage: Usage = NOTHING;
@@ -145,48 +144,30 @@ export interface TensorModel {
   disposed: boolean;
 }
 
-/** A forward pass as it was. */
-export interface Pass {
-  readonly x: Float32Array;
-  readonly shape: readonly number[];
-  readonly axis: number;
-  readonly eps: number;
-  readonly weight: Float32Array | null;
-  /** The statistics that were given; `null` where the batch's own normalized. */
-  readonly given: { mean: Float32Array; variance: Float32Array } | null;
-  readonly home: Home;
-  /** x, unless it was plain data, and its region's version. */
-  readonly xModel: TensorModel | null;
-  readonly xVersion: number;
-  /** The vectors that took part: no gradient may be written over them. */
-  readonly kept: readonly TensorModel[];
-  /** Whether all that is above is certain. */
-  readonly known: boolean;
-}
-
-interface RecordModel {
+/** Saved values that somebody has; each norm knows more of its own. */
+export interface RecordModel {
   readonly name: string;
-  readonly record: BatchNormSaved;
-  pass: Pass | null;
-  /** Whose forward pass it is of. */
-  layer: LayerModel | null;
-  /** Whether it is the caller's, so that the layer doesn't overwrite it. */
-  taken?: boolean;
-  /** Whether a later forward pass of the layer has taken its place. */
+  readonly record: Saved;
+  /** Whether a later forward pass of a layer has taken its place. */
   superseded?: boolean;
   disposed: boolean;
+  /** Looks at what one of its accessors has told; throws a {@link Fault}. */
+  told?(field: string, value: unknown): void;
 }
 
-interface LayerModel {
+/** What the saved values of every norm are. */
+interface Saved {
+  readonly disposed: boolean;
+  dispose(): void;
+}
+
+export interface LayerModel {
   readonly name: string;
   readonly layer: BatchNorm;
   readonly home: Home;
   readonly preset: string;
   /** What `readLayer` must read. */
   state: Record<string, unknown>;
-  /** The last forward pass, and the record of it that somebody has. */
-  pass: Pass | null;
-  record: RecordModel | null;
   disposed: boolean;
 }
 
@@ -309,6 +290,11 @@ export class World {
 
   #ballast: Tensor[] = [];
 
+  /** Those of one norm, whose class this is. */
+  recordsOf<R extends RecordModel>(Saved: abstract new (...all: never[]) => R["record"]): R[] {
+    return this.records.filter((one): one is R => one.record instanceof Saved);
+  }
+
   name(prefix: string): string {
     const name = `${prefix}${this.names.length + 1}`;
     this.names.push(name);
@@ -372,7 +358,7 @@ export class World {
   adoptLayer(layer: BatchNorm, preset: string, name: string): LayerModel {
     const home = layer.kernel === this.home.kernel ? this.home : this.foreign;
     const state = readLayer(layer);
-    const model = { name, layer, home, preset, state, pass: null, record: null, disposed: false };
+    const model = { name, layer, home, preset, state, disposed: false };
     this.layers.push(model);
     this.#adoptVectors(model);
     return model;

@@ -9,9 +9,8 @@ import {
   type Parameter,
   type Tensor,
 } from "batchnorm-wasm";
-import type { Random } from "../../scripts/random.mjs";
-import { expectBackward, expectForward, expectMoved, expectStatistics } from "./expect.js";
-import { Options } from "./options.js";
+import type { Random } from "../../../scripts/random.mjs";
+import { Options } from "../options.js";
 import {
   type Anything,
   allApart,
@@ -28,18 +27,19 @@ import {
   takeResult,
   vector,
   vectorValues,
-} from "./theme.js";
-import { arg } from "./values.js";
+} from "../theme.js";
+import { arg } from "../values.js";
 import {
   apart,
   bits,
   Fault,
   type Manner,
-  type Pass,
   type TensorModel,
   VECTORS,
   type World,
-} from "./world.js";
+} from "../world.js";
+import { expectBackward, expectForward, expectMoved, expectStatistics } from "./expect.js";
+import { adoptRecord, lastOf, type Pass, recordsOf } from "./pass.js";
 
 const MOST_CHANNELS = 1000;
 
@@ -73,7 +73,7 @@ export function forwardFunction(world: World, random: Random, manner: Manner, na
   }
   const out = x.plain ? undefined : output(world, random, x);
   options.tensor("out", out);
-  const old = world.pick(random, world.records);
+  const old = world.pick(random, recordsOf(world));
   const recorded = training || random.oneIn(3);
   if (recorded && !training && !old) options.set("saved", arg(true, "true"));
   else if (recorded && old && random.oneIn(2)) options.set("saved", arg(old.record, old.name));
@@ -110,7 +110,7 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
   );
   const variance = vectorValues(world, options.one("variance").value);
   const saved = options.one("saved").value;
-  const record = world.records.find((one) => one.record === saved);
+  const record = recordsOf(world).find((one) => one.record === saved);
   const kernelOf = (kernel: unknown) => (kernel === world.home.kernel ? world.home : world.foreign);
   const valid =
     options.benign &&
@@ -155,7 +155,7 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
       reads: [...(x.model ? [x.model] : []), ...reads],
       inPlace,
       returned: (result: { y: Tensor; saved: BatchNormSaved } | Tensor) => {
-        options.checkTaken();
+        options.checkTaken(BatchNormSaved);
         const both = "saved" in result && "y" in result;
         const y = both ? result.y : (result as Tensor);
         const weight = vectorValues(world, options.one("weight").value);
@@ -194,23 +194,14 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
         // Of values that may have been others, nothing is known but that they were written.
         const given = both ? result.saved : options.one("saved").value;
         if (!(given instanceof BatchNormSaved)) return;
-        const overwritten = world.records.find((one) => one.record === given);
+        const overwritten = recordsOf(world).find((one) => one.record === given);
         if (overwritten) {
           overwritten.pass = pass;
           // A layer whose record it was has none of its own any more.
-          const { layer } = overwritten;
-          if (layer?.record === overwritten) layer.pass = { ...pass, known: false };
+          const last = overwritten.layer && lastOf(overwritten.layer);
+          if (last?.record === overwritten) last.pass = { ...pass, known: false };
           overwritten.layer = null;
-        } else {
-          const record = {
-            name: names[1] as string,
-            record: given,
-            pass,
-            layer: null,
-            disposed: false,
-          };
-          world.records.push(record);
-        }
+        } else adoptRecord(world, names[1] as string, given, pass, null);
       },
     },
   );
@@ -310,11 +301,16 @@ export function backward(
 ): void {
   const layer = of === "layer" ? world.pick(random, world.layers) : undefined;
   if (of === "layer" && !layer) return;
-  const own = layer && (random.oneIn(2) || !world.records.some((one) => one.layer === layer));
+  const own = layer && (random.oneIn(2) || !recordsOf(world).some((one) => one.layer === layer));
   const record = own
     ? undefined
-    : world.pick(random, world.records, (one) => !layer || one.layer === layer || random.oneIn(9));
-  const pass = own ? layer.pass : record?.pass;
+    : world.pick(
+        random,
+        recordsOf(world),
+        (one) => !layer || one.layer === layer || random.oneIn(9),
+      );
+  const last = layer && lastOf(layer);
+  const pass = own ? last?.pass : record?.pass;
   if ((!own && !record) || (!pass && !random.oneIn(5))) return;
   const shape = pass?.shape;
   const dy = input(
@@ -365,7 +361,7 @@ export function backward(
     same(dy.shape, pass.shape) &&
     freshness(world, pass).fresh &&
     (!record || (!record.disposed && record.layer === (layer ?? null))) &&
-    !(own && layer?.record?.disposed) &&
+    !(own && last?.record?.disposed) &&
     (!layer || layer.home === world.home) &&
     VECTORS.every((name) => !world.modelOf.get(layer?.state[name])?.disposed) &&
     outs.every(
@@ -410,7 +406,7 @@ export function backward(
       writesVectors: ["weightGrad", "biasGrad"],
       changes: ["weightGrad", "biasGrad"],
       returned: (result: Tensor | BatchNormGradients<Tensor>) => {
-        options.checkTaken();
+        options.checkTaken(BatchNormSaved);
         const certain =
           options.known &&
           (!dy.wrong || !!dy.model || !!dy.of) &&
@@ -418,7 +414,7 @@ export function backward(
           options.one("saved").value === record?.record;
         // Record and pass as they were passed: a getter may have changed either.
         const current = certain ? pass : null;
-        if (!current || (layer ? own && layer.pass !== pass : record?.pass !== pass)) {
+        if (!current || (layer ? own && last?.pass !== pass : record?.pass !== pass)) {
           takeResult(
             world,
             dy,

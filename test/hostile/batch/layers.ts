@@ -1,9 +1,8 @@
 /** Calls of layers and of what they save. */
 import * as library from "batchnorm-wasm";
 import { BatchNorm, type BatchNormSaved, presets, type Tensor } from "batchnorm-wasm";
-import type { Random } from "../../scripts/random.mjs";
-import { expectForward, expectMoved, expectStatistics } from "./expect.js";
-import { Options } from "./options.js";
+import type { Random } from "../../../scripts/random.mjs";
+import { Options } from "../options.js";
 import {
   type Anything,
   allApart,
@@ -19,18 +18,19 @@ import {
   themeOf,
   vector,
   vectorValues,
-} from "./theme.js";
-import { type Arg, arg, hostile } from "./values.js";
+} from "../theme.js";
+import { type Arg, arg, hostile } from "../values.js";
 import {
   apart,
   bits,
   Fault,
   type Manner,
-  type Pass,
   type TensorModel,
   VECTORS,
   type World,
-} from "./world.js";
+} from "../world.js";
+import { expectForward, expectMoved } from "./expect.js";
+import { adoptRecord, lastOf, type Pass, recordsOf } from "./pass.js";
 
 const ANY = [1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -235,12 +235,13 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
           known: known && before.numFeatures !== null && !x.of,
           home: model.home,
         };
-        model.pass = pass;
-        if (model.record && !model.record.taken) {
-          model.record.pass = null;
-          model.record.superseded = true;
+        const last = lastOf(model);
+        last.pass = pass;
+        if (last.record && !last.record.taken) {
+          last.record.pass = null;
+          last.record.superseded = true;
         }
-        model.record = null;
+        last.record = null;
         const taken = takeResult(world, x, outs, y, name);
         if (!known) return;
         expectForward(taken.values, pass, bias, x.of);
@@ -490,7 +491,8 @@ export function manage(world: World, random: Random, manner: Manner): void {
         () => `${name}.dispose();`,
         () => {
           world.goneLayer(model);
-          if (model.record && !model.record.taken) model.record.disposed = true;
+          const { record } = lastOf(model);
+          if (record && !record.taken) record.disposed = true;
           layer.dispose();
         },
         { valid: true },
@@ -506,65 +508,19 @@ export function saved(world: World, random: Random): void {
   const name = world.name("s");
   const takes = random.oneIn(2);
   const { layer } = model;
+  const last = lastOf(model);
   world.attempt(
     () => (takes ? `${name} = ${model.name}.takeSaved();` : `${name} = ${model.name}.saved;`),
     () => (takes ? layer.takeSaved() : layer.saved),
     {
-      valid: !takes || model.pass !== null,
+      valid: !takes || last.pass !== null,
       returned: (record: BatchNormSaved | null) => {
         if (record === null) return;
-        let known = world.records.find((one) => one.record === record);
-        if (!known) {
-          const { disposed } = record;
-          known = { name, record, pass: model.pass, layer: model, taken: false, disposed };
-          world.records.push(known);
-        }
+        const known =
+          recordsOf(world).find((one) => one.record === record) ??
+          adoptRecord(world, name, record, last.pass, model);
         known.taken ||= takes;
-        model.record = known;
-      },
-    },
-  );
-}
-
-/** What a record tells, and its end. */
-export function record(world: World, random: Random): void {
-  const model = world.pick(random, world.records);
-  if (!model) return;
-  const { record, name, pass } = model;
-  if (random.oneIn(3)) {
-    world.attempt(
-      () => `${name}.dispose();`,
-      () => record.dispose(),
-      { valid: true },
-    );
-    model.disposed = true;
-    return;
-  }
-  const fields = ["x", "weight", "mean", "variance", "axis", "eps", "channels", "statistics"];
-  const field = random.pick(fields) as "x";
-  world.attempt(
-    () => `${name}.${field};`,
-    () => record[field],
-    {
-      never: ["kernel"],
-      returned: (value: unknown) => {
-        if (!pass?.known || record.disposed) return;
-        if (field === ("mean" as string) || field === ("variance" as string)) {
-          const given = pass.given?.[field as unknown as "mean"];
-          const got = value as Float64Array;
-          if (
-            given &&
-            Array.from(given).some((v, i) => !Object.is(v, got[i]) && !Number.isNaN(v))
-          ) {
-            throw new Fault("a record's statistics are others than normalized", `${name}.${field}`);
-          }
-          if (!given && pass.x.length > 0) {
-            expectStatistics({ mean: record.mean, variance: record.variance }, pass);
-          }
-        }
-        if (field === ("axis" as string) && value !== pass.axis) {
-          throw new Fault("a record's axis is another", `${value}`);
-        }
+        last.record = known;
       },
     },
   );

@@ -1,0 +1,135 @@
+/** The right numbers, by `test/reference/batch.mjs`, of what a call of batch norm read. */
+import * as reference from "../../reference/batch.mjs";
+import { bound, near, ordinary } from "../expect.js";
+import type { Pass } from "./pass.js";
+
+/** Statistics that normalized, and x̂, of a pass whose channels are not all but constant. */
+function prepare({ x, shape, axis, given, eps }: Pass) {
+  const channels = reference.channelsOf(shape, axis);
+  const statistics = given
+    ? { mean: Float64Array.from(given.mean), variance: Float64Array.from(given.variance) }
+    : reference.statistics(x, channels);
+  const largest = x.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+  // What is left of x − μ there is rounding, of float32 in what made x.
+  const conditioned = statistics.variance.every((v) => v + eps > 1e-5 * (1e-3 + largest * largest));
+  return { channels, statistics, conditioned };
+}
+
+export function expectForward(
+  got: ArrayLike<number>,
+  pass: Pass,
+  bias: Float32Array | null,
+  of = "",
+): void {
+  const { x, weight, eps } = pass;
+  if (!ordinary(x, weight, bias, pass.given?.mean ?? null, pass.given?.variance ?? null)) return;
+  const { channels, statistics, conditioned } = prepare(pass);
+  if (!conditioned) return;
+  const y = reference.forward(x, channels, statistics, { weight, bias, eps });
+  near(
+    `y${of}`,
+    got,
+    (i) => y[i] as number,
+    (i) => Math.abs(y[i] as number) + bound(weight) + bound(bias),
+  );
+}
+
+export function expectStatistics(
+  got: { mean: ArrayLike<number>; variance: ArrayLike<number> },
+  { x, shape, axis }: Pick<Pass, "x" | "shape" | "axis">,
+  of = "",
+): void {
+  if (!ordinary(x) || x.length === 0) return;
+  const { mean, variance } = reference.statistics(x, reference.channelsOf(shape, axis));
+  near(
+    `a mean${of}`,
+    got.mean,
+    (i) => mean[i] as number,
+    (i) => Math.abs(mean[i] as number),
+  );
+  near(
+    `a variance${of}`,
+    got.variance,
+    (i) => variance[i] as number,
+    (i) => variance[i] as number,
+  );
+}
+
+/** @param old the running statistics before, and what they are now */
+export function expectMoved(
+  { x, shape, axis }: Pick<Pass, "x" | "shape" | "axis">,
+  old: { mean: Float32Array; variance: Float32Array },
+  now: { mean: Float32Array; variance: Float32Array },
+  share: number,
+  kind: "biased" | "unbiased",
+  of = "",
+): void {
+  if (!ordinary(x, old.mean, old.variance)) return;
+  if (x.length === 0) {
+    near(
+      "a running mean after nothing",
+      now.mean,
+      (i) => old.mean[i] as number,
+      () => -1,
+    );
+    near(
+      "a running variance after nothing",
+      now.variance,
+      (i) => old.variance[i] as number,
+      () => -1,
+    );
+    return;
+  }
+  const channels = reference.channelsOf(shape, axis);
+  const count = x.length / channels.number;
+  const right = reference.moved(
+    { mean: Float64Array.from(old.mean), variance: Float64Array.from(old.variance) },
+    reference.statistics(x, channels),
+    count,
+    share,
+    count > 1 ? kind : "biased",
+  );
+  for (const name of ["mean", "variance"] as const) {
+    const value = (i: number) => right[name][i] as number;
+    near(`a running ${name}${of}`, now[name], value, (i) => Math.abs(value(i)));
+  }
+}
+
+/** @param gradients with respect to weight and bias: before, and now */
+export function expectBackward(
+  dx: ArrayLike<number>,
+  dy: Float32Array,
+  pass: Pass,
+  gradients: readonly ({ old: Float32Array; now: Float32Array } | null)[],
+  of = "",
+): void {
+  const { x, weight, eps, given } = pass;
+  const old = gradients.map((one) => one?.old ?? null);
+  if (!ordinary(x, dy, weight, given?.mean ?? null, given?.variance ?? null, ...old)) return;
+  const { channels, statistics, conditioned } = prepare(pass);
+  if (!conditioned) return;
+  const parameters = { weight, eps };
+  const right = given
+    ? reference.backwardConstant(x, dy, channels, statistics, parameters)
+    : reference.backward(x, dy, channels, parameters);
+  const scale = bound(reference.inverseStd(statistics, eps)) * bound(weight ?? [1]) * bound(dy);
+  const xHat = bound(reference.normalized(x, channels, statistics, eps));
+  near(
+    `dx${of}`,
+    dx,
+    (i) => right.dx[i] as number,
+    () => scale * (1 + xHat * xHat),
+  );
+  const sum = bound(dy) * dy.length;
+  gradients.forEach((one, k) => {
+    if (!one) return;
+    const added = k === 0 ? right.dweight : right.dbias;
+    const value = (i: number) => (one.old[i] as number) + (added[i] as number);
+    near(
+      `${k === 0 ? "dγ" : "dβ"}${of}`,
+      one.now,
+      value,
+      (i) => Math.abs(value(i)) + sum * (1 + xHat) * 1e-2,
+    );
+  });
+}

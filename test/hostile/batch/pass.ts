@@ -1,0 +1,88 @@
+/** What is known of forward passes of batch norm. */
+import { BatchNormSaved } from "batchnorm-wasm";
+import {
+  Fault,
+  type Home,
+  type LayerModel,
+  type RecordModel,
+  type TensorModel,
+  type World,
+} from "../world.js";
+import { expectStatistics } from "./expect.js";
+
+/** A forward pass as it was. */
+export interface Pass {
+  readonly x: Float32Array;
+  readonly shape: readonly number[];
+  readonly axis: number;
+  readonly eps: number;
+  readonly weight: Float32Array | null;
+  /** The statistics that were given; `null` where the batch's own normalized. */
+  readonly given: { mean: Float32Array; variance: Float32Array } | null;
+  readonly home: Home;
+  /** x, unless it was plain data, and its region's version. */
+  readonly xModel: TensorModel | null;
+  readonly xVersion: number;
+  /** The vectors that took part: no gradient may be written over them. */
+  readonly kept: readonly TensorModel[];
+  /** Whether all that is above is certain. */
+  readonly known: boolean;
+}
+
+/** Saved values of batch norm. */
+export interface BatchRecord extends RecordModel {
+  readonly record: BatchNormSaved;
+  pass: Pass | null;
+  /** Whose forward pass it is of. */
+  layer: LayerModel | null;
+  /** Whether it is the caller's, so that the layer doesn't overwrite it. */
+  taken?: boolean;
+}
+
+/** The last forward pass of a layer, and the record of it that somebody has. */
+interface Last {
+  pass: Pass | null;
+  record: BatchRecord | null;
+}
+
+const lasts = new WeakMap<LayerModel, Last>();
+
+export function lastOf(layer: LayerModel): Last {
+  const last = lasts.get(layer) ?? { pass: null, record: null };
+  lasts.set(layer, last);
+  return last;
+}
+
+export const recordsOf = (world: World) => world.recordsOf<BatchRecord>(BatchNormSaved);
+
+/** A record that has come back. */
+export function adoptRecord(
+  world: World,
+  name: string,
+  record: BatchNormSaved,
+  pass: Pass | null,
+  layer: LayerModel | null,
+): BatchRecord {
+  const { disposed } = record;
+  const model: BatchRecord = {
+    ...{ name, record, pass, layer, disposed },
+    told: (field, value) => checkTold(model, field, value),
+  };
+  world.records.push(model);
+  return model;
+}
+
+function checkTold({ record, name, pass }: BatchRecord, field: string, value: unknown): void {
+  if (!pass?.known || record.disposed) return;
+  if (field === "axis" && value !== pass.axis)
+    throw new Fault("a record's axis is another", `${value}`);
+  if (field !== "mean" && field !== "variance") return;
+  const given = pass.given?.[field];
+  const got = value as Float64Array;
+  if (given && Array.from(given).some((v, i) => !Object.is(v, got[i]) && !Number.isNaN(v))) {
+    throw new Fault("a record's statistics are others than normalized", `${name}.${field}`);
+  }
+  if (!given && pass.x.length > 0) {
+    expectStatistics({ mean: record.mean, variance: record.variance }, pass);
+  }
+}
