@@ -153,11 +153,11 @@ export function backwardOf(owner: string, pass: Call<View>): Call<View> {
 /** The gradient with respect to x; dγ and dβ are added to theirs, if any. */
 export function runBackward(call: Call<View>): View {
   const { operands } = call;
-  const { allocation, shape } = operands[Place.X] as View;
-  const { port } = allocation;
+  const x = operands[Place.X] as View;
   const out = operands[Place.OUT] as View | null;
+  const { port } = x.allocation;
   checkCall(call);
-  const dx = out ?? allocate(port, shape, Contents.Arbitrary);
+  const dx = out ?? allocate(port, x.shape, Contents.Arbitrary);
   try {
     operands[Place.OUT] = dx;
     port.record.run(call);

@@ -29,15 +29,14 @@ import {
   type BackwardOptions,
   type BatchNormLayerOptions,
   type ForwardOptions,
+  LAYER_BACKWARD_OPTIONS,
+  LAYER_FORWARD_OPTIONS,
   type LayerOptions,
   readLayerOptions,
 } from "./layer-options.js";
 import { BatchNormSaved, savedAccess } from "./saved.js";
 import { SavedState } from "./saved-state.js";
 import { BatchNormState } from "./state.js";
-
-const FORWARD_OPTIONS = ["out", "training"];
-const BACKWARD_OPTIONS = ["out", "saved"];
 
 /** The inside of a layer. */
 export class Engine {
@@ -70,14 +69,14 @@ export class Engine {
 
   forward(x: unknown, options: ForwardOptions | null | undefined): Tensor | PlainResult {
     const owner = this.checkLive("forward");
-    const given = readOptions(owner, options, FORWARD_OPTIONS);
-    const { training } = given;
+    const given = readOptions(owner, options, LAYER_FORWARD_OPTIONS);
+    const asked = given.training;
     const read = readTensor(x, this.port, owner, "x");
     const out = readOut(given.out, read, owner);
     const view = bringIn(read, this.port);
     try {
       const room = roomFor(view, read, owner);
-      const y = this.#forward(owner, view, out, training);
+      const y = this.#forward(owner, view, out, asked);
       if (view !== read) (this.#saved as SavedState).copy = view;
       return takeOut(y, read, room);
     } catch (error) {
@@ -108,10 +107,10 @@ export class Engine {
     try {
       const call = callOf(Operation.Forward, owner, x, axis);
       const { operands } = call;
-      call.eps = options.eps;
       operands[Place.OUT] = out;
       operands[Place.WEIGHT] = weight;
       operands[Place.BIAS] = bias;
+      call.eps = options.eps;
       const running = update ? this.#nextUpdate(mean as View, variance as View) : null;
       let y: View;
       if (byBatch) y = runByBatch(call, running, saved);
@@ -136,7 +135,7 @@ export class Engine {
 
   backward(dy: unknown, options: BackwardOptions | null | undefined): Tensor | PlainResult {
     const owner = this.checkLive("backward");
-    const given = readOptions(owner, options, BACKWARD_OPTIONS);
+    const given = readOptions(owner, options, LAYER_BACKWARD_OPTIONS);
     const asked = given.saved;
     const read = readTensor(dy, this.port, owner, "dy");
     const out = readOut(given.out, read, owner);
@@ -156,8 +155,8 @@ export class Engine {
       biasGrad = this.#gradientOf(bias);
       const call = backwardOf(owner, pass);
       const { operands } = call;
-      operands[Place.DY] = view;
       operands[Place.OUT] = out;
+      operands[Place.DY] = view;
       operands[Place.FIRST_ACCUMULATOR] = weightGrad;
       operands[Place.SECOND_ACCUMULATOR] = biasGrad;
       const dx = runBackward(call);
@@ -245,7 +244,7 @@ export class Engine {
   #savedFor(given: unknown, owner: string): SavedState {
     if (given == null) {
       const last = this.#saved ?? fail("stale", `${owner}: there was no forward pass`);
-      if (last.pass !== this.#pass) fail("stale", `${owner}: saved has been overwritten`);
+      if (last.pass !== this.#pass) fail("stale", `${owner}: saved was overwritten`);
       return last;
     }
     return (

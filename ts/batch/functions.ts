@@ -203,8 +203,8 @@ export function batchNormBackward(
     const biasGrad = gradient(ofBias, "biasGrad", pass.operands[Place.BIAS] ?? weight);
     const call = backwardOf(owner, pass);
     const { operands } = call;
-    operands[Place.DY] = view;
     operands[Place.OUT] = out;
+    operands[Place.DY] = view;
     operands[Place.FIRST_ACCUMULATOR] = weightGrad;
     operands[Place.SECOND_ACCUMULATOR] = biasGrad;
     const dx = runBackward(call);

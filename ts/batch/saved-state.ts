@@ -87,9 +87,7 @@ export class SavedState {
   /** @throws BatchNormError `disposed`, `stale`, `foreign-kernel` unless it can be overwritten */
   checkWritable(port: Port, owner: string): void {
     this.#checkThere(owner);
-    if (this.port !== port) {
-      failForKernel(owner, "saved");
-    }
+    if (this.port !== port) failForKernel(owner, "saved");
   }
 
   /**
