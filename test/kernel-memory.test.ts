@@ -4,6 +4,7 @@
  */
 import { expect, test } from "vitest";
 import { kernelBytes } from "../scripts/kernel/under-test.mjs";
+import { Abi, Contents } from "../ts/generated/abi.js";
 import type * as KernelExports from "../ts/generated/kernel.js";
 
 const PAGE = 2 ** 16;
@@ -64,7 +65,7 @@ class Heap {
 
   /** The address, 0 where there was no room. Both ends are marked with it. */
   take(bytes: number, zeroed = false): number {
-    const address = this.exports.allocate(bytes, zeroed ? 1 : 0) >>> 0;
+    const address = this.exports.allocate(bytes, zeroed ? Contents.Zero : Contents.Arbitrary) >>> 0;
     if (this.exports.memory.buffer !== this.#buffer) this.growths++;
     this.#buffer = this.exports.memory.buffer;
     if (address === 0) return 0;
@@ -185,7 +186,7 @@ test("a million tensors, each freed before the next, leave memory as it was", ()
   const before = exports.memory.buffer;
   for (let i = 0; i < 1e6; i++) {
     const bytes = (i * 997) % 100_000;
-    const address = exports.allocate(bytes, 0) >>> 0;
+    const address = exports.allocate(bytes, Contents.Arbitrary) >>> 0;
     if (address === 0) expect.fail(`no room for ${bytes}`);
     exports.release(address, bytes);
   }
@@ -317,13 +318,13 @@ test("ends of live blocks survive whatever is taken and freed around them", () =
 
 test("after a trap the heap is not used again", () => {
   const { exports } = new Heap();
-  exports.allocate(64, 0);
+  exports.allocate(64, Contents.Arbitrary);
   const trap = WebAssembly.RuntimeError;
   // Nothing that was ever allocated: behind the end of memory.
   expect(() => exports.release(2 ** 32 - 64, 64)).toThrow(trap);
-  expect(() => exports.allocate(64, 0)).toThrow(trap);
+  expect(() => exports.allocate(64, Contents.Arbitrary)).toThrow(trap);
 });
 
 test("the kernel says for which calls it was built", () => {
-  expect(new Heap().exports.abi_version()).toBe(2);
+  expect(new Heap().exports.abi_version()).toBe(Abi.Version);
 });
