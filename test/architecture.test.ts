@@ -13,7 +13,7 @@ const CORE = [
   ...["typed-arrays", "show", "errors", "checks", "options", "geometry", "values"],
   ...["memory-section", "instance", "memory", "operands", "record", "kernel", "default-kernel"],
   ...["allocation", "view", "tensor", "parameter", "plain", "arguments"],
-  ...["scope", "trace", "state-dict"],
+  ...["saved-state", "run", "scope", "trace", "state-dict"],
 ];
 
 /** Of the kernel's exports, those that compute nothing. */

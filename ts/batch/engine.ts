@@ -9,22 +9,16 @@ import { portIn } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
 import type { Port } from "../core/kernel.js";
-import { Place } from "../core/operands.js";
+import { newCall, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import type { PlainResult } from "../core/plain.js";
+import { runCall } from "../core/run.js";
+import { SavedState } from "../core/saved-state.js";
 import { showShape } from "../core/show.js";
 import { allocateVector, Tensor } from "../core/tensor.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
-import {
-  backwardOf,
-  callOf,
-  type RunningUpdate,
-  runBackward,
-  runByBatch,
-  runByRunning,
-  runForward,
-} from "./calls.js";
+import { backwardOf, NAMES, type RunningUpdate, runByBatch, runByRunning } from "./calls.js";
 import {
   type BackwardOptions,
   type BatchNormLayerOptions,
@@ -35,7 +29,7 @@ import {
   readLayerOptions,
 } from "./layer-options.js";
 import { BatchNormSaved, savedAccess } from "./saved.js";
-import { SavedState } from "./saved-state.js";
+import { SavedVector } from "./saved-access.js";
 import { BatchNormState } from "./state.js";
 
 /** The inside of a layer. */
@@ -105,7 +99,7 @@ export class Engine {
     const { weight, bias, runningMean: mean, runningVar: variance } = state;
     const saved = this.#savedToFill();
     try {
-      const call = callOf(Operation.Forward, owner, x, axis);
+      const call = newCall(NAMES, Operation.Forward, owner, x, axis);
       const { operands } = call;
       operands[Place.OUT] = out;
       operands[Place.WEIGHT] = weight;
@@ -118,7 +112,7 @@ export class Engine {
       else {
         operands[Place.MEAN] = mean;
         operands[Place.VARIANCE] = variance;
-        y = runForward(call, saved);
+        y = runCall(call, saved);
       }
       if (saved !== this.#saved) {
         if (this.#saved && !this.#taken) saved.inherit(this.#saved, x, y);
@@ -159,7 +153,7 @@ export class Engine {
       operands[Place.DY] = view;
       operands[Place.FIRST_ACCUMULATOR] = weightGrad;
       operands[Place.SECOND_ACCUMULATOR] = biasGrad;
-      const dx = runBackward(call);
+      const dx = runCall(call);
       if (weight && weightGrad) weight.grad = weightGrad;
       if (bias && biasGrad) bias.grad = biasGrad;
       return takeOut(dx, read, room);
@@ -230,7 +224,9 @@ export class Engine {
   /** What to save to: what there is, unless somebody has seen it. */
   #savedToFill(): SavedState {
     const last = this.#saved;
-    return last?.handle === null && last.gone === null ? last : new SavedState(this.port);
+    return last?.handle === null && last.gone === null
+      ? last
+      : new SavedState(this.port, SavedVector.COUNT);
   }
 
   /** What was saved last gives way to other values. */

@@ -1,4 +1,6 @@
 /** What operations take, read once: tensors, data outside of kernel memory, numbers. */
+
+import { type KernelOption, portIn } from "./default-kernel.js";
 import { fail } from "./errors.js";
 import type { Port } from "./kernel.js";
 import { failForKernel } from "./operands.js";
@@ -100,4 +102,9 @@ export function takeOut(
   const plain = { data: room ?? copyOut(result), shape: [...result.shape] };
   result.dispose();
   return plain;
+}
+
+/** The kernel of a call: that which was given, else x's, else the default one. */
+export function portOfCall(x: unknown, { kernel }: KernelOption, owner: string): Port {
+  return (kernel == null && viewOf(x)?.allocation.port) || portIn(kernel, owner);
 }
