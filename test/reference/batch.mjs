@@ -15,7 +15,10 @@
  * running ← (1 − w)·running + w·batch
  * ```
  */
+import { parameterOf } from "./channels.mjs";
 import { at, centerOf, deviationsOf, each, meanOf, sumOf } from "./sums.mjs";
+
+export { channelsOf } from "./channels.mjs";
 
 /** @typedef {import("./sums.mjs").Values} Values */
 /** @typedef {import("./sums.mjs").Sets} Channels */
@@ -46,20 +49,6 @@ import { at, centerOf, deviationsOf, each, meanOf, sumOf } from "./sums.mjs";
  * @property {Float64Array} dweight
  * @property {Float64Array} dbias
  */
-
-/**
- * The channels of a shape along `axis`, negative from the end.
- *
- * @param {readonly number[]} shape @param {number} axis @returns {Channels}
- */
-export function channelsOf(shape, axis) {
-  const product = (/** @type {readonly number[]} */ sizes) => sizes.reduce((a, b) => a * b, 1);
-  const along = axis < 0 ? axis + shape.length : axis;
-  const [number, inner] = [at(shape, along), product(shape.slice(along + 1))];
-  const of = new Int32Array(product(shape));
-  for (let i = 0; i < of.length; i++) of[i] = Math.floor(i / inner) % number;
-  return { number, of };
-}
 
 /**
  * μ and σ² of each channel.
@@ -162,9 +151,4 @@ export function moved(running, batch, count, share, kind) {
     mean: running.mean.map((old, c) => move(old, at(batch.mean, c))),
     variance: running.variance.map((old, c) => move(old, correction * at(batch.variance, c))),
   };
-}
-
-/** @param {Values | null | undefined} parameter @param {number} c @param {number} absent */
-function parameterOf(parameter, c, absent) {
-  return parameter ? at(parameter, c) : absent;
 }

@@ -12,19 +12,19 @@
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 mod abi;
+mod calls;
 mod heap;
 mod memory;
+mod operations;
 mod per_instance;
 mod record;
 #[cfg(test)]
 mod tests;
 
-use abi::{Abi, Contents, Operation, Status, Word};
+use abi::{Abi, Contents, Operation, Status};
 use batchnorm_kernel::Workspace;
 use batchnorm_kernel::layout::Layout;
-use batchnorm_kernel::norm::batch;
-use batchnorm_kernel::parameters::{ParameterGradients, Parameters};
-use batchnorm_kernel::statistics::Statistics;
+use calls::batch;
 use memory::Memory;
 use per_instance::PerInstance;
 use record::Record;
@@ -80,50 +80,9 @@ impl State {
 fn call(memory: Memory, record: usize, state: &mut State) -> Result<(), Status> {
     let State { layout, workspace } = state;
     let record = Record::read(memory, record, layout)?;
-    let [eps, momentum, correction] = record.numbers;
-    let [x, y, _] = record.tensors;
-    let accumulators = record.pair(Word::FirstAccumulator)?;
-    let saved = record.saved()?;
-    let constant = record.word(Word::Constant) != 0;
-    // Asked for once a vector of all channels was found in memory: no made-up shape makes it large.
-    let reserve =
-        |workspace: &mut Workspace| workspace.reserve(layout).map_err(|_| Status::OutOfMemory);
-    if record.operation == Operation::Forward {
-        let [gamma, beta] = record.pair(Word::Weight)?;
-        let given = match record.pair(Word::Mean)? {
-            [Some(mean), Some(variance)] => Some([mean, variance]),
-            [None, None] if saved.is_some() => None,
-            _ => return Err(Status::BadRecord),
-        };
-        if given.is_some_and(|[_, variance]| variance.iter().any(|value| value.get() < 0.0)) {
-            return Err(Status::NegativeVariance);
-        }
-        reserve(workspace)?;
-        let parameters = Parameters { gamma, beta, eps };
-        batch::forward(layout, [x, y], &parameters, given, saved.as_ref(), workspace);
-        if given.is_some() {
-            return Ok(());
-        }
-    }
-    let saved = saved.ok_or(Status::BadRecord)?;
     match record.operation {
-        Operation::Statistics => {
-            reserve(workspace)?;
-            batch::statistics(layout, x, &saved, workspace);
-        }
-        Operation::Backward => {
-            reserve(workspace)?;
-            let statistics = if constant { Statistics::GIVEN } else { Statistics::BATCH };
-            let [gamma, beta] = accumulators;
-            let gradients = ParameterGradients { gamma, beta };
-            let tensors = record.tensors;
-            batch::backward(layout, tensors, &saved, statistics, eps, &gradients, workspace);
-        }
-        Operation::Forward | Operation::Update => {
-            if let ([Some(mean), Some(variance)], false) = (accumulators, layout.is_empty()) {
-                batch::update_running([mean, variance], &saved, momentum, correction);
-            }
+        Operation::Forward | Operation::Statistics | Operation::Backward | Operation::Update => {
+            batch::call(record, layout, workspace)
         }
     }
-    Ok(())
 }

@@ -8,6 +8,7 @@ use batchnorm_kernel::statistics::Saved;
 
 use crate::abi::{Operation, RecordNumber, RecordSize, Status, Word};
 use crate::memory::Memory;
+use crate::operations::OPERATIONS;
 
 const NUMBERS: usize = RecordNumber::Count as usize;
 
@@ -19,22 +20,8 @@ const TENSOR: usize = RecordSize::Tensor as usize;
 
 const TENSORS: usize = RecordSize::Tensors as usize;
 
-/// Operations as a record numbers them, with how many tensors they have.
-pub const OPERATIONS: [(Operation, usize); 4] = [
-    (Operation::Forward, 2),
-    (Operation::Statistics, 1),
-    (Operation::Backward, 3),
-    (Operation::Update, 1),
-];
-
-const _: () = {
-    let mut index = 0;
-    while index < OPERATIONS.len() {
-        assert!(OPERATIONS[index].0 as usize == index, "in the order of their numbers");
-        index += 1;
-    }
+const _: () =
     assert!(Word::Operation as usize == 2 * NUMBERS, "words come right behind the numbers");
-};
 
 /// A call record (see [`crate::abi`]), of which the tensors are checked.
 pub struct Record<'a> {
@@ -54,7 +41,8 @@ impl<'a> Record<'a> {
         let header: &[Cell<u32>] = memory.cells(address, HEADER).ok_or(Status::BadAddress)?;
         let word = |word: Word| header[word as usize].get() as usize;
         let [operation, axis, rank] = [Word::Operation, Word::Axis, Word::Rank].map(word);
-        let (operation, tensors) = *OPERATIONS.get(operation).ok_or(Status::BadRecord)?;
+        let operation = *OPERATIONS.get(operation).ok_or(Status::BadRecord)?;
+        let tensors = operation.described().tensors;
         if rank > RecordSize::MaxRank as usize {
             return Err(Status::BadRecord);
         }

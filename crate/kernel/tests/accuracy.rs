@@ -11,8 +11,9 @@ mod tensors;
 use batchnorm_kernel::Workspace;
 use bounds::{Bounds, U};
 use kernel::Parameters;
-use naive::Gradients;
-use tensors::{Placement, Random, Shape, Tensor, wide};
+use naive::batch::Gradients;
+use tensors::random::Random;
+use tensors::{Placement, Shape, Tensor, wide};
 
 /// Values of a channel, as many as asked for.
 type Fill = Box<dyn Fn(&mut Random, usize) -> Vec<f32>>;
@@ -210,10 +211,10 @@ fn statistics_and_results_are_as_close_to_the_truth_as_rounding_allows() {
         let got = kernel::training(shape, [&x, &y], &parameters, &mut Workspace::new());
 
         let (x, parameters) = (x.wide(), parameters.naive(channels.number));
-        let truth = naive::statistics(&channels, &x);
+        let truth = naive::batch::statistics(&channels, &x);
         let bounds = bounds(distribution, shape, &[placement, placement]);
         let errors = bounds.statistics(&channels, &x, &truth);
-        let x_hat = naive::normalized(&channels, &x, parameters.eps);
+        let x_hat = naive::batch::normalized(&channels, &x, parameters.eps);
         let magnitudes = channels.map(|i, c| {
             parameters.gamma[c].abs() * x_hat[i].abs().max(1.0) + parameters.beta[c].abs()
         });
@@ -223,7 +224,7 @@ fn statistics_and_results_are_as_close_to_the_truth_as_rounding_allows() {
         let variances = truth.variance.iter().map(|variance| variance.max(least));
         let variances: Vec<_> = variances.collect();
         let variance_bound: Vec<_> = errors.variance.iter().map(|error| error.max(least)).collect();
-        let y_truth = naive::training(&channels, &x, &parameters);
+        let y_truth = naive::batch::training(&channels, &x, &parameters);
         let y_bound = bounds.training(&channels, &x, &parameters);
         vec![
             Column {
@@ -251,8 +252,8 @@ fn gradients(title: &str, distributions: impl IntoIterator<Item = Distribution>,
         let parameters = parameters(distribution, shape);
         let values = fill(distribution, shape, random);
         let x = Tensor::new(shape, placement, &values);
-        let truth = naive::statistics(&channels, &wide(&values));
-        let x_hat = naive::normalized(&channels, &wide(&values), parameters.eps);
+        let truth = naive::batch::statistics(&channels, &wide(&values));
+        let x_hat = naive::batch::normalized(&channels, &wide(&values), parameters.eps);
         // Half of dy follows x̂: the covariance matters as much as dy itself.
         let dy = x_hat.iter().map(|x_hat| (random.normal() + x_hat + offset) as f32);
         let dy = Tensor::new(shape, placement, &dy.collect::<Vec<_>>());
@@ -262,7 +263,7 @@ fn gradients(title: &str, distributions: impl IntoIterator<Item = Distribution>,
         let got = kernel::backward(shape, [&x, &dy, &dx], &parameters, &statistics, workspace);
 
         let (x, dy, parameters) = (x.wide(), dy.wide(), parameters.naive(channels.number));
-        let truth_dx = naive::backward(&channels, &x, &dy, &parameters);
+        let truth_dx = naive::batch::backward(&channels, &x, &dy, &parameters);
         let bounds = bounds(distribution, shape, &[placement; 3]);
         let Gradients { dx: dx_bound, gamma: gamma_bound, beta: beta_bound } =
             bounds.backward(&channels, &x, &dy, &parameters);

@@ -14,15 +14,17 @@ use batchnorm_kernel::norm::batch;
 use batchnorm_kernel::parameters::{self, ParameterGradients};
 use batchnorm_kernel::statistics::Saved;
 use bounds::{Bounds, assert_within};
-use kernel::{Gradients, Parameters, cells, parameters, running, values};
-use naive::{Channels, Statistics};
+use kernel::{Gradients, Parameters, parameters, running};
+use naive::Channels;
+use naive::batch::Statistics;
 use proptest::prelude::*;
-use tensors::{Case, Placement, Random, Shape, Tensor, activations, cases, for_all, wide};
+use tensors::random::{Random, for_all};
+use tensors::{Case, Placement, Shape, Tensor, activations, cases, cells, values, wide};
 
 fn assert_gradients_within(
     got: (&Tensor, &Gradients),
-    truth: &naive::Gradients,
-    bound: &naive::Gradients,
+    truth: &naive::batch::Gradients,
+    bound: &naive::batch::Gradients,
 ) {
     assert_within("dx", &got.0.wide(), &truth.dx, &bound.dx);
     assert_within("dγ", &wide(&got.1.gamma), &truth.gamma, &bound.gamma);
@@ -41,12 +43,17 @@ fn training_gives_the_naive_statistics_and_results_in_any_shape_and_strides() {
 
         let (values, parameters) = (x.wide(), parameters.naive(channels.number));
         let bounds = Bounds::worst(&shape.layout(&[&of_x, &of_y]).expect("a layout"));
-        let truth = naive::statistics(&channels, &values);
+        let truth = naive::batch::statistics(&channels, &values);
         let errors = bounds.statistics(&channels, &values, &truth);
         assert_within("mean", &got.mean, &truth.mean, &errors.mean);
         assert_within("variance", &got.variance, &truth.variance, &errors.variance);
         let bound = bounds.training(&channels, &values, &parameters);
-        assert_within("y", &y.wide(), &naive::training(&channels, &values, &parameters), &bound);
+        assert_within(
+            "y",
+            &y.wide(),
+            &naive::batch::training(&channels, &values, &parameters),
+            &bound,
+        );
         assert!(x.bits() == before, "x was written");
         [x, y].iter().for_each(Tensor::assert_sentinels);
     });
@@ -87,13 +94,13 @@ fn training_and_its_gradients_in_several_bands_and_pieces_are_within_bounds() {
         let gradients = kernel::backward(&shape, [&x, &dy, &dx], &parameters, &got, workspace);
         let (bounds, parameters) = (Bounds::worst(&layout), parameters.naive(channels.number));
         let (x, dy) = (x.wide(), dy.wide());
-        let truth = naive::statistics(&channels, &x);
+        let truth = naive::batch::statistics(&channels, &x);
         let errors = bounds.statistics(&channels, &x, &truth);
         assert_within("mean", &got.mean, &truth.mean, &errors.mean);
         assert_within("variance", &got.variance, &truth.variance, &errors.variance);
         let bound = bounds.training(&channels, &x, &parameters);
-        assert_within("y", &y.wide(), &naive::training(&channels, &x, &parameters), &bound);
-        let truth = naive::backward(&channels, &x, &dy, &parameters);
+        assert_within("y", &y.wide(), &naive::batch::training(&channels, &x, &parameters), &bound);
+        let truth = naive::batch::backward(&channels, &x, &dy, &parameters);
         let bound = bounds.backward(&channels, &x, &dy, &parameters);
         assert_gradients_within((&dx, &gradients), &truth, &bound);
         [y, dx].iter().for_each(Tensor::assert_sentinels);
@@ -124,7 +131,7 @@ fn inference_gives_the_naive_results_in_any_shape_and_strides() {
 
         let (values, parameters) = (x.wide(), parameters.naive(channels.number));
         let statistics = Statistics { mean: wide(&mean), variance: wide(&variance) };
-        let truth = naive::inference(&channels, &values, &statistics, &parameters);
+        let truth = naive::batch::inference(&channels, &values, &statistics, &parameters);
         let bound = bounds::affine(&channels, &values, &statistics, &parameters);
         assert_within("y", &y.wide(), &truth, &bound);
         [x, y].iter().for_each(Tensor::assert_sentinels);
@@ -148,7 +155,7 @@ fn backward_gives_the_naive_gradients_in_any_shape_and_strides() {
         let layouts = [&operands[..2], &operands]
             .map(|operands| shape.layout(&operands.iter().collect::<Vec<_>>()).expect("a layout"));
         let parameters = parameters.naive(channels.number);
-        let truth = naive::backward(&channels, &x.wide(), &dy.wide(), &parameters);
+        let truth = naive::batch::backward(&channels, &x.wide(), &dy.wide(), &parameters);
         let bounds = Bounds::worst_of(&layouts.each_ref());
         let bound = bounds.backward(&channels, &x.wide(), &dy.wide(), &parameters);
         assert_gradients_within((&dx, &got), &truth, &bound);
@@ -172,8 +179,13 @@ fn constant_backward_gives_the_naive_gradients_in_any_shape_and_strides() {
         let statistics = Statistics { mean: wide(&mean), variance: wide(&variance) };
         let (values, gradients) = (x.wide(), dy.wide());
         let parameters = parameters.naive(channels.number);
-        let truth =
-            naive::backward_constant(&channels, &values, &gradients, &statistics, &parameters);
+        let truth = naive::batch::backward_constant(
+            &channels,
+            &values,
+            &gradients,
+            &statistics,
+            &parameters,
+        );
         let layout = shape.layout(&operands.iter().collect::<Vec<_>>()).expect("a layout");
         let bound = Bounds::worst(&layout).backward_constant(
             &channels,
@@ -205,17 +217,18 @@ fn naive_gradients_are_the_slopes_of_the_naive_forward_pass() {
     let mut draw = |len| wide(&random.normals(len, 0.5, 1.0));
     let (x, dy, gamma, beta) = (draw(24), draw(24), draw(2), draw(2));
     let constant = Statistics { mean: draw(2), variance: vec![0.7, 2.0] };
-    let parameters = |gamma: &[f64], beta: &[f64]| naive::Parameters {
+    let parameters = |gamma: &[f64], beta: &[f64]| naive::batch::Parameters {
         gamma: gamma.into(),
         beta: beta.into(),
         eps: 1e-3,
     };
-    let forward = |x: &[f64], parameters: &naive::Parameters, statistics: Option<&Statistics>| {
-        statistics.map_or_else(
-            || naive::training(&channels, x, parameters),
-            |statistics| naive::inference(&channels, x, statistics, parameters),
-        )
-    };
+    let forward =
+        |x: &[f64], parameters: &naive::batch::Parameters, statistics: Option<&Statistics>| {
+            statistics.map_or_else(
+                || naive::batch::training(&channels, x, parameters),
+                |statistics| naive::batch::inference(&channels, x, statistics, parameters),
+            )
+        };
     for statistics in [None, Some(&constant)] {
         let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| -> f64 {
             let y = forward(x, &parameters(gamma, beta), statistics);
@@ -223,8 +236,10 @@ fn naive_gradients_are_the_slopes_of_the_naive_forward_pass() {
         };
         let parameters = parameters(&gamma, &beta);
         let got = statistics.map_or_else(
-            || naive::backward(&channels, &x, &dy, &parameters),
-            |statistics| naive::backward_constant(&channels, &x, &dy, statistics, &parameters),
+            || naive::batch::backward(&channels, &x, &dy, &parameters),
+            |statistics| {
+                naive::batch::backward_constant(&channels, &x, &dy, statistics, &parameters)
+            },
         );
         // Central differences: h² of the third derivative, and 10⁻¹⁶/h of rounding.
         let near = |slopes: Vec<f64>, got: &[f64]| {
@@ -380,7 +395,8 @@ fn sums_of_dy_beyond_the_range_of_f32_do_not_reach_dx() {
     let statistics = Statistics { mean: vec![0.5], variance: vec![0.0] };
     let (parameters, workspace) = (Parameters::none(1.0), &mut Workspace::new());
     kernel::backward(&shape, [&x, &dy, &dx], &parameters, &statistics, workspace);
-    let truth = naive::backward(&shape.channels(), &x.wide(), &dy.wide(), &parameters.naive(1));
+    let truth =
+        naive::batch::backward(&shape.channels(), &x.wide(), &dy.wide(), &parameters.naive(1));
     let bound: Vec<_> = truth.dx.iter().map(|dx| 4.0 * bounds::U * dx.abs()).collect();
     assert_within("dx", &dx.wide(), &truth.dx, &bound);
 }

@@ -9,9 +9,10 @@ mod tensors;
 use batchnorm_kernel::Workspace;
 use bounds::{Bounds, assert_within};
 use kernel::{Parameters, parameters, running};
-use naive::Statistics;
+use naive::batch::Statistics;
 use proptest::prelude::*;
-use tensors::{Case, Placement, Random, Shape, Tensor, activations, bits, cases, for_all, wide};
+use tensors::random::{Random, for_all};
+use tensors::{Case, Placement, Shape, Tensor, activations, bits, cases, wide};
 
 #[test]
 fn results_in_place_are_those_out_of_place_to_the_bit() {
@@ -186,7 +187,7 @@ fn the_order_of_a_batch_changes_statistics_by_no_more_than_rounding() {
         let (got, permuted) = (run(&x), run(&items.concat()));
         let placement = Placement::contiguous(&shape);
         let layout = shape.layout(&[&placement, &placement]).expect("a layout");
-        let truth = naive::statistics(&channels, &wide(&x));
+        let truth = naive::batch::statistics(&channels, &wide(&x));
         let errors = Bounds::worst(&layout).statistics(&channels, &wide(&x), &truth);
         // Each is as far from the truth at most.
         let twice = |errors: Vec<f64>| errors.iter().map(|error| 2.0 * error).collect::<Vec<_>>();

@@ -7,7 +7,8 @@ use batchnorm_kernel::layout::{
     Band, Form, Layout, LayoutError, Operand, Order, PerOperand, Piece,
 };
 use proptest::prelude::*;
-use tensors::{Case, Placement, Shape, cases, for_all};
+use tensors::random::for_all;
+use tensors::{Case, Placement, Shape, cases};
 
 /// Channel of an element and its place in every operand.
 type Visit = (usize, PerOperand);

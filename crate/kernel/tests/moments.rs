@@ -6,7 +6,8 @@ mod tensors;
 
 use batchnorm_kernel::Workspace;
 use kernel::Parameters;
-use tensors::{Random, Shape, Tensor, wide};
+use tensors::random::Random;
+use tensors::{Shape, Tensor, wide};
 
 /// A run, short runs, columns, and columns with a few left over.
 fn shapes() -> [Shape; 4] {
@@ -22,7 +23,7 @@ fn shapes() -> [Shape; 4] {
 fn errors(shape: &Shape, values: &[f32]) -> (f64, f64) {
     let [x, y] = [(); 2].map(|()| Tensor::contiguous(shape, values));
     let got = kernel::training(shape, [&x, &y], &Parameters::none(1e-5), &mut Workspace::new());
-    let truth = naive::statistics(&shape.channels(), &wide(values));
+    let truth = naive::batch::statistics(&shape.channels(), &wide(values));
     let (mut variance, mut mean) = (0.0f64, 0.0f64);
     for c in 0..shape.channel_count() {
         let of = truth.variance[c];
@@ -134,14 +135,14 @@ fn dead_channels_beside_an_epsilon_that_decides_have_their_means_and_y_but_no_va
         let [x, y] = [(); 2].map(|()| Tensor::contiguous(&shape, &values));
         let parameters = Parameters::none(1e-5);
         let got = kernel::training(&shape, [&x, &y], &parameters, &mut Workspace::new());
-        let truth = naive::statistics(&channels, &wide(&values));
+        let truth = naive::batch::statistics(&channels, &wide(&values));
         assert_eq!([got.mean[0], got.mean[1]], [0.0, f64::from(0.3f32)], "{shape:?}");
         assert_eq!([got.variance[0], got.variance[1]], [0.0; 2], "{shape:?}");
         assert!((got.mean[2] - truth.mean[2]).abs() < 1e-6 * 1e-20, "{shape:?}");
         assert!(got.variance[2] < 1e-30, "{shape:?}");
         assert!((got.variance[3] / truth.variance[3] - 1.0).abs() < 1e-6, "{shape:?}");
         let expected =
-            naive::training(&channels, &wide(&values), &parameters.naive(channels.number));
+            naive::batch::training(&channels, &wide(&values), &parameters.naive(channels.number));
         for (i, (y, expected)) in y.wide().iter().zip(expected).enumerate() {
             // 1e-20 beside the root of ε, and 1 of the others.
             let size = [0.0, 0.0, 1e-17, 1.0][channels.of[i].min(3)];
@@ -154,7 +155,7 @@ fn dead_channels_beside_an_epsilon_that_decides_have_their_means_and_y_but_no_va
 fn dead_channels_have_all_their_digits_where_epsilon_does_not_decide() {
     for shape in dead_shapes() {
         let (channels, values) = (shape.channels(), dead(&shape));
-        let truth = naive::statistics(&channels, &wide(&values));
+        let truth = naive::batch::statistics(&channels, &wide(&values));
         for eps in [0.0, 0.9e-12] {
             let [x, y] = [(); 2].map(|()| Tensor::contiguous(&shape, &values));
             let parameters = Parameters::none(eps);

@@ -5,12 +5,13 @@
 use std::ops::Range;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
 use super::arena::{Arena, GUARD, SIZE, Words, state};
+use super::random::{self, Random};
 use crate::Status;
-use crate::abi::{Operation, RecordSize, Word};
-use crate::record::{OPERATIONS, Record};
+use crate::abi::{RecordSize, Word};
+use crate::operations::{Described, OPERATIONS, Output};
+use crate::record::Record;
 
 const MAX_RANK: usize = RecordSize::MaxRank as usize;
 
@@ -31,43 +32,20 @@ const WALKED: f64 = 16_384.0;
 /// Checks `property`; PROPTEST_CASES of them.
 fn for_all<S: Strategy>(strategy: S, property: impl Fn(S::Value)) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    let config =
-        Config { cases: cases.unwrap_or(1024), failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&strategy, |value| {
-        property(value);
-        Ok(())
-    });
-    outcome.unwrap_or_else(|error| panic!("{error}"));
+    random::for_all(cases.unwrap_or(1024), strategy, property);
 }
 
-/// SplitMix64 (Steele, Lea & Flood, 2014).
-struct Random(u64);
-
-impl Random {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+/// Mostly of usual size, sometimes any bits.
+fn value(random: &mut Random) -> f32 {
+    match random.below(16) {
+        0 => f32::from_bits(random.bits() as u32),
+        1 => 0.0,
+        _ => random.bits() as i32 as f32 / (1 << 28) as f32,
     }
+}
 
-    fn below(&mut self, end: usize) -> usize {
-        self.bits() as usize % end
-    }
-
-    /// Mostly of usual size, sometimes any bits.
-    fn value(&mut self) -> f32 {
-        match self.below(16) {
-            0 => f32::from_bits(self.bits() as u32),
-            1 => 0.0,
-            _ => self.bits() as i32 as f32 / (1 << 28) as f32,
-        }
-    }
-
-    fn values(&mut self, len: usize) -> Vec<f32> {
-        (0..len).map(|_| self.value()).collect()
-    }
+fn values(random: &mut Random, len: usize) -> Vec<f32> {
+    (0..len).map(|_| value(random)).collect()
 }
 
 /// A call without a fault: its arena, the address of its record, and its words.
@@ -94,27 +72,28 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
         stride *= sizes[dim];
     }
 
-    let (operation, tensors) = OPERATIONS[random.below(OPERATIONS.len())];
+    let operation = OPERATIONS[random.below(OPERATIONS.len())];
+    let Described { tensors, needs_saved, may_be_given, .. } = operation.described();
     let mut words =
         Words { operation: operation as u32, axis: axis as u32, sizes, ..Words::default() };
     words.numbers = [[0.0, 1e-5, 1e-3][random.below(3)], 0.1, 1.5];
     for tensor in &mut words.tensors[..tensors] {
-        *tensor = (arena.put(&random.values(len)), len, strides.clone());
+        *tensor = (arena.put(&values(random, len)), len, strides.clone());
     }
-    let given = operation == Operation::Forward && random.below(2) == 0;
+    let given = may_be_given && random.below(2) == 0;
     if given {
-        words.mean = arena.put(&random.values(channels));
-        let variance: Vec<_> = random.values(channels).iter().map(|value| value.abs()).collect();
+        words.mean = arena.put(&values(random, channels));
+        let variance: Vec<_> = values(random, channels).iter().map(|value| value.abs()).collect();
         words.variance = arena.put(&variance);
     }
     let [first, second] = &mut words.accumulators;
     for vector in [&mut words.gamma, &mut words.beta, first, second] {
         if random.below(2) == 0 {
-            *vector = arena.put(&random.values(channels));
+            *vector = arena.put(&values(random, channels));
         }
     }
-    if !given || random.below(2) == 0 {
-        let saved: Vec<_> = random.values(3 * channels).into_iter().map(f64::from).collect();
+    if needs_saved && !given || random.below(2) == 0 {
+        let saved: Vec<_> = values(random, 3 * channels).into_iter().map(f64::from).collect();
         words.saved = arena.put(&saved);
     }
     words.constant = random.below(2) as u32;
@@ -145,16 +124,16 @@ fn outputs(words: &[usize]) -> Option<Vec<Range<usize>>> {
         0 => 0..0,
         address => address..address + bytes * channels,
     };
-    let accumulators = [Word::FirstAccumulator, Word::SecondAccumulator];
-    let [first, second] = accumulators.map(|index| vector(index, 4));
-    let saved = vector(Word::Saved, 24);
-    Some(match OPERATIONS[word(Word::Operation)].0 {
-        Operation::Forward if word(Word::Mean) != 0 => vec![tensor(1), saved],
-        Operation::Forward => vec![tensor(1), saved, first, second],
-        Operation::Statistics => vec![saved],
-        Operation::Backward => vec![tensor(2), first, second],
-        Operation::Update => vec![first, second],
-    })
+    let Described { writes, may_be_given, .. } = OPERATIONS[word(Word::Operation)].described();
+    let ranges = writes.iter().flat_map(|output| match output {
+        Output::Tensor(k) => vec![tensor(*k)],
+        Output::Saved => vec![vector(Word::Saved, 24)],
+        Output::Accumulators if may_be_given && word(Word::Mean) != 0 => vec![],
+        Output::Accumulators => {
+            [Word::FirstAccumulator, Word::SecondAccumulator].map(|word| vector(word, 4)).to_vec()
+        }
+    });
+    Some(ranges.collect())
 }
 
 /// Calls what a record describes, and checks that it wrote nothing but what that names, and
@@ -244,7 +223,7 @@ fn a_record_with_faults_writes_nothing_but_what_it_names() {
 fn a_record_of_any_words_at_any_address_writes_nothing_but_what_it_names() {
     let word = prop_oneof![
         4 => Just(0),
-        3 => 1u32..5,
+        3 => 1..=OPERATIONS.len() as u32,
         1 => any::<u32>(),
         2 => (0..(GUARD + SIZE) as u32).prop_map(|address| address / 8 * 8),
     ];

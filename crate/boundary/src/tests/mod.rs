@@ -3,3 +3,5 @@
 mod arena;
 mod calls;
 mod hostile;
+#[path = "../../../kernel/tests/tensors/random.rs"]
+mod random;

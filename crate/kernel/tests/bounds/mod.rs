@@ -14,7 +14,8 @@
 
 use batchnorm_kernel::layout::{Form, Layout, Order};
 
-use crate::naive::{self, Channels, Gradients, Parameters, Statistics, mean};
+use crate::naive::batch::{self, Gradients, Parameters, Statistics};
+use crate::naive::{Channels, mean};
 
 /// Unit roundoff of f32.
 pub const U: f64 = 1.0 / (1 << 24) as f64;
@@ -93,10 +94,10 @@ impl Bounds {
 
     /// Of `y = (x − c)·a + b` by batch statistics.
     pub fn training(&self, channels: &Channels, x: &[f64], parameters: &Parameters) -> Vec<f64> {
-        let truth = naive::statistics(channels, x);
+        let truth = batch::statistics(channels, x);
         let errors = self.statistics(channels, x, &truth);
         let arithmetic = affine(channels, x, &truth, parameters);
-        let x_hat = naive::normalized(channels, x, parameters.eps);
+        let x_hat = batch::normalized(channels, x, parameters.eps);
         channels.map(|i, c| {
             let scale = Self::scale(&truth, &errors, c, parameters.eps);
             // What the mean is off shifts x̂ by as many standard deviations.
@@ -114,10 +115,10 @@ impl Bounds {
         dy: &[f64],
         parameters: &Parameters,
     ) -> Gradients {
-        let truth = naive::statistics(channels, x);
+        let truth = batch::statistics(channels, x);
         let errors = self.statistics(channels, x, &truth);
-        let gradients = naive::backward(channels, x, dy, parameters);
-        let x_hat = naive::normalized(channels, x, parameters.eps);
+        let gradients = batch::backward(channels, x, dy, parameters);
+        let x_hat = batch::normalized(channels, x, parameters.eps);
         let centered = |dy: &[f64]| {
             let mean_dy = mean(dy);
             let deviations: Vec<_> = dy.iter().map(|dy| dy - mean_dy).collect();
@@ -169,8 +170,8 @@ impl Bounds {
         statistics: &Statistics,
         parameters: &Parameters,
     ) -> Gradients {
-        let truth = naive::backward_constant(channels, x, dy, statistics, parameters);
-        let x_hat = naive::normalized_by(statistics, channels, x, parameters.eps);
+        let truth = batch::backward_constant(channels, x, dy, statistics, parameters);
+        let x_hat = batch::normalized_by(statistics, channels, x, parameters.eps);
         let sums =
             self.gradient_sums(channels, &x_hat, dy, statistics, parameters.eps, root_mean_square);
         let count = (x.len() / channels.number) as f64;
@@ -215,7 +216,7 @@ pub fn affine(
     statistics: &Statistics,
     parameters: &Parameters,
 ) -> Vec<f64> {
-    let y = naive::inference(channels, x, statistics, parameters);
+    let y = batch::inference(channels, x, statistics, parameters);
     channels.map(|i, c| {
         let a = (parameters.gamma[c] * statistics.inverse_std(c, parameters.eps)).abs();
         // What rounding the mean to c leaves over, and the offset b takes in.

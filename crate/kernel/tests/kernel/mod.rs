@@ -1,15 +1,15 @@
 //! The kernel's operations on the tensors of these tests.
 #![allow(dead_code, reason = "every test crate uses a part of it")]
 
-use std::cell::Cell;
-
 use batchnorm_kernel::norm::batch;
 use batchnorm_kernel::parameters::{self, ParameterGradients};
 use batchnorm_kernel::statistics::{self, Saved};
 use batchnorm_kernel::{Cells, Workspace};
 
-use crate::naive::{self, Statistics};
-use crate::tensors::{Random, Shape, Tensor, wide};
+use crate::naive;
+use crate::naive::batch::Statistics;
+use crate::tensors::random::Random;
+use crate::tensors::{Shape, Tensor, cells, values, wide};
 
 /// Scale and offset of every channel, where there are any.
 #[derive(Clone, Debug)]
@@ -33,11 +33,11 @@ impl Parameters {
         Self { gamma: some(1.0), beta: some(0.0), eps: 1e-5 }
     }
 
-    pub fn naive(&self, channels: usize) -> naive::Parameters {
+    pub fn naive(&self, channels: usize) -> naive::batch::Parameters {
         let values = |of: &Option<Vec<f32>>, absent| {
             of.as_ref().map_or_else(|| vec![absent; channels], |values| wide(values))
         };
-        naive::Parameters {
+        naive::batch::Parameters {
             gamma: values(&self.gamma, 1.0),
             beta: values(&self.beta, 0.0),
             eps: self.eps,
@@ -54,7 +54,7 @@ impl Parameters {
 
 /// γ and β or none, and one of the usual ε.
 pub fn parameters(shape: &Shape, random: &mut Random) -> Parameters {
-    let eps = [0.0, 1e-5, 1e-3][random.bits() as usize % 3];
+    let eps = [0.0, 1e-5, 1e-3][random.below(3)];
     Parameters { eps, ..Parameters::random(random, shape.channel_count()) }
 }
 
@@ -70,14 +70,6 @@ pub fn running(shape: &Shape, random: &mut Random) -> [Vec<f32>; 2] {
 pub struct Gradients {
     pub gamma: Vec<f32>,
     pub beta: Vec<f32>,
-}
-
-pub fn cells<T: Copy>(values: &[T]) -> Vec<Cell<T>> {
-    values.iter().map(|&value| Cell::new(value)).collect()
-}
-
-pub fn values<T: Copy>(cells: &[Cell<T>]) -> Vec<T> {
-    cells.iter().map(Cell::get).collect()
 }
 
 fn memory<const K: usize>(tensors: [&Tensor; K]) -> [Cells<'_>; K] {

@@ -8,9 +8,11 @@ use std::ops::RangeInclusive;
 use batchnorm_kernel::Cells;
 use batchnorm_kernel::layout::{Layout, LayoutError, Limits, Operand, TILE};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
 use crate::naive::Channels;
+use random::Random;
+
+pub mod random;
 
 /// Stands where no element is: a NaN, so that reading it is seen as well.
 const SENTINEL: u32 = 0x7fc0_beef;
@@ -168,6 +170,14 @@ impl Tensor {
     }
 }
 
+pub fn cells<T: Copy>(values: &[T]) -> Vec<Cell<T>> {
+    values.iter().map(|&value| Cell::new(value)).collect()
+}
+
+pub fn values<T: Copy>(cells: &[Cell<T>]) -> Vec<T> {
+    cells.iter().map(Cell::get).collect()
+}
+
 pub fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()
 }
@@ -184,16 +194,6 @@ pub struct Case {
     pub shape: Shape,
     pub operands: [Placement; 3],
     pub seed: u64,
-}
-
-/// Checks `property` of `cases` random values.
-pub fn for_all<S: Strategy>(cases: u32, strategy: S, property: impl Fn(S::Value)) {
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&strategy, |value| {
-        property(value);
-        Ok(())
-    });
-    outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Shapes of rank 1 to 6 of about `len` elements at most, with every kind of tail.
@@ -265,35 +265,6 @@ fn folded() -> impl Strategy<Value = Case> {
             Case { shape, operands: [(); 3].map(|()| operand.clone()), seed }
         },
     )
-}
-
-/// SplitMix64 (Steele, Lea & Flood, 2014).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Between 0 and 1.
-    pub fn uniform(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Of mean 0 and standard deviation 1 (Box & Muller, 1958).
-    pub fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-
-    /// `len` values of a normal distribution, rounded to f32.
-    pub fn normals(&mut self, len: usize, mean: f64, std: f64) -> Vec<f32> {
-        (0..len).map(|_| (mean + std * self.normal()) as f32).collect()
-    }
 }
 
 /// Normal values, of a mean and a spread that differ from channel to channel.

@@ -1,7 +1,4 @@
-/**
- * Properties over random shapes, axes, placements in memory and data, with a fixed
- * seed: FC_SEED and FC_RUNS in the environment give others.
- */
+/** Properties of batch norm over random problems. */
 import {
   BatchNorm,
   batchNormBackward,
@@ -13,150 +10,32 @@ import {
 } from "batchnorm-wasm";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Random } from "../scripts/random.mjs";
+import { Random } from "../../scripts/random.mjs";
 import {
   boundOfMoved,
-  CONTIGUOUS,
   expectSameBits,
   expectWithin,
   Placed,
-  type Placement,
   truthOfInference,
   truthOfTraining,
-} from "./helpers.js";
-import * as reference from "./reference/batch.mjs";
+} from "../helpers.js";
+import * as reference from "../reference/batch.mjs";
+import {
+  anyShape,
+  dataOf,
+  EDGES,
+  edgeShape,
+  holds,
+  type Problem,
+  problems,
+  properties,
+  SENTINEL,
+  scattered,
+  size,
+  vector,
+} from "./problems.js";
 
-const SEED = Number(process.env.FC_SEED ?? 20261123);
-const RUNS = Number(process.env.FC_RUNS ?? 300);
-
-/** What an output's storage holds before: no result is likely to have these bits. */
-const SENTINEL = -1.2345678e33;
-
-/** Elements of one tensor, so that a few hundred runs take seconds. */
-const MAX_SIZE = 20_000;
-
-// The edges of the kernel's loops: vectors of 4, strips of 8, tiles of 16, runs shorter
-// than a tile are columns; sums go on in float64 after 16 rows of columns or 128 elements
-// of a run, of which several make 512; rows of few channels are folded to whole tiles of
-// at most 1024 columns, from 16 such rows on.
-const TAILS = Array.from({ length: 33 }, (_, i) => i + 1);
-const ROWS = [
-  ...[1, 2, 3, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 255, 256, 257],
-  ...[1023, 1024, 1025, 1040, 1088, 4095, 4096, 4097, 4112],
-];
-const RUN_LENGTHS = [
-  ...[47, 48, 49, 64, 100, 119, 120, 127, 128, 129, 135, 136, 137],
-  ...[255, 256, 257, 511, 512, 513, 2047, 4100],
-];
-const CHANNELS = [1, 2, 3, 4, 5, 7, 8, 12, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128];
-
-interface Problem {
-  readonly shape: readonly number[];
-  readonly axis: number;
-  readonly seed: number;
-  readonly mean: number;
-  readonly std: number;
-  readonly eps: number;
-  readonly affine: boolean;
-}
-
-const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
-
-/** Any shape of rank 1 to 6, and any axis of it. */
-const anyShape = fc
-  .array(fc.integer({ min: 1, max: 7 }), { minLength: 1, maxLength: 6 })
-  .filter((shape) => size(shape) <= MAX_SIZE)
-  .chain((shape) =>
-    fc.integer({ min: -shape.length, max: shape.length - 1 }).map((axis) => ({ shape, axis })),
-  );
-
-const from = (values: readonly number[]) => fc.constantFrom(...values);
-
-/** outer × channels × inner at the edges of the kernel's loops. */
-const edgeShape = fc
-  .oneof(
-    // Runs: tails of the tile, then the length of a block.
-    fc.tuple(from([1, 2, 3, 5]), from([1, 2, 3, 5]), from([...TAILS, ...RUN_LENGTHS])),
-    // Many short runs in a block.
-    fc.tuple(from(ROWS), from([1, 2, 3]), from(TAILS)),
-    // Columns: [N, C] and channels-last.
-    fc.tuple(from(ROWS), from([...TAILS, ...CHANNELS]), fc.constant(1)),
-    fc.tuple(from(ROWS), from(CHANNELS), from([1, 2, 3, 7, 9])),
-  )
-  .filter((shape) => size(shape) <= MAX_SIZE)
-  .chain(([outer, channels, inner]) =>
-    fc.constantFrom(
-      { shape: [outer, channels, inner], axis: 1 },
-      { shape: [outer, channels, inner], axis: -2 },
-      ...(inner === 1 ? [{ shape: [outer, channels], axis: -1 }] : []),
-      ...(outer === 1 ? [{ shape: [channels, inner], axis: 0 }] : []),
-    ),
-  );
-
-const problems: fc.Arbitrary<Problem> = fc.oneof(anyShape, edgeShape).chain((where) =>
-  fc.record({
-    shape: fc.constant(where.shape),
-    axis: fc.constant(where.axis),
-    seed: fc.nat(),
-    mean: from([0, 0.5, -100, 1e4]),
-    std: from([1, 1e-3, 1e3]),
-    eps: from([1e-5, 1e-3, 0]),
-    affine: fc.boolean(),
-  }),
-);
-
-/** Gaps in front of, behind and between the elements of a tensor of this rank. */
-const placementOf = (rank: number): fc.Arbitrary<Placement> =>
-  fc.oneof(
-    fc.constant(CONTIGUOUS),
-    fc.record({ lead: fc.nat(5), pads: fc.constant([]) }),
-    fc.record({
-      lead: fc.nat(5),
-      pads: fc.array(fc.tuple(fc.nat(2), fc.nat(2)), { minLength: rank, maxLength: rank }),
-    }),
-  );
-
-/** A problem whose tensors lie anywhere, each in its own way. */
-function scattered<N extends string>(...names: N[]): fc.Arbitrary<[Problem, Record<N, Placement>]> {
-  return problems.chain((problem) => {
-    const placement = placementOf(problem.shape.length);
-    const each = names.map(() => placement);
-    return fc
-      .tuple(...each)
-      .map((placements) => [
-        problem,
-        Object.fromEntries(names.map((name, i) => [name, placements[i]])) as Record<N, Placement>,
-      ]);
-  });
-}
-
-/** The data of a problem. */
-function dataOf({ shape, axis, seed, mean, std, affine, eps }: Problem) {
-  const random = new Random(seed);
-  const channels = reference.channelsOf(shape, axis);
-  const { number } = channels;
-  return {
-    channels,
-    x: random.normals(size(shape), mean, std),
-    dy: random.normals(size(shape)),
-    weight: affine ? random.normals(number, 1, 0.5) : null,
-    bias: affine ? random.normals(number) : null,
-    mean: random.normals(number, mean, std),
-    variance: Float32Array.from({ length: number }, () => std ** 2 * (0.1 + random.uniform())),
-    options: { axis, eps },
-  };
-}
-
-/** Checks that a predicate holds, inside of a scope of its own. */
-function holds<T>(arbitrary: fc.Arbitrary<T>, check: (value: T) => void, runs = RUNS): void {
-  const property = fc.property(arbitrary, (value) => scope(() => check(value)));
-  fc.assert(property, { seed: SEED, numRuns: runs });
-}
-
-const vector = (values: Float32Array | null, lead = 0, padding = Number.NaN) =>
-  values && new Placed(values, [values.length], { lead, pads: [] }, padding);
-
-describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_000 }, () => {
+describe(properties("batch norm"), { timeout: 60_000 }, () => {
   it("training and its gradients are the reference's within rounding, wherever tensors lie", () => {
     holds(scattered("x", "y", "dy", "dx"), ([problem, placements]) => {
       const data = dataOf(problem);
@@ -579,123 +458,4 @@ describe(`properties (fast-check, seed ${SEED}, ${RUNS} runs)`, { timeout: 60_00
       ]);
     });
   });
-
-  it("views are the elements that a plain array's indices say", () => {
-    const step = fc.oneof(
-      fc.record({ kind: fc.constant("reshape" as const), seed: fc.nat() }),
-      fc.record({ kind: fc.constant("slice" as const), seed: fc.nat() }),
-    );
-    holds(fc.tuple(anyShape, fc.array(step, { maxLength: 6 })), ([{ shape }, steps]) => {
-      const whole = Tensor.from(Array.from({ length: size(shape) }, (_, i) => i));
-      let view = whole.reshape(shape);
-      // The model: a shape, and the places of the elements in the whole.
-      let model: Model = { shape, places: Array.from({ length: size(shape) }, (_, i) => i) };
-      for (const { kind, seed } of steps) {
-        const random = new Random(seed);
-        if (kind === "slice") {
-          const axis = random.below(model.shape.length);
-          const length = model.shape[axis] as number;
-          const start = random.below(length + 1);
-          const end = random.below(length + 1);
-          const fromEnd = (index: number) =>
-            random.below(2) === 0 && index < length ? index - length : index;
-          const signed = random.below(2) === 0 ? axis : axis - model.shape.length;
-          view = view.slice(signed, fromEnd(start), end === length ? undefined : fromEnd(end));
-          model = sliced(model, axis, start, end);
-        } else {
-          const next = otherShape(model.places.length, random);
-          const hasFree = model.places.length > 0 && random.below(2) === 0;
-          const asked = hasFree ? next.with(random.below(next.length), -1) : next;
-          if (isConsecutive(model.places)) {
-            view = view.reshape(asked);
-            model = { shape: next, places: model.places };
-          } else {
-            expect(() => view.reshape(asked)).toThrow(
-              expect.objectContaining({ code: "not-contiguous" }),
-            );
-          }
-        }
-        const { places } = model;
-        expect(view.shape).toEqual(model.shape);
-        expect(view.size).toBe(places.length);
-        expect([...view.toFloat32Array()]).toEqual(places);
-        expect(view.contiguous).toBe(isConsecutive(places));
-        if (view.contiguous) expect([...view.data]).toEqual(places);
-        else {
-          const notContiguous = expect.objectContaining({ code: "not-contiguous" });
-          expect(() => view.data).toThrow(notContiguous);
-        }
-      }
-      // One memory: what is written to the whole shows in the view.
-      whole.data.forEach((value, i, data) => {
-        data[i] = value + 0.5;
-      });
-      expect([...view.toFloat32Array()]).toEqual(model.places.map((place) => place + 0.5));
-    });
-  });
 });
-
-/** A view as a plain array: which elements of the whole it has, in row-major order. */
-interface Model {
-  shape: readonly number[];
-  places: number[];
-}
-
-function isConsecutive(places: readonly number[]): boolean {
-  return places.every((place, i) => place === (places[0] as number) + i);
-}
-
-function sliced({ shape, places }: Model, axis: number, start: number, end: number): Model {
-  const inner = size(shape.slice(axis + 1));
-  const along = (i: number) => Math.floor(i / inner) % (shape[axis] as number);
-  return {
-    shape: shape.with(axis, Math.max(0, end - start)),
-    places: places.filter((_, i) => along(i) >= start && along(i) < end),
-  };
-}
-
-/** Some other shape of as many elements. */
-function otherShape(elements: number, random: Random): number[] {
-  const shape: number[] = [];
-  let rest = elements;
-  for (let rank = random.below(5); rank > 0; rank--) {
-    const divisors = Array.from({ length: rest }, (_, i) => i + 1).filter((d) => rest % d === 0);
-    const size = divisors[random.below(divisors.length)] ?? 1;
-    shape.push(size);
-    rest /= size;
-  }
-  return [...shape, rest];
-}
-
-/** Shapes at the edges of the kernel's loops, and what each is at the edge of. */
-const EDGES: [shape: number[], axis: number][] = [
-  // Tails of 1 … 2×16+1, as runs and as columns.
-  ...TAILS.map((n): [number[], number] => [[3, 2, n], 1]),
-  ...TAILS.map((n): [number[], number] => [[5, n], 1]),
-  // Runs shorter than a tile are columns, of one channel next to each other.
-  ...[15, 16, 17].map((n): [number[], number] => [[70, 3, n], 1]),
-  // Chunks of 128 elements of a run, with and without a tail, and of many runs up to 512.
-  ...[119, 120, 127, 128, 129, 135, 136, 137, 255, 256].map((n): [number[], number] => [
-    [2, 2, n],
-    1,
-  ]),
-  ...[511, 512, 513, 1024, 4097].map((n): [number[], number] => [[2, 2, n], 1]),
-  ...[1, 31, 32, 33, 129].map((n): [number[], number] => [[n, 2, 16], 1]),
-  ...[29, 30, 31, 60, 61].map((n): [number[], number] => [[n, 2, 17], 1]),
-  // One channel: nothing parts what is before it from what is behind.
-  ...[1, 127, 128, 129, 511, 513, 4097].map((n): [number[], number] => [[n, 1], 1]),
-  // Chunks of 16 rows of columns: strip by strip, and row by row where they are wide.
-  ...[15, 16, 17, 31, 32, 33, 127, 128, 129].map((n): [number[], number] => [[n, 20], 1]),
-  ...[15, 16, 17, 31, 32, 33, 65].map((n): [number[], number] => [[n, 2050], 1]),
-  // Rows of few channels, folded to whole tiles from 16 of these on, with a rest.
-  ...[255, 256, 257, 271, 272, 512 + 7].map((n): [number[], number] => [[n, 3], 1]),
-  ...[1023, 1024, 1025, 4096 + 7].map((n): [number[], number] => [[n, 3], 1]),
-  ...[31, 32, 33, 63, 64, 65, 127, 128, 129].map((n): [number[], number] => [[n, 8], -1]),
-  ...[127, 128, 129, 511, 512, 513].map((n): [number[], number] => [[n, 2, 3], 1]),
-  // … up to 1024 columns: 63 channels are folded, 65 are not.
-  ...[63, 64, 65].map((n): [number[], number] => [[1030, n], 1]),
-  [[4100, 63], 1],
-  // More than a megabyte, walked in pieces; with dy more than four, in groups of channels.
-  [[1400, 200], 1],
-  [[2, 40, 128, 65], 1],
-];

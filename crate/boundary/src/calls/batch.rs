@@ -1,0 +1,61 @@
+//! The calls of batch norm.
+
+use batchnorm_kernel::Workspace;
+use batchnorm_kernel::layout::Layout;
+use batchnorm_kernel::norm::batch;
+use batchnorm_kernel::parameters::{ParameterGradients, Parameters};
+use batchnorm_kernel::statistics::Statistics;
+
+use super::{needed, reserve};
+use crate::abi::{Operation, Status, Word};
+use crate::record::Record;
+
+/// Each of them: as functions of their own, or with a record by reference, they take 60 to 100
+/// bytes more of the module, gzipped.
+#[inline(always)]
+pub fn call(record: Record, layout: &Layout, workspace: &mut Workspace) -> Result<(), Status> {
+    let [eps, momentum, correction] = record.numbers;
+    let [x, y, _] = record.tensors;
+    let accumulators = record.pair(Word::FirstAccumulator)?;
+    let saved = record.saved()?;
+    let constant = record.word(Word::Constant) != 0;
+    if record.operation == Operation::Forward {
+        let [gamma, beta] = record.pair(Word::Weight)?;
+        let given = match record.pair(Word::Mean)? {
+            [Some(mean), Some(variance)] => Some([mean, variance]),
+            [None, None] if saved.is_some() => None,
+            _ => return Err(Status::BadRecord),
+        };
+        if given.is_some_and(|[_, variance]| variance.iter().any(|value| value.get() < 0.0)) {
+            return Err(Status::NegativeVariance);
+        }
+        reserve(workspace, layout)?;
+        let parameters = Parameters { gamma, beta, eps };
+        batch::forward(layout, [x, y], &parameters, given, saved.as_ref(), workspace);
+        if given.is_some() {
+            return Ok(());
+        }
+    }
+    let saved = needed(saved)?;
+    match record.operation {
+        Operation::Statistics => {
+            reserve(workspace, layout)?;
+            batch::statistics(layout, x, &saved, workspace);
+        }
+        Operation::Backward => {
+            reserve(workspace, layout)?;
+            let statistics = if constant { Statistics::GIVEN } else { Statistics::BATCH };
+            let [gamma, beta] = accumulators;
+            let gradients = ParameterGradients { gamma, beta };
+            let tensors = record.tensors;
+            batch::backward(layout, tensors, &saved, statistics, eps, &gradients, workspace);
+        }
+        // A forward pass by the batch ends as an update.
+        _ => {
+            if let ([Some(mean), Some(variance)], false) = (accumulators, layout.is_empty()) {
+                batch::update_running([mean, variance], &saved, momentum, correction);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! What each operation has, needs and writes: one that isn't described here doesn't compile.
+
+use crate::abi::Operation;
+
+/// What a record of an operation says, and what a call of it may do.
+pub struct Described {
+    /// How many of a record's tensors it has.
+    pub tensors: usize,
+    /// What it may write.
+    pub writes: &'static [Output],
+    /// Whether there have to be saved values.
+    pub needs_saved: bool,
+    /// Whether means and variances may be given: then it needs no saved values, and moves no
+    /// accumulators.
+    pub may_be_given: bool,
+}
+
+/// What a call may write.
+pub enum Output {
+    /// The record's tensor of this number.
+    Tensor(usize),
+    Saved,
+    Accumulators,
+}
+
+macro_rules! operations {
+    ($($name:ident $described:tt)*) => {
+        /// By the numbers that a record has for them.
+        pub const OPERATIONS: &[Operation] = &[$(Operation::$name),*];
+
+        impl Operation {
+            #[inline(always)]
+            pub const fn described(self) -> Described {
+                match self { $(Self::$name => Described $described,)* }
+            }
+        }
+    };
+}
+
+operations! {
+    Forward {
+        tensors: 2,
+        writes: &[Output::Tensor(1), Output::Saved, Output::Accumulators],
+        needs_saved: true,
+        may_be_given: true,
+    }
+    Statistics {
+        tensors: 1,
+        writes: &[Output::Saved],
+        needs_saved: true,
+        may_be_given: false,
+    }
+    Backward {
+        tensors: 3,
+        writes: &[Output::Tensor(2), Output::Accumulators],
+        needs_saved: true,
+        may_be_given: false,
+    }
+    Update {
+        tensors: 1,
+        writes: &[Output::Accumulators],
+        needs_saved: true,
+        may_be_given: false,
+    }
+}
+
+const _: () = {
+    let mut index = 0;
+    while index < OPERATIONS.len() {
+        assert!(OPERATIONS[index] as usize == index, "in the order of their numbers");
+        index += 1;
+    }
+};
