@@ -2,7 +2,7 @@
  * Bundles ts/ to dist/: one file an entry, and one that all of them share, for every
  * file more costs a loader time. The kernel stands in an entry as text, or beside it.
  */
-import { cpSync, rmSync } from "node:fs";
+import { cpSync, readFileSync, rmSync } from "node:fs";
 import { join, relative } from "node:path";
 import { build } from "esbuild";
 import { kernelText } from "./kernel-text.mjs";
@@ -32,6 +32,24 @@ const kernel = {
   },
 };
 
+/**
+ * Docstrings stay out of the JavaScript, where esbuild leaves those inside of classes: they are
+ * in the declarations. What maps point to keeps its line.
+ *
+ * @type {import("esbuild").Plugin}
+ */
+const docstrings = {
+  name: "docstrings",
+  setup({ onLoad }) {
+    onLoad({ filter: /\.ts$/ }, ({ path }) => ({
+      contents: readFileSync(path, "utf8").replace(/^ *\/\*\*[\s\S]*?\*\/$/gm, (text) =>
+        text.replace(/.+/g, ""),
+      ),
+      loader: "ts",
+    }));
+  },
+};
+
 rmSync("dist", { recursive: true, force: true });
 const { metafile } = await build({
   entryPoints: ENTRIES.map((name) => `ts/entry/${name}.ts`),
@@ -47,10 +65,10 @@ const { metafile } = await build({
   sourcemap: true,
   sourcesContent: false,
   metafile: true,
-  plugins: [kernel],
+  plugins: [kernel, docstrings],
 });
-// Declarations, too: tsc takes them for input only.
-for (const path of ["generated/kernel.wasm", "generated/kernel.d.ts", "entry/module.d.ts"]) {
+// A declaration, too: tsc takes it for input only.
+for (const path of ["generated/kernel.wasm", "entry/module.d.ts"]) {
   cpSync(`ts/${path}`, `dist/${path}`);
 }
 const outputs = Object.keys(metafile.outputs).filter((path) => path.endsWith(".js"));

@@ -11,9 +11,9 @@ const root = fileURLToPath(new URL("../ts/", import.meta.url));
 /** `ts/core`, from the bottom up: a file imports none but those before it. */
 const CORE = [
   ...["typed-arrays", "show", "errors", "checks", "options", "geometry", "values"],
-  ...["instance", "memory", "operands", "record", "kernel", "default-kernel"],
+  ...["memory-section", "instance", "memory", "operands", "record", "kernel", "default-kernel"],
   ...["allocation", "view", "tensor", "parameter", "plain", "arguments"],
-  ...["scope", "trace", "state-dict"],
+  ...["saved-state", "run", "scope", "trace", "state-dict"],
 ];
 
 /** Of the kernel's exports, those that compute nothing. */

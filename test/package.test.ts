@@ -87,7 +87,7 @@ describe("the packed tarball", () => {
   test("has the entries, the kernel, types and sources of each module, and nothing else", () => {
     const sources = readdirSync(join(project, "ts"), { recursive: true, encoding: "utf8" })
       .map((path) => path.replaceAll("\\", "/"))
-      .filter((path) => path.endsWith(".ts") && path !== "entry/node.ts");
+      .filter((path) => path.endsWith(".ts") && !["entry/node.ts", "runtime.d.ts"].includes(path));
     // slim-node has the types of slim.
     const modules = sources
       .filter((path) => !path.endsWith(".d.ts") && path !== "entry/slim-node.ts")
@@ -97,9 +97,8 @@ describe("the packed tarball", () => {
       (name) => `entry/${name}`,
     );
     const expected = [
-      ...["package.json", "README.md", "LICENSE", "CHANGELOG.md"],
-      ...["kernel.wasm", "kernel.d.ts"].map((name) => `dist/generated/${name}`),
-      "dist/entry/module.d.ts",
+      ...["package.json", "README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md"],
+      ...["dist/generated/kernel.wasm", "dist/entry/module.d.ts"],
       ...[...scripts, "shared"].flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]),
       ...modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.d.ts.map`]),
       ...sources.map((path) => `ts/${path}`),
@@ -116,6 +115,14 @@ describe("the packed tarball", () => {
         if (!target.endsWith(".wasm")) expect(packed, `of ${path}`).toContain(target);
       }
     }
+  });
+
+  test("has docstrings in its declarations, not in its JavaScript", () => {
+    const having = packed.filter((path) =>
+      readFileSync(join(project, path), "utf8").includes("@throws BatchNormError"),
+    );
+    expect(having).toContain("dist/core/tensor.d.ts");
+    expect(having.filter((path) => path.endsWith(".js"))).toEqual([]);
   });
 
   test("names no folder of the machine that built it", () => {
@@ -183,6 +190,22 @@ describe("in Node", () => {
       console.log((await look()) === before);
       try { Tensor.zeros([1]); } catch (error) { console.log(error.cause.message); }`;
     expect(runFile("effects.mjs", code)).toEqual(["true", "compiled"]);
+  });
+
+  test("source maps lead a stack trace to the line that throws", () => {
+    const code = `
+      process.setSourceMapsEnabled(true);
+      const { Tensor } = await import("batchnorm-wasm");
+      try { Tensor.zeros([-1]); } catch ({ stack }) {
+        for (const [, place] of stack.matchAll(/\\((.+\\.ts:\\d+):\\d+\\)/g)) console.log(place);
+      }`;
+    const lines = runFile("trace.mjs", code).map((place) => {
+      const [, file = "", line] = /^(.+):(\d+)$/.exec(place) ?? [];
+      return readFileSync(file, "utf8").split("\n")[Number(line) - 1]?.trim();
+    });
+    expect(lines.length).toBeGreaterThan(2);
+    expect(lines[0]).toMatch(/^throw /);
+    for (const line of lines.slice(1)) expect(line).toMatch(/\w\(/);
   });
 
   test("a program that has used it ends by itself", () => {
@@ -343,10 +366,10 @@ describe("in a bundle", () => {
   test("a program that only infers carries nothing of training, layers and state dicts", async () => {
     const code = `import { batchNormInference } from "batchnorm-wasm"; batchNormInference({}, {});`;
     const text = await bundle(code);
-    expect(text).toContain("runForward");
+    expect(text).toContain("runCall");
     const whole = await bundle(`export * from "batchnorm-wasm";`);
     for (const absent of [
-      ...["runByBatch", "runByRunning", "runBackward", "runStatistics", "Traces"],
+      ...["runByBatch", "runByRunning", "backwardOf", "runStatistics", "Traces"],
       ...["BatchNormalization", "BatchNormSaved", "loadStateDict", "moving_variance", "zeroGrad"],
     ]) {
       expect(whole, "else its absence says nothing").toContain(absent);

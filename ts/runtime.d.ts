@@ -17,7 +17,6 @@ declare namespace WebAssembly {
     readonly buffer: ArrayBuffer;
     grow(pages: number): number;
   }
-  class CompileError extends Error {}
   function validate(bytes: BufferSource): boolean;
   function instantiate(bytes: BufferSource): Promise<{ module: Module; instance: Instance }>;
   function instantiate(module: Module): Promise<Instance>;

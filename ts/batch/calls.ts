@@ -7,13 +7,13 @@
  */
 
 import type { Allocation } from "../core/allocation.js";
-import { type Call, checkCall, Place } from "../core/operands.js";
-import { allocate } from "../core/tensor.js";
+import { type Call, checkCall, newCall, Place } from "../core/operands.js";
+import { runCall } from "../core/run.js";
+import { allocateSaved, readSaved, type SavedState } from "../core/saved-state.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
-import { Contents, Operation } from "../generated/abi.js";
-import type { SavedState } from "./saved-state.js";
-import { allocateSaved, readSaved, SavedVector } from "./saved-values.js";
+import { Operation } from "../generated/abi.js";
+import { SavedVector } from "./saved-access.js";
 
 /** Running statistics and how a batch moves them. */
 export interface RunningUpdate {
@@ -25,22 +25,19 @@ export interface RunningUpdate {
   readonly unbiased: boolean;
 }
 
-/** A call, to which its other operands and numbers are added. */
-export function callOf(operation: Operation, owner: string, x: View, axis: number): Call<View> {
-  return {
-    owner,
-    operation,
-    axis,
-    operands: [x, null, null, null, null, null, null, null, null],
-    // Not read unless they are set. Fields that begin as integers and become fractions
-    // make all calls slower by half.
-    eps: Number.NaN,
-    momentum: Number.NaN,
-    correction: Number.NaN,
-    saved: 0,
-    constant: false,
-  };
-}
+/** The operands by their places, as users call them. */
+export const NAMES = [
+  "x",
+  "dy",
+  "out",
+  "weight",
+  "bias",
+  "mean",
+  "variance",
+  "runningMean",
+  "runningVar",
+];
+const BACKWARD_NAMES = /* @__PURE__ */ NAMES.slice(0, -2).concat("weightGrad", "biasGrad");
 
 /** Has the batch move running statistics. */
 function move(call: Call<View>, running: RunningUpdate): void {
@@ -53,33 +50,6 @@ function move(call: Call<View>, running: RunningUpdate): void {
   call.correction = running.unbiased ? count / Math.max(count - 1, 1) : 1;
 }
 
-/**
- * Normalizes x by the statistics that were given, else by those of its batch; `saved`, if any,
- * is overwritten.
- */
-export function runForward(call: Call<View>, saved: SavedState | null): View {
-  const { operands, owner } = call;
-  const x = operands[Place.X] as View;
-  const out = operands[Place.OUT] as View | null;
-  const { port } = x.allocation;
-  saved?.checkWritable(port, owner);
-  checkCall(call);
-  const y = out ?? allocate(port, x.shape, Contents.Arbitrary);
-  try {
-    operands[Place.OUT] = y;
-    if (saved) call.saved = saved.reserve(x.shape[call.axis] as number);
-    port.record.run(call);
-  } catch (error) {
-    saved?.abandon();
-    if (y !== out) y.dispose();
-    throw error;
-  }
-  // Before the write is counted: in place, x is no more what was normalized.
-  saved?.set(call);
-  y.wrote();
-  return y;
-}
-
 /** Normalizes x by the statistics of its batch, which move running ones, if there are any. */
 export function runByBatch(
   call: Call<View>,
@@ -87,9 +57,7 @@ export function runByBatch(
   saved: SavedState,
 ): View {
   if (running) move(call, running);
-  const y = runForward(call, saved);
-  if (running) wroteRunning(running, call.operands[Place.X] as View);
-  return y;
+  return runCall(call, saved);
 }
 
 /** Normalizes x by running statistics, as given ones; its batch moves them afterwards. */
@@ -105,7 +73,7 @@ export function runByRunning(call: Call<View>, running: RunningUpdate, saved: Sa
     operands[Place.MEAN] = running.mean;
     operands[Place.VARIANCE] = running.variance;
     operands[Place.FIRST_ACCUMULATOR] = operands[Place.SECOND_ACCUMULATOR] = null;
-    const y = runForward(call, saved);
+    const y = runCall(call, saved);
     moveRunning(owner, x, axis, running, batch);
     return y;
   } finally {
@@ -120,15 +88,16 @@ export function runStatistics(
   axis: number,
   running: RunningUpdate | null,
 ): { mean: Float64Values; variance: Float64Values } {
-  const call = callOf(Operation.Statistics, owner, x, axis);
+  const call = newCall(NAMES, Operation.Statistics, owner, x, axis);
   if (running) move(call, running);
   checkCall(call);
   const batch = takeStatistics(owner, x, axis);
   try {
     if (running) moveRunning(owner, x, axis, running, batch);
+    const channels = x.shape[axis] as number;
     return {
-      mean: readSaved(batch, SavedVector.MEAN),
-      variance: readSaved(batch, SavedVector.VARIANCE),
+      mean: readSaved(batch, SavedVector.MEAN, channels),
+      variance: readSaved(batch, SavedVector.VARIANCE, channels),
     };
   } finally {
     batch.release();
@@ -138,7 +107,7 @@ export function runStatistics(
 /** The backward call of a forward pass that was saved, to which its other operands are added. */
 export function backwardOf(owner: string, pass: Call<View>): Call<View> {
   const { operands: kept } = pass;
-  const call = callOf(Operation.Backward, owner, kept[Place.X] as View, pass.axis);
+  const call = newCall(BACKWARD_NAMES, Operation.Backward, owner, kept[Place.X] as View, pass.axis);
   // Not read again, but nothing is to be written over them.
   for (let i = Place.WEIGHT; i <= Place.VARIANCE; i++) {
     const view = kept[i] as View | null;
@@ -150,32 +119,11 @@ export function backwardOf(owner: string, pass: Call<View>): Call<View> {
   return call;
 }
 
-/** The gradient with respect to x; dγ and dβ are added to theirs, if any. */
-export function runBackward(call: Call<View>): View {
-  const { operands } = call;
-  const { allocation, shape } = operands[Place.X] as View;
-  const { port } = allocation;
-  const out = operands[Place.OUT] as View | null;
-  checkCall(call);
-  const dx = out ?? allocate(port, shape, Contents.Arbitrary);
-  try {
-    operands[Place.OUT] = dx;
-    port.record.run(call);
-  } catch (error) {
-    if (dx !== out) dx.dispose();
-    throw error;
-  }
-  dx.wrote();
-  operands[Place.FIRST_ACCUMULATOR]?.wrote();
-  operands[Place.SECOND_ACCUMULATOR]?.wrote();
-  return dx;
-}
-
 /** The statistics of x, as they are saved; the caller releases them. */
 function takeStatistics(owner: string, x: View, axis: number): Allocation {
   const { port } = x.allocation;
-  const batch = allocateSaved(port, x.shape[axis] as number);
-  const call = callOf(Operation.Statistics, owner, x, axis);
+  const batch = allocateSaved(port, SavedVector.COUNT * (x.shape[axis] as number));
+  const call = newCall(NAMES, Operation.Statistics, owner, x, axis);
   call.saved = batch.address;
   try {
     port.record.run(call);
@@ -195,16 +143,10 @@ function moveRunning(
   batch: Allocation,
 ): void {
   if (x.size === 0) return;
-  const call = callOf(Operation.Update, owner, x, axis);
+  const call = newCall(NAMES, Operation.Update, owner, x, axis);
   move(call, running);
   call.saved = batch.address;
   x.allocation.port.record.run(call);
-  wroteRunning(running, x);
-}
-
-/** An empty batch moves nothing. */
-function wroteRunning({ mean, variance }: RunningUpdate, x: View): void {
-  if (x.size === 0) return;
-  mean.wrote();
-  variance.wrote();
+  running.mean.wrote();
+  running.variance.wrote();
 }

@@ -9,35 +9,28 @@ import { portIn } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
 import type { Port } from "../core/kernel.js";
-import { Place } from "../core/operands.js";
+import { newCall, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import type { PlainResult } from "../core/plain.js";
+import { runCall } from "../core/run.js";
+import { SavedState } from "../core/saved-state.js";
 import { showShape } from "../core/show.js";
 import { allocateVector, Tensor } from "../core/tensor.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
-import {
-  backwardOf,
-  callOf,
-  type RunningUpdate,
-  runBackward,
-  runByBatch,
-  runByRunning,
-  runForward,
-} from "./calls.js";
+import { backwardOf, NAMES, type RunningUpdate, runByBatch, runByRunning } from "./calls.js";
 import {
   type BackwardOptions,
   type BatchNormLayerOptions,
   type ForwardOptions,
+  LAYER_BACKWARD_OPTIONS,
+  LAYER_FORWARD_OPTIONS,
   type LayerOptions,
   readLayerOptions,
 } from "./layer-options.js";
 import { BatchNormSaved, savedAccess } from "./saved.js";
-import { SavedState } from "./saved-state.js";
+import { SavedVector } from "./saved-access.js";
 import { BatchNormState } from "./state.js";
-
-const FORWARD_OPTIONS = ["out", "training"];
-const BACKWARD_OPTIONS = ["out", "saved"];
 
 /** The inside of a layer. */
 export class Engine {
@@ -70,14 +63,14 @@ export class Engine {
 
   forward(x: unknown, options: ForwardOptions | null | undefined): Tensor | PlainResult {
     const owner = this.checkLive("forward");
-    const given = readOptions(owner, options, FORWARD_OPTIONS);
-    const { training } = given;
+    const given = readOptions(owner, options, LAYER_FORWARD_OPTIONS);
+    const asked = given.training;
     const read = readTensor(x, this.port, owner, "x");
     const out = readOut(given.out, read, owner);
     const view = bringIn(read, this.port);
     try {
       const room = roomFor(view, read, owner);
-      const y = this.#forward(owner, view, out, training);
+      const y = this.#forward(owner, view, out, asked);
       if (view !== read) (this.#saved as SavedState).copy = view;
       return takeOut(y, read, room);
     } catch (error) {
@@ -106,12 +99,12 @@ export class Engine {
     const { weight, bias, runningMean: mean, runningVar: variance } = state;
     const saved = this.#savedToFill();
     try {
-      const call = callOf(Operation.Forward, owner, x, axis);
+      const call = newCall(NAMES, Operation.Forward, owner, x, axis);
       const { operands } = call;
-      call.eps = options.eps;
       operands[Place.OUT] = out;
       operands[Place.WEIGHT] = weight;
       operands[Place.BIAS] = bias;
+      call.eps = options.eps;
       const running = update ? this.#nextUpdate(mean as View, variance as View) : null;
       let y: View;
       if (byBatch) y = runByBatch(call, running, saved);
@@ -119,7 +112,7 @@ export class Engine {
       else {
         operands[Place.MEAN] = mean;
         operands[Place.VARIANCE] = variance;
-        y = runForward(call, saved);
+        y = runCall(call, saved);
       }
       if (saved !== this.#saved) {
         if (this.#saved && !this.#taken) saved.inherit(this.#saved, x, y);
@@ -136,7 +129,7 @@ export class Engine {
 
   backward(dy: unknown, options: BackwardOptions | null | undefined): Tensor | PlainResult {
     const owner = this.checkLive("backward");
-    const given = readOptions(owner, options, BACKWARD_OPTIONS);
+    const given = readOptions(owner, options, LAYER_BACKWARD_OPTIONS);
     const asked = given.saved;
     const read = readTensor(dy, this.port, owner, "dy");
     const out = readOut(given.out, read, owner);
@@ -156,11 +149,11 @@ export class Engine {
       biasGrad = this.#gradientOf(bias);
       const call = backwardOf(owner, pass);
       const { operands } = call;
-      operands[Place.DY] = view;
       operands[Place.OUT] = out;
+      operands[Place.DY] = view;
       operands[Place.FIRST_ACCUMULATOR] = weightGrad;
       operands[Place.SECOND_ACCUMULATOR] = biasGrad;
-      const dx = runBackward(call);
+      const dx = runCall(call);
       if (weight && weightGrad) weight.grad = weightGrad;
       if (bias && biasGrad) bias.grad = biasGrad;
       return takeOut(dx, read, room);
@@ -231,7 +224,9 @@ export class Engine {
   /** What to save to: what there is, unless somebody has seen it. */
   #savedToFill(): SavedState {
     const last = this.#saved;
-    return last?.handle === null && last.gone === null ? last : new SavedState(this.port);
+    return last?.handle === null && last.gone === null
+      ? last
+      : new SavedState(this.port, SavedVector.COUNT);
   }
 
   /** What was saved last gives way to other values. */
@@ -245,7 +240,7 @@ export class Engine {
   #savedFor(given: unknown, owner: string): SavedState {
     if (given == null) {
       const last = this.#saved ?? fail("stale", `${owner}: there was no forward pass`);
-      if (last.pass !== this.#pass) fail("stale", `${owner}: saved has been overwritten`);
+      if (last.pass !== this.#pass) fail("stale", `${owner}: saved was overwritten`);
       return last;
     }
     return (

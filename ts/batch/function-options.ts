@@ -36,7 +36,7 @@ export interface BatchNormInferenceOptions extends BatchNormOptions {
 }
 
 /** Running statistics that a batch moves. */
-export interface RunningOptions {
+interface RunningOptions {
   /** Moved towards the batch's mean, if given. */
   runningMean?: Tensor | null | undefined;
   /** Moved towards the batch's variance, if given. */

@@ -11,20 +11,28 @@
  * over all other axes.
  */
 
-import { bringIn, readOut, readTensor, readVector, roomFor, takeOut } from "../core/arguments.js";
+import {
+  bringIn,
+  portOfCall,
+  readOut,
+  readTensor,
+  readVector,
+  roomFor,
+  takeOut,
+} from "../core/arguments.js";
 import { checkEps } from "../core/checks.js";
-import { type KernelOption, portIn } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
-import type { Port } from "../core/kernel.js";
-import { type Call, Place } from "../core/operands.js";
+import { type Call, newCall, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import type { PlainResult, PlainTensor, Read } from "../core/plain.js";
-import { allocate, checkTensor, type Tensor, tensorOf, viewOf } from "../core/tensor.js";
+import { runCall } from "../core/run.js";
+import type { SavedState } from "../core/saved-state.js";
+import { allocate, checkTensor, type Tensor, tensorOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { Contents, Operation } from "../generated/abi.js";
-import { backwardOf, callOf, runBackward, runByBatch, runForward, runStatistics } from "./calls.js";
+import { backwardOf, NAMES, runByBatch, runStatistics } from "./calls.js";
 import {
   BACKWARD_OPTIONS,
   type BatchNormBackwardOptions,
@@ -39,7 +47,6 @@ import {
 } from "./function-options.js";
 import { type BatchNormSaved, savedAccess } from "./saved.js";
 import { type SavedAccess, savedAccessIfAny } from "./saved-access.js";
-import type { SavedState } from "./saved-state.js";
 
 /** A forward pass with what its backward pass needs. */
 export interface BatchNormForward<T> {
@@ -103,7 +110,7 @@ export function batchNormInference(
     const { operands } = call;
     const missing = !operands[Place.MEAN] ? "mean" : !operands[Place.VARIANCE] && "variance";
     if (missing) fail("invalid-option", `${owner}: ${missing} is missing`);
-    return runForward(call, saved);
+    return runCall(call, saved);
   });
   return wanted === true ? (forward as BatchNormForward<Tensor | PlainResult>) : forward.y;
 }
@@ -203,11 +210,11 @@ export function batchNormBackward(
     const biasGrad = gradient(ofBias, "biasGrad", pass.operands[Place.BIAS] ?? weight);
     const call = backwardOf(owner, pass);
     const { operands } = call;
-    operands[Place.DY] = view;
     operands[Place.OUT] = out;
+    operands[Place.DY] = view;
     operands[Place.FIRST_ACCUMULATOR] = weightGrad;
     operands[Place.SECOND_ACCUMULATOR] = biasGrad;
-    const dx = runBackward(call);
+    const dx = runCall(call);
     return {
       dx: takeOut(dx, read, room),
       weightGrad: tensorOf(weightGrad),
@@ -292,7 +299,7 @@ function runRead(
     };
     const view = bring(read) as View;
     const axis = resolveAxis(givenAxis, view.shape.length, owner);
-    const call = callOf(Operation.Forward, owner, view, axis);
+    const call = newCall(NAMES, Operation.Forward, owner, view, axis);
     const { operands } = call;
     call.eps = eps;
     operands[Place.OUT] = out;
@@ -310,11 +317,6 @@ function runRead(
   } finally {
     for (const copy of copies) copy.dispose();
   }
-}
-
-/** The kernel of a call: that which was given, else x's, else the default one. */
-function portOfCall(x: unknown, { kernel }: KernelOption, owner: string): Port {
-  return (kernel == null && viewOf(x)?.allocation.port) || portIn(kernel, owner);
 }
 
 /** @throws BatchNormError `invalid-option` */

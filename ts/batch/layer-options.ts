@@ -58,7 +58,9 @@ export interface BackwardOptions {
   saved?: BatchNormSaved | null | undefined;
 }
 
-const OPTIONS = [
+export const LAYER_FORWARD_OPTIONS = ["out", "training"];
+export const LAYER_BACKWARD_OPTIONS = ["out", "saved"];
+const LAYER_OPTIONS = [
   ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
   ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
 ];
@@ -71,7 +73,7 @@ const VALUES: Record<string, readonly unknown[]> = {
 };
 
 /** What of a layer may be set at any time. */
-export interface Settings {
+interface Settings {
   training: boolean | null;
   eps: number;
   momentum: number | null;
@@ -102,7 +104,7 @@ export function readLayerOptions(
   owner: string,
   options: BatchNormLayerOptions | null | undefined,
 ): LayerOptions {
-  const given = readOptions(owner, options, OPTIONS);
+  const given = readOptions(owner, options, LAYER_OPTIONS);
   const preset = presetOf(given.preset ?? "torch", owner);
   const affine = given.affine ?? true;
   // Here null says something: the average of all batches.

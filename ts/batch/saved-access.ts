@@ -3,7 +3,15 @@
  * only infer, and has no use for them, carries none of their code.
  */
 import type { Port } from "../core/kernel.js";
-import type { SavedState } from "./saved-state.js";
+import type { SavedState } from "../core/saved-state.js";
+
+/** What the kernel keeps of each channel, vector by vector (`Word.Saved`). */
+export enum SavedVector {
+  MEAN,
+  VARIANCE,
+  WEIGHT,
+  COUNT,
+}
 
 export interface SavedAccess {
   /** Makes empty ones, that users can have. */

@@ -1,19 +1,18 @@
 import { fail } from "../core/errors.js";
 import type { Kernel, Tracked } from "../core/kernel.js";
 import { Place } from "../core/operands.js";
+import { SavedState } from "../core/saved-state.js";
 import type { Holding } from "../core/scope.js";
 import { type Tensor, tensorOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
-import { provideSavedAccess } from "./saved-access.js";
-import { SavedState } from "./saved-state.js";
-import { SavedVector } from "./saved-values.js";
+import { provideSavedAccess, SavedVector } from "./saved-access.js";
 
 const states = /* @__PURE__ */ new WeakMap<object, SavedState>();
 
 /** For all that needs saved values; what can do without asks `saved-access.ts`. */
 export const savedAccess = /* @__PURE__ */ provideSavedAccess({
   make(port) {
-    const state = new SavedState(port);
+    const state = new SavedState(port, SavedVector.COUNT);
     return new BatchNormSaved(state) && state;
   },
   inside: (value) => states.get(value as object),

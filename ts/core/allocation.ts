@@ -1,6 +1,12 @@
 import type { Contents } from "../generated/abi.js";
-import { type Geometry, Limit, overlaps } from "./geometry.js";
+import { type Geometry, overlaps } from "./geometry.js";
 import type { Kernel, Port } from "./kernel.js";
+
+/** Limits of what is remembered of writes. */
+enum Limit {
+  /** Different parts of an allocation, one by one. */
+  PARTS = 4096,
+}
 
 /** What a user sees of the bytes that a tensor and its views share. */
 export interface Storage {

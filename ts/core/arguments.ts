@@ -1,4 +1,6 @@
 /** What operations take, read once: tensors, data outside of kernel memory, numbers. */
+
+import { type KernelOption, portIn } from "./default-kernel.js";
 import { fail } from "./errors.js";
 import type { Port } from "./kernel.js";
 import { failForKernel } from "./operands.js";
@@ -17,16 +19,16 @@ export type Vector = Tensor | TensorData;
  *
  * @throws BatchNormError `dtype`, `foreign-kernel`, `invalid-shape`, `shape-overflow`
  */
-export function readTensor(value: unknown, port: Port, caller: string, name: string): View | Read {
+export function readTensor(value: unknown, port: Port, owner: string, name: string): View | Read {
   const view = viewOf(value);
   if (view) {
-    if (view.allocation.port !== port) failForKernel(caller, name);
+    if (view.allocation.port !== port) failForKernel(owner, name);
     return view;
   }
-  const owner = `${caller}: ${name}`;
-  if (!isPlain(value)) failForTensor(owner, "a Tensor or { data, shape }", value);
-  const { values, shape } = readPlain(value, owner);
-  return { values: outside(port.memory.linear.buffer, values), shape, owner };
+  const label = `${owner}: ${name}`;
+  if (!isPlain(value)) failForTensor(label, "a Tensor or { data, shape }", value);
+  const { values, shape } = readPlain(value, label);
+  return { values: outside(port.memory.linear.buffer, values), shape, label };
 }
 
 /**
@@ -37,15 +39,15 @@ export function readTensor(value: unknown, port: Port, caller: string, name: str
 export function readVector(
   value: Vector | null | undefined,
   port: Port,
-  caller: string,
+  owner: string,
   name: string,
 ): View | Read | null {
   if (value == null) return null;
   const view = viewOf(value);
   if (view) return view;
-  const owner = `${caller}: ${name}`;
-  const values = outside(port.memory.linear.buffer, readValues(value, owner));
-  return { values, shape: [lengthOf(values)], owner };
+  const label = `${owner}: ${name}`;
+  const values = outside(port.memory.linear.buffer, readValues(value, label));
+  return { values, shape: [lengthOf(values)], label };
 }
 
 /**
@@ -54,7 +56,7 @@ export function readVector(
  * @throws BatchNormError `invalid-shape`, `out-of-memory`
  */
 export function bringIn(read: View | Read, port: Port): View {
-  return "values" in read ? copyIn(read.values, read.shape, port, read.owner) : read;
+  return "values" in read ? copyIn(read.values, read.shape, port, read.label) : read;
 }
 
 /**
@@ -100,4 +102,9 @@ export function takeOut(
   const plain = { data: room ?? copyOut(result), shape: [...result.shape] };
   result.dispose();
   return plain;
+}
+
+/** The kernel of a call: that which was given, else x's, else the default one. */
+export function portOfCall(x: unknown, { kernel }: KernelOption, owner: string): Port {
+  return (kernel == null && viewOf(x)?.allocation.port) || portIn(kernel, owner);
 }

@@ -5,13 +5,9 @@ import { fail, mustBe } from "./errors.js";
 import { showShape } from "./show.js";
 
 /** Limits of shapes. */
-export enum Limit {
-  /** wasm32 addresses 2³⁰ floats at most; a tensor is half of it, see `Memory.take`. */
+enum Limit {
+  /** wasm32 addresses 2³⁰ floats; that a tensor has half as many at most, `Memory` says. */
   ELEMENTS = 2 ** 30,
-  /** Bytes of a tensor's memory: `isize::MAX` of wasm32. */
-  BYTES = 2 ** 31 - 64,
-  /** Different parts of an allocation whose writes are remembered one by one. */
-  PARTS = 4096,
 }
 
 /** Which elements of an allocation a tensor is. */

@@ -6,6 +6,7 @@
  */
 import { COUNT, isCount } from "./checks.js";
 import { fail, mustBe } from "./errors.js";
+import { Page, withMemorySection } from "./memory-section.js";
 import { readOptions } from "./options.js";
 import { show } from "./show.js";
 
@@ -28,13 +29,6 @@ export interface MemoryOptions {
    * changes nothing: its own data lie there.
    */
   initialBytes?: number | null | undefined;
-}
-
-/** Of WebAssembly memory. */
-enum Page {
-  BYTES = 65536,
-  /** Of a kernel's memory: its own limit. */
-  MOST = 65535,
 }
 
 /**
@@ -89,47 +83,10 @@ export async function instantiateAsync(source: KernelModule): Promise<object> {
  */
 export function withMemory(source: KernelModule, initialBytes: number): KernelModule {
   try {
-    return initialBytes === 0 ? source : rewritten(source, initialBytes);
+    return initialBytes === 0 ? source : withMemorySection(source, initialBytes);
   } catch (cause) {
     refuse(cause);
   }
-}
-
-function rewritten(source: KernelModule, initialBytes: number): KernelModule {
-  const isView = ArrayBuffer.isView(source);
-  if (!isView && show(source) !== "ArrayBuffer") return source;
-  const bytes = isView
-    ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
-    : new Uint8Array(source as ArrayBuffer);
-  let at = 8; // behind the magic number and the version
-  /** A number as LEB128; `at` is behind it then. */
-  const read = () => {
-    for (let value = 0, shift = 0; ; shift += 7) {
-      const byte = bytes[at++] ?? 0;
-      value |= (byte & 127) << shift;
-      if (byte < 128) return value >>> 0;
-    }
-  };
-  while (at < bytes.length) {
-    const start = at;
-    const id = bytes[at++];
-    const end = read() + at;
-    if (id === 5) {
-      // One memory: the flags of its limits, its least pages, and perhaps its most.
-      const head = bytes.subarray(at, at + 2);
-      at += 2;
-      const pages = Math.max(read(), Math.ceil(initialBytes / Page.BYTES));
-      const least = [(pages & 127) | 128, ((pages >> 7) & 127) | 128, pages >> 14];
-      const limits = [...head, ...least, ...bytes.subarray(at, end)];
-      return Uint8Array.from([
-        ...bytes.subarray(0, start),
-        ...[id, limits.length, ...limits],
-        ...bytes.subarray(end),
-      ]);
-    }
-    at = end;
-  }
-  return source;
 }
 
 /**

@@ -1,7 +1,6 @@
 /** A kernel's memory: what is taken and given back, what is alive, and whether it can go on. */
 import type { Contents } from "../generated/abi.js";
 import { fail } from "./errors.js";
-import { Limit } from "./geometry.js";
 import type { LinearMemory } from "./instance.js";
 
 /** Of the module's exports, what memory is made of. */
@@ -9,6 +8,12 @@ export interface MemoryExports {
   readonly memory: LinearMemory;
   allocate(bytes: number, contents: Contents): number;
   release(address: number, bytes: number): void;
+}
+
+/** Limits of memory that is taken. */
+enum Limit {
+  /** `isize::MAX` of wasm32, less a cache line. */
+  BYTES = 2 ** 31 - 64,
 }
 
 /** Bytes and tensors of one kernel. */

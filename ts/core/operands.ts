@@ -1,5 +1,5 @@
 /** What a call of the kernel reads and what it writes, checked in one visit. */
-import { Operation } from "../generated/abi.js";
+import type { Operation } from "../generated/abi.js";
 import { fail } from "./errors.js";
 import { coincide, type Geometry, overlaps, sameNumbers } from "./geometry.js";
 import { showShape } from "./show.js";
@@ -21,9 +21,6 @@ export enum Place {
   SECOND_ACCUMULATOR,
 }
 
-const NAMES = ["x", "dy", "out", "weight", "bias", "mean", "variance", "runningMean", "runningVar"];
-const GRADIENTS = ["weightGrad", "biasGrad"];
-
 /** What a call has to know of a tensor: its elements, and whose memory they lie in. */
 export interface Operand extends Geometry {
   /** Of the first element, in bytes. */
@@ -37,6 +34,8 @@ export interface Operand extends Geometry {
 /** A call, declared whole. */
 export interface Call<Tensor extends Operand = Operand> {
   readonly owner: string;
+  /** What users call the operands, by their places. */
+  readonly names: readonly string[];
   readonly operation: Operation;
   /** The channel axis, counted from 0. */
   readonly axis: number;
@@ -53,30 +52,51 @@ export interface Call<Tensor extends Operand = Operand> {
   constant: boolean;
 }
 
+/** A call, to which its other operands and numbers are added. */
+export function newCall<Tensor extends Operand>(
+  names: readonly string[],
+  operation: Operation,
+  owner: string,
+  x: Tensor,
+  axis: number,
+): Call<Tensor> {
+  return {
+    owner,
+    names,
+    operation,
+    axis,
+    operands: [x, null, null, null, null, null, null, null, null],
+    // Not read unless they are set. Fields that begin as integers and become fractions
+    // make all calls slower by half.
+    eps: Number.NaN,
+    momentum: Number.NaN,
+    correction: Number.NaN,
+    saved: 0,
+    constant: false,
+  };
+}
+
 /**
  * The last thing before a call: no code of the user's may run from here on.
  *
  * @throws BatchNormError `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap`
  */
 export function checkCall(call: Call): void {
-  const { owner, axis, operands } = call;
+  const { owner, names, axis, operands } = call;
   const x = operands[Place.X] as Operand;
   const channels = x.shape[axis] as number;
   for (let i = Place.X; i <= Place.SECOND_ACCUMULATOR; i++) {
     const view = operands[i] as Operand | null;
     if (view === null) continue;
-    if (view.disposed) fail("disposed", `${owner}: ${nameOf(call, i)} was disposed`);
-    if (view.allocation.port !== x.allocation.port) failForKernel(owner, nameOf(call, i));
+    if (view.disposed) fail("disposed", `${owner}: ${names[i]} was disposed`);
+    if (view.allocation.port !== x.allocation.port) failForKernel(owner, names[i] as string);
     const missed =
       i < Place.WEIGHT
         ? !sameNumbers(view.shape, x.shape) && `have x's shape ${showShape(x.shape)}`
         : !(view.shape.length === 1 && view.size === channels && view.contiguous) &&
           `be a contiguous tensor of ${channels} values`;
     if (missed) {
-      fail(
-        "shape-mismatch",
-        `${owner}: ${nameOf(call, i)} must ${missed}, got ${showShape(view.shape)}`,
-      );
+      fail("shape-mismatch", `${owner}: ${names[i]} must ${missed}, got ${showShape(view.shape)}`);
     }
   }
   checkApart(call, Place.OUT);
@@ -90,8 +110,7 @@ export function failForKernel(owner: string, name: string): never {
 }
 
 /** @throws BatchNormError `overlap` where what is written shares memory with another operand */
-function checkApart(call: Call, written: number): void {
-  const { operands } = call;
+function checkApart({ owner, names, operands }: Call, written: number): void {
   const to = operands[written] as Operand | null;
   if (to === null) return;
   for (let i = Place.X; i <= Place.SECOND_ACCUMULATOR; i++) {
@@ -101,14 +120,9 @@ function checkApart(call: Call, written: number): void {
     if (!(isInput && coincide(to, other)) && overlaps(to, other)) {
       fail(
         "overlap",
-        `${call.owner}: ${nameOf(call, written)} overlaps ${nameOf(call, i)}` +
+        `${owner}: ${names[written]} overlaps ${names[i]}` +
           (isInput ? ", not exactly in place" : ""),
       );
     }
   }
-}
-
-function nameOf({ operation }: Call, place: number): string {
-  const gradient = operation === Operation.Backward && GRADIENTS[place - Place.FIRST_ACCUMULATOR];
-  return gradient || (NAMES[place] as string);
 }

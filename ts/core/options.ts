@@ -23,7 +23,7 @@ export function readOptions<T extends object>(
     if (!hasOwn.call(options, name)) continue;
     any = known.includes(name);
     // Tensors, layers and saved values have a kernel, too.
-    if (!any || name === "kernel") checkOptions(owner, options, known);
+    if (name === "kernel" || !any) checkOptions(owner, options, known);
     if (!any) fail("unknown-option", unknownName(owner, "option", name, known));
   }
   if (!any) checkOptions(owner, options, known);
@@ -51,7 +51,7 @@ function checkOptions(owner: string, options: object, known: readonly string[]):
     (isInstance &&
       (Symbol.toStringTag in options || Array.isArray(options) || !Object.keys(options)[0]))
   ) {
-    mustBe("invalid-option", `${owner}: options`, `of { ${known.join(", ")} }`, options);
+    mustBe("invalid-option", `${owner}: options`, `{ ${known.join(", ")} }`, options);
   }
 }
 

@@ -33,21 +33,22 @@ export class Parameter extends Tensor {
   }
 
   set grad(value: Tensor | null) {
-    const own = liveView(this, ".grad");
+    const parameter = liveView(this, ".grad");
     const view = value === null ? null : liveView(value, "grad");
     if (view) {
-      const { port } = own.allocation;
+      const { port } = parameter.allocation;
       if (view.allocation.port !== port) fail("foreign-kernel", "grad is of another kernel");
-      if (view.shape.length !== 1 || view.size !== own.size || !view.contiguous) {
+      if (view.shape.length !== 1 || view.size !== parameter.size || !view.contiguous) {
         fail(
           "shape-mismatch",
-          `grad must be a contiguous tensor of ${own.size} values, got ${showShape(view.shape)}`,
+          `grad must be a contiguous tensor of ${parameter.size} values, got ${showShape(view.shape)}`,
         );
       }
-      if (view.allocation === own.allocation) fail("overlap", "grad shares the parameter's memory");
+      if (view.allocation === parameter.allocation)
+        fail("overlap", "grad shares the parameter's memory");
     }
-    if (own.grad) own.grad.isGrad = false;
-    own.grad = view;
+    if (parameter.grad) parameter.grad.isGrad = false;
+    parameter.grad = view;
     if (view) view.isGrad = true;
   }
 

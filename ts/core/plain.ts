@@ -61,7 +61,8 @@ export interface Read {
   /** In row-major order; not in kernel memory, of which copying in may detach views. */
   readonly values: NumberArray;
   readonly shape: readonly number[];
-  readonly owner: string;
+  /** The call's name and the argument's, for messages. */
+  readonly label: string;
 }
 
 /**
@@ -73,7 +74,7 @@ export function readPlain(
   value: PlainTensor,
   owner: string,
   kinds?: readonly string[] | null,
-): Omit<Read, "owner"> {
+): Omit<Read, "label"> {
   const { data } = value;
   // Each is read once, and not where somebody has put such a name on `Object.prototype`.
   const [ours, stride, offset = 0, fortranOrder = false] = LAYOUT.map((name) =>

@@ -1,5 +1,5 @@
 /** How values, names and shapes stand in messages, and what to do about a wrong one. */
-import { viewName } from "./typed-arrays.js";
+import { typedArrayName } from "./typed-arrays.js";
 
 /** The most of a value that a message shows. */
 enum Most {
@@ -11,7 +11,9 @@ enum Most {
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(cut(value));
   if (typeof value === "function") return "a function";
-  return Object(value) === value ? (viewName(value) ?? tagOf(value as object)) : cut(String(value));
+  return Object(value) === value
+    ? (typedArrayName(value) ?? tagOf(value as object))
+    : cut(String(value));
 }
 
 /** A shape as people write it. */
@@ -60,7 +62,7 @@ export function remedyFor(data: unknown, kind = "Float32Array"): string {
   if (isBytes(name)) return `; view bytes with new ${kind}(buffer, byteOffset, length)`;
   if (name === "Uint16Array") return "; decode float16 bits";
   if (name.startsWith("Big")) return "; convert with Float32Array.from(data, Number)";
-  return viewName(data) ? "; convert with Float32Array.from(data)" : "";
+  return typedArrayName(data) ? "; convert with Float32Array.from(data)" : "";
 }
 
 /** What looks like a tensor, and has no inside. */

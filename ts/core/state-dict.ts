@@ -5,7 +5,7 @@ import { readOptions } from "./options.js";
 import { isPlain, readPlain } from "./plain.js";
 import { cut, isBytes, list, remedyFor, show, showNames, showShape } from "./show.js";
 import { type Tensor, viewOf } from "./tensor.js";
-import { viewName } from "./typed-arrays.js";
+import { typedArrayName } from "./typed-arrays.js";
 import { checkAttached, type Float32Values, readValues } from "./values.js";
 import { copyOut } from "./view.js";
 
@@ -107,7 +107,7 @@ function checkEntries(
   owner: string,
 ): void {
   const kind = show(dict);
-  if (dict === null || typeof dict !== "object" || kind === "Map" || viewName(dict)) {
+  if (dict === null || typeof dict !== "object" || kind === "Map" || typedArrayName(dict)) {
     const remedy = kind === "Map" ? "; Object.fromEntries(map) makes one" : remedyFor(dict);
     fail("state-dict", `${owner}: expected an object of entries, got ${kind}${remedy}`);
   }
@@ -175,7 +175,7 @@ function readCount(entry: unknown, owner: string): number {
   if (isBytes(show(data))) {
     fail("dtype", `${owner}: got ${show(data)}${remedyFor(data, "BigInt64Array")}`);
   }
-  const isView = viewName(data) !== undefined;
+  const isView = typedArrayName(data) !== undefined;
   if (isView) checkAttached(data as ArrayBufferView, owner);
   const values = (isView || Array.isArray(data) ? data : [data]) as ArrayLike<unknown>;
   const value = values.length === 1 ? values[0] : undefined;

@@ -8,7 +8,7 @@ function slot(name: string | symbol): (value: unknown) => unknown {
 }
 
 /** The kind of a typed array, of any realm; `undefined` for all else. */
-export const viewName = /* @__PURE__ */ slot(Symbol.toStringTag) as (
+export const typedArrayName = /* @__PURE__ */ slot(Symbol.toStringTag) as (
   value: unknown,
 ) => string | undefined;
 

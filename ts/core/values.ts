@@ -2,7 +2,7 @@
 import { isCount } from "./checks.js";
 import { fail, mustBe } from "./errors.js";
 import { remedyFor } from "./show.js";
-import { bufferOf, lengthOf, viewName } from "./typed-arrays.js";
+import { bufferOf, lengthOf, typedArrayName } from "./typed-arrays.js";
 
 /** What tensors are made from. */
 export type TensorData = Float32Array | Uint8Array | readonly number[];
@@ -40,7 +40,7 @@ export function readValues(
   kinds: readonly string[] | null = ["Float32Array", "Uint8Array"],
   check?: (length: number) => void,
 ): NumberArray {
-  const kind = viewName(data);
+  const kind = typedArrayName(data);
   if (kind !== undefined && (kinds?.includes(kind) ?? !kind.startsWith("Big"))) {
     const view = data as NumberArray;
     checkAttached(view, owner);

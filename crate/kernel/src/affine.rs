@@ -15,6 +15,8 @@
 //! rounded once.
 
 use crate::lanes::F32x4;
+use crate::layout::{Band, Order};
+use crate::sweep::{Pass, map};
 use crate::workspace::Constants;
 
 /// Constants `[c, a, b]` of the forward map.
@@ -45,15 +47,27 @@ pub fn backward(
 /// The forward map; with `c = b = 0` also the backward map through constant
 /// statistics, `dx = dy·a`.
 #[inline(always)]
-pub fn forward_map([x]: [F32x4; 1], [center, scale, offset]: [F32x4; 3]) -> F32x4 {
+fn forward_map([x]: [F32x4; 1], [center, scale, offset]: [F32x4; 3]) -> F32x4 {
     (x - center) * scale + offset
 }
 
 /// The backward map through batch statistics.
 #[inline(always)]
-pub fn backward_map(
+fn backward_map(
     [x, dy]: [F32x4; 2],
     [center, slope, center_dy, offset, scale]: [F32x4; 5],
 ) -> F32x4 {
     ((dy - center_dy) - (x - center) * slope + offset) * scale
+}
+
+/// Applies the forward map to a band, from one operand to another. (Compiled once: several norms
+/// and passes end in it.)
+#[inline(never)]
+pub fn apply_forward(pass: &mut Pass, band: &Band, [from, to]: [usize; 2], order: Order) {
+    map(pass, band, [from], to, order, forward_map);
+}
+
+/// Applies the backward map to a band, from x and dy, operands 0 and 1, to dx.
+pub fn apply_backward(pass: &mut Pass, band: &Band) {
+    map(pass, band, [0, 1], 2, Order::Backwards, backward_map);
 }

@@ -11,6 +11,7 @@
 
 use core::array::from_fn;
 
+use crate::Cells;
 use crate::lanes::{F32x4, LANES};
 use crate::layout::Band;
 use crate::sweep::Pass;
@@ -27,6 +28,7 @@ const SAMPLES: usize = 8;
 #[inline(never)]
 pub fn pivots(pass: &mut Pass, band: &Band, operand: usize) {
     let Pass { layout, tensors, ref mut workspace } = *pass;
+    let cells = tensors[operand];
     let place = |i: usize| {
         // Golden ratio steps: spread over all, and at the edge of no image or row.
         let share = u64::from((i as u32).wrapping_mul(0x9E37_79B9).wrapping_add(1 << 31));
@@ -35,11 +37,14 @@ pub fn pivots(pass: &mut Pass, band: &Band, operand: usize) {
     let places: [usize; SAMPLES] = from_fn(place);
     let stride = layout.channel_stride(operand);
     for first in band.clone().step_by(LANES) {
-        // Four channels at once; those past the end repeat the last one.
-        let channels: [usize; LANES] = from_fn(|lane| (first + lane).min(band.end - 1));
         let sample = |i: usize| {
-            let place = |lane: usize| places[i] + channels[lane] * stride;
-            F32x4::from_array(from_fn(|lane| tensors[operand][place(lane)].get()))
+            if stride == 1 && first + LANES <= band.end {
+                let four = &cells[places[i] + first..][..LANES];
+                // SAFETY: there are four.
+                unsafe { F32x4::load(four.as_ptr().cast()) }
+            } else {
+                gathered(&cells[places[i] + first * stride..], stride, band.end - first)
+            }
         };
         let origin = sample(0);
         let zero = F32x4::splat(0.0);
@@ -52,11 +57,14 @@ pub fn pivots(pass: &mut Pass, band: &Band, operand: usize) {
         }
         let trimmed = (sum - least - most) * F32x4::splat(1.0 / (SAMPLES - 2) as f32);
         let coarse = (most - least) * F32x4::splat((1 << 17) as f32);
-        let pivots = (origin + trimmed + coarse - coarse).to_array();
-        for (channel, pivot) in channels.into_iter().zip(pivots) {
-            workspace.set_constants(channel, [pivot, 0.0, 0.0, 0.0, 0.0]);
-        }
+        workspace.set_first_constants(first, origin + trimmed + coarse - coarse);
     }
+}
+
+/// Samples of four channels, a stride apart; of fewer, the last one is repeated.
+#[inline(never)]
+fn gathered(cells: Cells, stride: usize, len: usize) -> F32x4 {
+    F32x4::from_array(from_fn(|lane| cells[lane.min(len - 1) * stride].get()))
 }
 
 /// A pivot that sums in f64 can be taken around: that of samples at the end of f32's range

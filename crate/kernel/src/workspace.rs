@@ -8,9 +8,10 @@ use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::array::from_fn;
 
+use crate::lanes::{F32x4, LANES};
 use crate::layout::{Band, Layout, TILE};
 
-/// Constants of the largest map, [`crate::affine::backward_map`].
+/// Constants of the largest map, [`crate::affine::apply_backward`].
 pub const MAX_CONSTANTS: usize = 5;
 
 /// Constants of a map or a fold for one channel, in the order in which it takes them;
@@ -21,11 +22,13 @@ pub type Constants = [f32; MAX_CONSTANTS];
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile {
     /// In a fold the first ones are values of the inputs that add nothing.
-    pub constants: [[f32; TILE]; MAX_CONSTANTS],
+    pub(crate) constants: [[f32; TILE]; MAX_CONSTANTS],
     /// Sums of the latest rows.
-    pub parts: [[f32; TILE]; 2],
-    /// Sums of all rows before them.
-    pub sums: [[f64; TILE]; 2],
+    pub(crate) parts: [[f32; TILE]; 2],
+    /// Sums of all rows before them in the block.
+    pub(crate) sums: [[f64; TILE]; 2],
+    /// Sums of the blocks before it.
+    pub(crate) totals: [[f64; TILE]; 2],
 }
 
 impl Tile {
@@ -33,7 +36,21 @@ impl Tile {
         constants: [[0.0; TILE]; MAX_CONSTANTS],
         parts: [[0.0; TILE]; 2],
         sums: [[0.0; TILE]; 2],
+        totals: [[0.0; TILE]; 2],
     };
+}
+
+/// From one block to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// To the first block.
+    First,
+    /// To the second one: what was summed up is put aside.
+    Second,
+    /// To another one: what was summed up is added to that.
+    Next,
+    /// Behind the last one: to the sums of all.
+    Last,
 }
 
 /// Constants and sums of each column of a layout.
@@ -76,6 +93,15 @@ impl Workspace {
         }
     }
 
+    /// Sets the first constants of four channels, from a multiple of four on. (Of those behind
+    /// the last it doesn't matter: they are set before they are read.)
+    #[inline(always)]
+    pub fn set_first_constants(&mut self, channel: usize, values: F32x4) {
+        let to = &mut self.tiles[channel / TILE].constants[0][channel % TILE..][..LANES];
+        // SAFETY: there are four.
+        unsafe { values.store(to.as_mut_ptr()) };
+    }
+
     /// The sums of a channel or column.
     #[inline(always)]
     pub fn sums(&self, at: usize) -> [f64; 2] {
@@ -108,11 +134,20 @@ impl Workspace {
         }
     }
 
-    /// Sums of a band begin anew.
+    /// Goes on to another block of a band, or from the last one to the sums of all.
     #[inline(never)]
-    pub(crate) fn clear_sums(&mut self, layout: &Layout, band: &Band) {
+    pub(crate) fn turn(&mut self, layout: &Layout, band: &Band, turn: Turn) {
         for column in layout.columns_in(band) {
-            self.set_sums(column, [0.0; 2]);
+            let Tile { sums, totals, .. } = &mut self.tiles[column / TILE];
+            for (sums, totals) in sums.iter_mut().zip(totals) {
+                let (sum, total) = (&mut sums[column % TILE], &mut totals[column % TILE]);
+                match turn {
+                    Turn::First => *sum = 0.0,
+                    Turn::Second => (*sum, *total) = (0.0, *sum),
+                    Turn::Next => (*sum, *total) = (0.0, *total + *sum),
+                    Turn::Last => *sum += *total,
+                }
+            }
         }
     }
 

@@ -142,8 +142,8 @@ struct Column {
     typical: f64,
 }
 
-/// √L/2 of the longest chain, 22.
-const VARIANCE: f64 = 2.35;
+/// √L/2 of the longest chain, 17.
+const VARIANCE: f64 = 2.1;
 /// x − c, a, their product, b and the sum.
 const Y: f64 = 2.5 + VARIANCE / 2.0;
 /// Three roundings of dy, three of x̂ and two sums; x̂·C/n is scaled three times.

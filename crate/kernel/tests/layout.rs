@@ -4,11 +4,11 @@ mod naive;
 mod tensors;
 
 use batchnorm_kernel::layout::{
-    Band, Form, Layout, LayoutError, Operand, Order, PerOperand, Piece,
+    Band, Form, Layout, LayoutError, Limits, Lines, Operand, Order, PerOperand, Piece,
 };
 use proptest::prelude::*;
 use tensors::random::for_all;
-use tensors::{Case, Placement, Shape, cases};
+use tensors::{Case, Placement, Shape, cases, shapes};
 
 /// Channel of an element and its place in every operand.
 type Visit = (usize, PerOperand);
@@ -27,14 +27,22 @@ fn owners(layout: &Layout) -> Vec<Vec<usize>> {
 
 /// What a walk over a band visits, sorted.
 fn visits(layout: &Layout, band: Band, order: Order) -> Vec<Visit> {
+    visits_of(layout, band, layout.all_lines(), order)
+}
+
+/// What a walk over some lines of a band visits, sorted.
+fn visits_of(layout: &Layout, band: Band, lines: Lines, order: Order) -> Vec<Visit> {
     let owners = owners(layout);
     let mut visits = Vec::new();
-    layout.walk(&band, order, &mut |first_column, piece| {
-        for row in 0..piece.rows {
+    layout.walk(&band, lines, order, &mut |piece| {
+        for (plane, row) in (0..piece.planes).flat_map(|p| (0..piece.rows).map(move |r| (p, r))) {
             for lane in 0..piece.width {
-                let column = if layout.form == Form::Runs { 0 } else { lane };
-                let start = |k: usize| piece.start[k] + row * piece.stride[k] + lane;
-                visits.push((owners[first_column + column][0], [0, 1, 2].map(start)));
+                let column = if layout.form == Form::Runs { row } else { lane };
+                let place = |k: usize| {
+                    let row = plane * piece.plane_stride[k] + row * piece.stride[k];
+                    piece.start[k] + row + lane
+                };
+                visits.push((owners[piece.column + column][0], [0, 1, 2].map(place)));
             }
         }
     });
@@ -56,9 +64,9 @@ fn elements(shape: &Shape, operands: &[&Placement], band: Band) -> Vec<Visit> {
     elements
 }
 
-fn pieces(layout: &Layout, order: Order) -> Vec<(usize, Piece)> {
+fn pieces(layout: &Layout, order: Order) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    layout.walk(&(0..layout.channels), order, &mut |column, piece| pieces.push((column, *piece)));
+    layout.walk(&(0..layout.channels), layout.all_lines(), order, &mut |piece| pieces.push(*piece));
     pieces
 }
 
@@ -101,17 +109,18 @@ fn walks_over_bands_visit_what_one_walk_does() {
 }
 
 #[test]
-fn bands_follow_each_other_over_all_channels() {
+fn bands_follow_each_other_over_all_channels_from_multiples_of_four_on() {
     for_all(150, (some_operands(), 0..=3usize), |((case, operands), inputs)| {
         let (mut layout, _) = layout_of(&case, operands);
         for limit in [layout.limits.band, 1000, 1] {
-            layout.limits.band = limit;
+            layout.limits = Limits { band: limit, slice: 1, ..layout.limits };
             let mut next = 0;
             for band in layout.bands(inputs) {
                 let elements = band.len() * layout.count * inputs;
                 assert!(band.start == next && band.start < band.end, "{band:?}");
-                let parted = layout.form == Form::Runs && band.len() > 1;
-                assert!(!parted || elements <= limit, "{band:?} of {elements} elements");
+                assert!(band.start.is_multiple_of(4), "{band:?}");
+                let parted = layout.form == Form::Runs && band.len() > 4;
+                assert!(!parted || elements <= limit + 3 * layout.count * inputs, "{band:?}");
                 next = band.end;
             }
             assert_eq!(next, layout.channels);
@@ -120,18 +129,39 @@ fn bands_follow_each_other_over_all_channels() {
 }
 
 #[test]
-fn a_walk_backwards_has_the_pieces_of_a_walk_forwards() {
+fn pieces_come_as_they_lie_in_memory_and_backwards_the_other_way_round() {
+    for_all(150, shapes(1..=9000), |shape| {
+        let placement = Placement::contiguous(&shape);
+        let layout = shape.layout(&[&placement]).expect("a layout");
+        let starts = |order| -> Vec<_> {
+            pieces(&layout, order).iter().map(|piece| piece.start[0]).collect()
+        };
+        // Long runs come part by part: a channel's second one after the others' first ones.
+        let images = shape.sizes[..shape.axis].iter().product::<u32>() as usize;
+        let parted = layout.form == Form::Runs && layout.all_lines().len() > images;
+        assert!(parted || starts(Order::Forwards).is_sorted());
+        assert!(parted || starts(Order::Backwards).iter().rev().is_sorted());
+    });
+}
+
+#[test]
+fn blocks_follow_each_other_over_all_lines_whatever_else_is_done_with_them() {
     for_all(150, some_operands(), |(case, operands)| {
         let (layout, _) = layout_of(&case, operands);
-        let sorted = |order| {
-            let mut pieces: Vec<_> = pieces(&layout, order)
-                .into_iter()
-                .map(|(column, p)| (column, p.start, p.stride, p.rows, p.width))
-                .collect();
-            pieces.sort_unstable();
-            pieces
-        };
-        assert!(sorted(Order::Forwards) == sorted(Order::Backwards));
+        let mut next = 0;
+        for lines in layout.blocks() {
+            assert!(lines.start == next && lines.start < lines.end, "{lines:?}");
+            next = lines.end;
+        }
+        assert_eq!(next, layout.all_lines().end);
+        let all = 0..layout.channels;
+        let whole = visits(&layout, all.clone(), Order::Forwards);
+        let mut parts = Vec::new();
+        for lines in layout.blocks() {
+            parts.extend(visits_of(&layout, all.clone(), lines, Order::Forwards));
+        }
+        parts.sort_unstable();
+        assert!(parts == whole);
     });
 }
 
@@ -139,10 +169,10 @@ fn a_walk_backwards_has_the_pieces_of_a_walk_forwards() {
 fn no_piece_is_empty_and_none_of_columns_is_wider_than_a_row() {
     for_all(150, some_operands(), |(case, operands)| {
         let (layout, _) = layout_of(&case, operands);
-        for (column, piece) in pieces(&layout, Order::Forwards) {
-            assert!(piece.rows > 0 && piece.width > 0, "{piece:?}");
-            let columns = if layout.form == Form::Runs { 1 } else { piece.width };
-            assert!(column + columns <= layout.columns(), "{piece:?}");
+        for piece in pieces(&layout, Order::Forwards) {
+            assert!(piece.planes > 0 && piece.rows > 0 && piece.width > 0, "{piece:?}");
+            let columns = if layout.form == Form::Runs { piece.rows } else { piece.width };
+            assert!(piece.column + columns <= layout.columns(), "{piece:?}");
         }
     });
 }
@@ -174,8 +204,8 @@ fn channels_first_is_walked_as_runs_and_channels_last_as_columns() {
 }
 
 #[test]
-fn long_rows_of_few_channels_are_folded() {
-    // What `folded` of these tests relies on.
+fn many_rows_of_few_channels_are_joined() {
+    // What `joined` of these tests relies on.
     for (rows, channels, columns) in [(2048, 2, 16), (4096, 3, 48), (1024, 4, 16), (512, 8, 16)] {
         let shape = Shape::new([rows + 1, channels], 1);
         let layout = shape.layout(&[&Placement::contiguous(&shape)]).expect("a layout");

@@ -38,6 +38,11 @@ pub fn call(record: Record, layout: &Layout, workspace: &mut Workspace) -> Resul
     }
     let saved = needed(saved)?;
     match record.operation {
+        Operation::Forward | Operation::Update => {
+            if let ([Some(mean), Some(variance)], false) = (accumulators, layout.is_empty()) {
+                batch::update_running([mean, variance], &saved, momentum, correction);
+            }
+        }
         Operation::Statistics => {
             reserve(workspace, layout)?;
             batch::statistics(layout, x, &saved, workspace);
@@ -49,12 +54,6 @@ pub fn call(record: Record, layout: &Layout, workspace: &mut Workspace) -> Resul
             let gradients = ParameterGradients { gamma, beta };
             let tensors = record.tensors;
             batch::backward(layout, tensors, &saved, statistics, eps, &gradients, workspace);
-        }
-        // A forward pass by the batch ends as an update.
-        _ => {
-            if let ([Some(mean), Some(variance)], false) = (accumulators, layout.is_empty()) {
-                batch::update_running([mean, variance], &saved, momentum, correction);
-            }
         }
     }
     Ok(())

@@ -34,25 +34,32 @@ impl F32x4 {
         unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
     }
 
-    /// Loads one element; the other lanes are those of `self`.
+    /// Loads the first `len` elements, from one to three; the other lanes are 0.
     ///
     /// # Safety
-    /// The element must be readable.
+    /// They must be readable.
     #[inline(always)]
-    pub unsafe fn load_first(mut self, from: *const f32) -> Self {
+    pub unsafe fn load_part(from: *const f32, len: usize) -> Self {
         // SAFETY: the caller's.
-        self.0[0] = unsafe { from.read_unaligned() };
-        self
+        Self(from_fn(|i| if i < len { unsafe { from.add(i).read_unaligned() } } else { 0.0 }))
     }
 
-    /// Stores the first lane.
+    /// Stores the first `len` lanes, from one to pair.
     ///
     /// # Safety
-    /// The element must be writable.
+    /// The elements must be writable.
     #[inline(always)]
-    pub unsafe fn store_first(self, to: *mut f32) {
-        // SAFETY: the caller's.
-        unsafe { to.write_unaligned(self.0[0]) };
+    pub unsafe fn store_part(self, to: *mut f32, len: usize) {
+        for (i, value) in self.0.into_iter().enumerate().take(len) {
+            // SAFETY: the caller's.
+            unsafe { to.add(i).write_unaligned(value) };
+        }
+    }
+
+    /// The first `len` lanes, behind them those of `other`.
+    #[inline(always)]
+    pub fn first(self, len: usize, other: Self) -> Self {
+        Self(from_fn(|i| if i < len { self.0[i] } else { other.0[i] }))
     }
 
     /// The lanes, first element first.

@@ -3,7 +3,8 @@
 use core::arch::wasm32::{
     f32x4, f32x4_add, f32x4_extract_lane, f32x4_mul, f32x4_pmax, f32x4_pmin, f32x4_splat,
     f32x4_sub, f64x2_add, f64x2_extract_lane, f64x2_promote_low_f32x4, f64x2_splat, f64x2_sqrt,
-    i32x4_shuffle, v128, v128_load, v128_load32_lane, v128_store, v128_store32_lane,
+    i32x4, i32x4_lt, i32x4_shuffle, i32x4_splat, v128, v128_bitselect, v128_load, v128_load32_lane,
+    v128_load32_zero, v128_load64_zero, v128_store, v128_store32_lane, v128_store64_lane,
 };
 use core::ops::{Add, Mul, Sub};
 
@@ -38,24 +39,45 @@ impl F32x4 {
         unsafe { v128_store(to.cast(), self.0) }
     }
 
-    /// Loads one element; the other lanes are those of `self`.
+    /// Loads the first `len` elements, from one to three; the other lanes are 0.
     ///
     /// # Safety
-    /// The element must be readable.
+    /// They must be readable.
     #[inline(always)]
-    pub unsafe fn load_first(self, from: *const f32) -> Self {
+    pub unsafe fn load_part(from: *const f32, len: usize) -> Self {
         // SAFETY: the caller's.
-        Self(unsafe { v128_load32_lane::<0>(self.0, from.cast()) })
+        unsafe {
+            if len == 1 {
+                return Self(v128_load32_zero(from.cast()));
+            }
+            let two = v128_load64_zero(from.cast());
+            Self(if len == 2 { two } else { v128_load32_lane::<2>(two, from.add(2).cast()) })
+        }
     }
 
-    /// Stores the first lane.
+    /// Stores the first `len` lanes, from one to three.
     ///
     /// # Safety
-    /// The element must be writable.
+    /// The elements must be writable.
     #[inline(always)]
-    pub unsafe fn store_first(self, to: *mut f32) {
+    pub unsafe fn store_part(self, to: *mut f32, len: usize) {
         // SAFETY: the caller's.
-        unsafe { v128_store32_lane::<0>(self.0, to.cast()) }
+        unsafe {
+            if len == 1 {
+                return v128_store32_lane::<0>(self.0, to.cast());
+            }
+            v128_store64_lane::<0>(self.0, to.cast());
+            if len == 3 {
+                v128_store32_lane::<2>(self.0, to.add(2).cast());
+            }
+        }
+    }
+
+    /// The first `len` lanes, behind them those of `other`.
+    #[inline(always)]
+    pub fn first(self, len: usize, other: Self) -> Self {
+        let kept = i32x4_lt(i32x4(0, 1, 2, 3), i32x4_splat(len as i32));
+        Self(v128_bitselect(self.0, other.0, kept))
     }
 
     /// The lanes, first element first.

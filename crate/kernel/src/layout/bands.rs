@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use super::{Form, Layout};
+use crate::lanes::LANES;
 
 /// Channels that are gathered and then mapped, before others are touched.
 pub type Band = Range<usize>;
@@ -17,13 +18,17 @@ pub struct Bands {
 }
 
 impl Layout {
-    /// The bands where `inputs` operands are gathered before they are mapped; with 0 of them
+    /// The bands, each from a multiple of four on, where `inputs` operands are gathered before they are mapped; with 0 of them
     /// there is nothing in the cache to come back to. Columns can't be parted: what is
     /// between two stretches of memory is fetched, too.
     pub fn bands(&self, inputs: usize) -> Bands {
         let end = if self.is_empty() { 0 } else { self.channels };
         let size = match self.form {
-            Form::Runs if inputs > 0 => (self.limits.band / (inputs * self.count).max(1)).max(1),
+            // (What is small is not divided: a call on a few elements would feel it.)
+            Form::Runs if inputs * self.len() > self.limits.band => {
+                let near = self.limits.band / (inputs * self.count).max(1);
+                near.max(self.limits.slice / self.run).max(1).next_multiple_of(LANES)
+            }
             _ => end,
         };
         Bands { next: 0, end, size }

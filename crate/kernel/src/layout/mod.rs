@@ -9,9 +9,13 @@
 //! - [`Form::Columns`]: rows in which every column belongs to a fixed channel
 //!   (channels-last, `[N, C]`, and channels-first with a tiny inner extent).
 //!
-//! What is cut where depends on shape, strides and [`Limits`] alone.
+//! Both are walked *line* by line: rows of columns, all channels of an image, or parts of
+//! long runs. *Blocks* are ranges of lines with sums of their own, which are added in the order
+//! of the blocks. What is cut where depends on shape, strides and [`Limits`] alone, so that
+//! results are the same to the bit whoever does the work.
 
 mod bands;
+mod blocks;
 mod dims;
 mod walk;
 
@@ -19,6 +23,7 @@ use core::array::from_fn;
 use core::ops::Range;
 
 pub use bands::{Band, Bands};
+pub use blocks::{Blocks, Lines};
 use dims::Dims;
 pub use walk::{Order, Piece};
 
@@ -35,31 +40,40 @@ pub const TILE: usize = 16;
 /// all tail.
 const MIN_RUN: usize = TILE;
 
-/// Rows are folded into wider ones up to this many columns.
-const MAX_FOLDED_WIDTH: usize = 1024;
+/// Rows are joined to wider ones up to this many columns.
+const MAX_JOINED_WIDTH: usize = 1024;
 
-/// With fewer folded rows than these, setting up their constants costs more than it saves.
-const FOLDED_ROWS: usize = 16;
+/// With fewer joined rows than these, setting up their constants costs more than it saves.
+const JOINED_ROWS: usize = 16;
 
 /// Where a walk is cut, in elements. Tests lower them, so that small tensors are cut, too.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Of an operand's band: what was gathered is still in the cache when it is mapped.
-    /// (Fewer make the stretches in which memory is read too short.)
     pub band: usize,
+    /// Of an image in a band, at least: shorter stretches of memory are not prefetched.
+    pub slice: usize,
+    /// Of a block, at least: less work is not worth its sums.
+    pub block: usize,
     /// Walked forwards before turning back, when walking backwards: about a megabyte, long
-    /// enough for prefetching.
+    /// enough for prefetching. Longer runs are parted.
     pub piece: usize,
-    /// Short runs of a channel are visited together until they have this many.
-    pub short: usize,
-    /// Of all operands that lie in the nearer caches after a call before it: there the order
-    /// of reading does not matter much, and strips need fewer constants.
-    pub cached: usize,
+    /// Of all operands of columns that lie in the nearer caches after a call before it.
+    pub near: usize,
+    /// Of an operand of columns that lies in no cache.
+    pub far: usize,
 }
 
 impl Limits {
     /// What was measured to be best: `scripts/bench/NOTES.md`.
-    pub const DEFAULT: Self = Self { band: 1 << 20, piece: 1 << 18, short: 512, cached: 1 << 19 };
+    pub const DEFAULT: Self = Self {
+        band: 1 << 20,
+        slice: 1 << 16,
+        block: 1 << 16,
+        piece: 1 << 18,
+        near: 1 << 19,
+        far: 3 << 20,
+    };
 }
 
 /// Why shape and strides were refused.
@@ -116,7 +130,12 @@ pub struct Layout {
     /// What parts a channel's runs, or the rows of columns.
     outer: Dims,
     /// Rows of columns that are walked as one.
-    fold: usize,
+    joined: usize,
+    /// The innermost of what is walked line by line: lines, and from one to the next.
+    lines: usize,
+    line_stride: PerOperand,
+    /// How often they come: for each tuple of all other dimensions.
+    tuples: usize,
 }
 
 impl Default for Layout {
@@ -135,7 +154,10 @@ impl Layout {
         run: 1,
         channel_strides: [0; MAX_OPERANDS],
         outer: Dims::NONE,
-        fold: 1,
+        joined: 1,
+        lines: 0,
+        line_stride: [0; MAX_OPERANDS],
+        tuples: 0,
     };
 
     /// Plans the walk over `sizes` with channels along `axis`, for up to
@@ -173,7 +195,8 @@ impl Layout {
         self.form = Form::Runs;
         self.run = 1;
         self.outer.len = 0;
-        self.fold = 1;
+        self.joined = 1;
+        self.tuples = 0;
         if total == 0.0 {
             return Ok(());
         }
@@ -184,6 +207,7 @@ impl Layout {
         self.count = total as usize / self.channels;
         self.channel_strides = strides(axis);
         self.find_form(sizes, axis, strides);
+        self.find_lines();
         Ok(())
     }
 
@@ -207,14 +231,14 @@ impl Layout {
             && self.channel_strides == [self.run; MAX_OPERANDS];
         if across && self.run < MIN_RUN {
             self.form = Form::Columns;
-            // Rows that lie end to end are folded until a row is whole tiles, so
+            // Rows that lie end to end are joined until a row is whole tiles, so
             // that a few channels (RGB) fill the vectors as well as many do.
             let width = self.channels * self.run;
-            let fold = TILE >> width.trailing_zeros().min(TILE.trailing_zeros());
+            let joined = TILE >> width.trailing_zeros().min(TILE.trailing_zeros());
             let end_to_end = dims.len == 1 && dims.split().1 == [width; MAX_OPERANDS];
             let rows = self.count / self.run;
-            if end_to_end && width * fold <= MAX_FOLDED_WIDTH && rows >= fold * FOLDED_ROWS {
-                self.fold = fold;
+            if end_to_end && width * joined <= MAX_JOINED_WIDTH && rows >= joined * JOINED_ROWS {
+                self.joined = joined;
             }
         }
     }
@@ -227,7 +251,7 @@ impl Layout {
     /// Columns that need sums and constants of their own: one per channel for runs, one
     /// per column of a row for columns.
     pub fn columns(&self) -> usize {
-        self.channels * self.side_by_side() * self.fold
+        self.channels * self.side_by_side() * self.joined
     }
 
     /// Elements of an operand.

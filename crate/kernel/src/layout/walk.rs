@@ -1,17 +1,27 @@
-//! The pieces in which a layout is walked.
+//! The pieces in which lines are walked.
 
-use super::{Band, Form, Layout, MAX_OPERANDS, PerOperand, along};
+use core::ops::Range;
 
-/// `rows` stretches of `width` elements, evenly apart: of one channel in
-/// [`Form::Runs`], of as many columns in [`Form::Columns`].
+use super::{Band, Form, Layout, Lines, MAX_OPERANDS, PerOperand, along};
+
+/// Stretches of memory, evenly apart: `planes` times `rows` of `width` elements.
+///
+/// In [`Form::Runs`] a plane is an image and a row a channel of it; in [`Form::Columns`] there is
+/// one plane, and a row crosses the columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
+    /// The column of the first row of a plane, or of the first element of a row.
+    pub column: usize,
     /// Where the first stretch begins in every operand.
     pub start: PerOperand,
+    /// Number of planes.
+    pub planes: usize,
+    /// From one plane to the next.
+    pub plane_stride: PerOperand,
+    /// Stretches of a plane.
+    pub rows: usize,
     /// From one stretch to the next.
     pub stride: PerOperand,
-    /// Number of stretches.
-    pub rows: usize,
     /// Elements of a stretch.
     pub width: usize,
 }
@@ -25,71 +35,124 @@ pub enum Order {
     Backwards,
 }
 
-impl Order {
-    /// Which of `len` comes at `index`.
-    fn turn(self, index: usize, len: usize) -> usize {
-        if self == Self::Backwards { len - 1 - index } else { index }
+/// Parts of a range, in an order: of `size` or what is left, none of which crosses a multiple
+/// of `border`.
+struct Parts {
+    order: Order,
+    left: Range<usize>,
+    size: usize,
+    border: usize,
+}
+
+impl Parts {
+    /// What is left up to the next border, or from the last one on.
+    fn between_borders(&self) -> Range<usize> {
+        let Range { start, end } = self.left;
+        let (last, next) = ((end - 1) / self.border, start / self.border + 1);
+        start.max(last * self.border)..end.min(next * self.border)
+    }
+}
+
+impl Iterator for Parts {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let Range { start, end } = self.left;
+        if start >= end {
+            return None;
+        }
+        let whole = if self.border == usize::MAX { start..end } else { self.between_borders() };
+        Some(if self.order == Order::Backwards {
+            self.left.end = whole.start.max(end.saturating_sub(self.size));
+            self.left.end..end
+        } else {
+            self.left.start = whole.end.min(start + self.size);
+            start..self.left.start
+        })
     }
 }
 
 impl Layout {
-    /// Calls `visit(column, piece)` with the pieces of a band; `column` is the first of the
-    /// piece's columns, a run's channel.
-    pub fn walk(&self, band: &Band, order: Order, visit: &mut dyn FnMut(usize, &Piece)) {
-        if self.is_empty() || band.is_empty() {
-            return;
+    /// Calls `visit` with the pieces of a band's `lines`.
+    pub fn walk(&self, band: &Band, lines: Lines, order: Order, visit: &mut dyn FnMut(&Piece)) {
+        // Rows that were too few to join end the last line.
+        let left_over = if lines.end == self.all_lines().end { self.left_over() } else { None };
+        if let (Some(piece), Order::Backwards) = (&left_over, order) {
+            visit(piece);
         }
-        // All dimensions but the last one are tuples; along that one lie the rows.
-        let (rows, stride, tuples) = self.outer.split();
-        let width = self.run * band.len();
-        // Folded rows, so many a piece, and those that were too few to fold.
-        let folded = rows / self.fold;
-        let piece = (self.limits.piece / (width * self.fold)).max(1);
-        let whole = folded.div_ceil(piece);
-        let pieces = whole + usize::from(folded * self.fold < rows);
-        for index in 0..tuples * pieces {
-            let index = order.turn(index, tuples * pieces);
-            let (tuple, index) = (index / pieces, index % pieces);
-            let first = folded.min(index * piece);
-            let start = along(self.outer.at(tuple), stride, first * self.fold);
-            let piece = if index < whole {
-                let stride = along([0; MAX_OPERANDS], stride, self.fold);
-                let rows = piece.min(folded - first);
-                Piece { start, stride, rows, width: width * self.fold }
-            } else {
-                Piece { start, stride, rows: rows - first * self.fold, width }
-            };
-            match self.form {
-                Form::Columns => visit(0, &piece),
-                Form::Runs => self.walk_runs(band, &piece, order, visit),
+        let line = match self.form {
+            Form::Columns => self.columns(),
+            Form::Runs => band.len() * self.run,
+        };
+        let size = (self.limits.piece / line.max(1)).max(1);
+        let border = if self.tuples == 1 { usize::MAX } else { self.lines };
+        for lines in (Parts { order, left: lines, size, border }) {
+            if self.form == Form::Columns {
+                visit(&self.rows(&lines));
+                continue;
             }
+            // Images that are longer than a piece, some channels after the others.
+            let size = (self.limits.piece / self.run).max(1);
+            for band in (Parts { order, left: band.clone(), size, border: usize::MAX }) {
+                visit(&self.images(&lines, &band));
+            }
+        }
+        if let (Some(piece), Order::Forwards) = (&left_over, order) {
+            visit(piece);
         }
     }
 
-    /// Parts rows that cross the channels of a band into the channels' runs.
-    fn walk_runs(
-        &self,
-        band: &Band,
-        across: &Piece,
-        order: Order,
-        visit: &mut dyn FnMut(usize, &Piece),
-    ) {
-        let together = (self.limits.short / self.run).max(1);
-        let parts = self.run.div_ceil(self.limits.piece);
-        let mut row = 0;
-        while row < across.rows {
-            let start = along(across.start, across.stride, row);
-            let rows = together.min(across.rows - row);
-            row += rows;
-            for channel in band.clone() {
-                let start = along(start, self.channel_strides, channel);
-                for index in 0..parts {
-                    let first = order.turn(index, parts) * self.limits.piece;
-                    let width = self.limits.piece.min(self.run - first);
-                    let start = along(start, [1; MAX_OPERANDS], first);
-                    visit(channel, &Piece { start, rows, width, ..*across });
-                }
-            }
+    /// Where the first of some lines begins.
+    fn start(&self, lines: &Lines) -> PerOperand {
+        let (tuple, line) = match self.tuples {
+            1 => (0, lines.start),
+            _ => (lines.start / self.lines, lines.start % self.lines),
+        };
+        let parted = self.form == Form::Runs && self.run > self.limits.piece;
+        let start = if parted { self.outer.at_row(tuple) } else { self.outer.at(tuple) };
+        along(start, self.line_stride, line)
+    }
+
+    /// Lines of columns.
+    fn rows(&self, lines: &Lines) -> Piece {
+        Piece {
+            column: 0,
+            start: self.start(lines),
+            planes: 1,
+            plane_stride: [0; MAX_OPERANDS],
+            rows: lines.len(),
+            stride: self.line_stride,
+            width: self.columns(),
         }
+    }
+
+    /// Lines of runs.
+    fn images(&self, lines: &Lines, band: &Band) -> Piece {
+        let part = lines.start % self.lines * self.limits.piece;
+        let parted = self.run > self.limits.piece;
+        Piece {
+            column: band.start,
+            start: along(self.start(lines), self.channel_strides, band.start),
+            planes: lines.len(),
+            plane_stride: self.line_stride,
+            rows: band.len(),
+            stride: self.channel_strides,
+            width: if parted { self.limits.piece.min(self.run - part) } else { self.run },
+        }
+    }
+
+    /// The rows that were too few to join.
+    fn left_over(&self) -> Option<Piece> {
+        // Only rows of one tuple are joined, and all lie end to end.
+        let (rows, stride, _) = self.outer.split();
+        (self.joined > 1 && rows % self.joined > 0).then(|| Piece {
+            column: 0,
+            start: along([0; MAX_OPERANDS], self.line_stride, self.lines),
+            planes: 1,
+            plane_stride: [0; MAX_OPERANDS],
+            rows: rows % self.joined,
+            stride,
+            width: self.channels * self.run,
+        })
     }
 }

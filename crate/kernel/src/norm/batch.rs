@@ -19,7 +19,7 @@ use crate::layout::{Band, Layout, Order};
 use crate::moments::{self, moments};
 use crate::parameters::{ParameterGradients, Parameters, accumulate, value_of};
 use crate::statistics::{Saved, Statistics};
-use crate::sweep::{Pass, map};
+use crate::sweep::Pass;
 use crate::workspace::Workspace;
 
 /// Normalizes: by `given` means and variances, or by those of x itself, which it takes.
@@ -62,10 +62,15 @@ impl Forward<'_> {
             for channel in band.clone() {
                 self.settle(&mut pass, channel);
             }
-            if self.parameters.is_some() {
-                let order = if of_batch { Order::Backwards } else { Order::Forwards };
-                apply(&mut pass, &band, [0, 1], order);
-            }
+            self.apply(&mut pass, &band);
+        }
+    }
+
+    fn apply(&self, pass: &mut Pass, band: &Band) {
+        if self.parameters.is_some() {
+            let gathered = self.given.is_none();
+            let order = if gathered { Order::Backwards } else { Order::Forwards };
+            affine::apply_forward(pass, band, [0, 1], order);
         }
     }
 
@@ -122,21 +127,18 @@ pub fn backward(
     let pass = &mut Pass { layout, tensors, workspace };
     let sums = !statistics.constant || gradients.gamma.is_some() || gradients.beta.is_some();
     let backward = Backward { saved, statistics, eps, gradients, sums };
-    for band in layout.bands(2) {
+    for band in layout.bands(if sums { 2 } else { 0 }) {
         if sums {
             co_moments::gather(pass, &band, saved.mean, statistics);
         }
         for channel in band.clone() {
             backward.settle(pass, channel);
         }
-        if statistics.constant {
-            apply(pass, &band, [1, 2], Order::Backwards);
-        } else {
-            map(pass, &band, [0, 1], 2, Order::Backwards, affine::backward_map);
-        }
+        backward.apply(pass, &band);
     }
 }
 
+/// A backward pass.
 struct Backward<'a> {
     saved: &'a Saved<'a>,
     statistics: Statistics,
@@ -167,11 +169,14 @@ impl Backward<'_> {
         };
         pass.workspace.set_constants(channel, constants);
     }
-}
 
-#[inline(never)]
-fn apply(pass: &mut Pass, band: &Band, [from, to]: [usize; 2], order: Order) {
-    map(pass, band, [from], to, order, affine::forward_map);
+    fn apply(&self, pass: &mut Pass, band: &Band) {
+        if self.statistics.constant {
+            affine::apply_forward(pass, band, [1, 2], Order::Backwards);
+        } else {
+            affine::apply_backward(pass, band);
+        }
+    }
 }
 
 /// Moves running means and variances towards saved ones: `weight` of the new ones, their

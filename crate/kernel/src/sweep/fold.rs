@@ -6,12 +6,13 @@
 //! ```
 
 use core::array::from_fn;
+use core::ops::Range;
 
-use super::patch::{Patch, Walk, load, vectors};
-use super::{CHUNK, Pass, STRIP, VECTORS, sweep};
+use super::patch::{Patch, load, load_part, vectors};
+use super::{CHUNK, Pass, STRIP, VECTORS, Walk, sweep};
 use crate::lanes::{F32x4, F64x2, LANES};
 use crate::layout::{Band, Order, TILE};
-use crate::workspace::Tile;
+use crate::workspace::{Tile, Turn};
 
 /// What a fold does with a vector of every input: returns the sums with it.
 pub trait Step<const I: usize, const P: usize>:
@@ -24,145 +25,136 @@ impl<F, const I: usize, const P: usize> Step<I, P> for F where
 {
 }
 
-/// Sums up a band's channels over the operands `inputs`.
+/// Sums up a band's channels over the operands `inputs`: each block for itself, and then the
+/// blocks, in their order.
 pub fn fold<const I: usize, const P: usize>(
     pass: &mut Pass,
     band: &Band,
     inputs: [usize; I],
     step: impl Step<I, P>,
 ) {
-    pass.workspace.clear_sums(pass.layout, band);
-    sweep(pass, band, &inputs, Order::Forwards, &mut |patch, tiles| {
-        match patch.walk {
-            Walk::Rows => fold_rows(patch, tiles, step),
-            Walk::Strips => fold_strips(patch, tiles, step),
-            Walk::Run => return fold_run(patch, &mut tiles[0], step),
-        }
-        take_parts(tiles, patch.width());
-    });
-    pass.workspace.collect(pass.layout);
+    let layout = pass.layout;
+    pass.workspace.spread(layout);
+    let mut turn = Turn::First;
+    for lines in layout.blocks() {
+        pass.workspace.turn(layout, band, turn);
+        turn = if turn == Turn::First { Turn::Second } else { Turn::Next };
+        sweep(pass, band, lines, &inputs, Order::Forwards, &mut |walk, patch, tiles| match walk {
+            Walk::Columns(at_once) => fold_columns(patch, at_once, tiles, step),
+            Walk::Runs => fold_runs(patch, tiles, step),
+        });
+    }
+    if turn == Turn::Next {
+        pass.workspace.turn(layout, band, Turn::Last);
+    }
+    pass.workspace.collect(layout);
 }
 
-#[inline(never)]
-fn fold_rows<const I: usize, const P: usize>(
+/// Columns, some rows at once: a divisor of [`CHUNK`].
+fn fold_columns<const I: usize, const P: usize>(
     patch: &Patch,
+    at_once: usize,
     tiles: &mut [Tile],
     step: impl Step<I, P>,
 ) {
-    let mut start: [*mut f32; I] = patch.starts();
-    for _ in 0..patch.rows() {
-        let mut at = start;
-        for tile in &mut tiles[..patch.width() / TILE] {
-            let mut strip = |lane: usize| {
-                let constants: [F32x4; P] = vectors(&tile.constants, lane);
-                // SAFETY: by the patch's invariant, since the tile lies in the row.
-                let inputs = unsafe { load(at, lane) };
-                let parts = step(vectors(&tile.parts, lane), inputs, constants);
-                store_parts(parts, &mut tile.parts, lane);
-            };
-            // Four times the same, not a loop: it would stay one.
-            strip(0);
-            strip(4);
-            strip(8);
-            strip(12);
-            at = at.map(|at| at.wrapping_add(TILE));
+    for above in (0..patch.rows()).step_by(at_once) {
+        let rows = above..patch.rows().min(above + at_once);
+        if at_once == 1 {
+            fold_row(patch, above, tiles, step);
+        } else {
+            fold_strips(patch, rows.clone(), tiles, step);
         }
-        start = from_fn(|i| start[i].wrapping_add(patch.stride(i)));
+        if rows.end % CHUNK == 0 || rows.end == patch.rows() {
+            take_parts(tiles, patch.whole());
+        }
     }
 }
 
+/// Strip after strip, each through all rows: constants and sums stay in registers.
 #[inline(never)]
 fn fold_strips<const I: usize, const P: usize>(
     patch: &Patch,
+    rows: Range<usize>,
     tiles: &mut [Tile],
     step: impl Step<I, P>,
 ) {
-    let mut start: [*mut f32; I] = patch.starts();
-    for column in (0..patch.width()).step_by(STRIP) {
+    let mut start: [*mut f32; I] = patch.row(rows.start);
+    for column in (0..patch.whole()).step_by(STRIP) {
         let tile = &mut tiles[column / TILE];
         // A strip never crosses tiles; so the compiler sees it.
         let lane = column & (TILE - STRIP);
         let constants: [[F32x4; P]; VECTORS] =
             from_fn(|v| vectors(&tile.constants, lane + v * LANES));
-        let mut parts = [[F32x4::splat(0.0); 2]; VECTORS];
+        let mut parts: [[F32x4; 2]; VECTORS] = from_fn(|v| vectors(&tile.parts, lane + v * LANES));
         let mut at = start;
-        for _ in 0..patch.rows() {
+        for _ in rows.clone() {
             for (v, part) in parts.iter_mut().enumerate() {
                 // SAFETY: by the patch's invariant, since the strip lies in the row.
                 *part = step(*part, unsafe { load(at, v * LANES) }, constants[v]);
             }
             at = from_fn(|i| at[i].wrapping_add(patch.stride(i)));
         }
-        for (v, part) in parts.iter().enumerate() {
-            store_parts(*part, &mut tile.parts, lane + v * LANES);
+        for (v, part) in parts.into_iter().enumerate() {
+            store_parts(part, &mut tile.parts, lane + v * LANES);
         }
         start = start.map(|start| start.wrapping_add(STRIP));
     }
 }
 
+/// One row: memory is read in order, constants and sums come from memory, too.
 #[inline(never)]
-fn fold_run<const I: usize, const P: usize>(patch: &Patch, tile: &mut Tile, step: impl Step<I, P>) {
-    let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][patch.lane()]));
-    let mut parts = [[F32x4::splat(0.0); 2]; VECTORS];
-    let mut totals = [F64x2::splat(0.0); 2];
-    let mut added = 0;
-    let mut start: [*mut f32; I] = patch.starts();
-    for row in 0..patch.rows() {
-        let mut at = start;
-        let mut left = patch.width() / STRIP;
-        loop {
-            let now = left.min(CHUNK - added);
-            for _ in 0..now {
-                for (v, part) in parts.iter_mut().enumerate() {
-                    // SAFETY: by the patch's invariant, since a strip of the row is left.
-                    *part = step(*part, unsafe { load(at, v * LANES) }, constants);
-                }
-                at = at.map(|at| at.wrapping_add(STRIP));
+fn fold_row<const I: usize, const P: usize>(
+    patch: &Patch,
+    row: usize,
+    tiles: &mut [Tile],
+    step: impl Step<I, P>,
+) {
+    let mut at: [*mut f32; I] = patch.row(row);
+    let mut left = patch.whole();
+    for tile in tiles {
+        let mut strip = |lane: usize| {
+            for lane in [lane, lane + LANES] {
+                let constants: [F32x4; P] = vectors(&tile.constants, lane);
+                // SAFETY: by the patch's invariant, since the strip lies in the row.
+                let inputs = unsafe { load(at, lane) };
+                let parts = step(vectors(&tile.parts, lane), inputs, constants);
+                store_parts(parts, &mut tile.parts, lane);
             }
-            added += now;
-            left -= now;
-            if left == 0 {
-                let mut tail = patch.width() % STRIP;
-                added += tail;
-                if tail >= LANES {
-                    // SAFETY: by the patch's invariant, since a vector of the row is left.
-                    parts[0] = step(parts[0], unsafe { load(at, 0) }, constants);
-                    at = at.map(|at| at.wrapping_add(LANES));
-                    tail -= LANES;
-                }
-                for _ in 0..tail {
-                    // SAFETY: by the patch's invariant, since an element of the row is left.
-                    let inputs = from_fn(|i| unsafe { constants[i].load_first(at[i]) });
-                    parts[0] = step(parts[0], inputs, constants);
-                    at = at.map(|at| at.wrapping_add(1));
-                }
-            }
-            if added >= CHUNK || (left == 0 && row + 1 == patch.rows()) {
-                for (kind, total) in totals.iter_mut().enumerate() {
-                    for part in &parts {
-                        let [low, high] = part[kind].widen();
-                        *total = *total + (low + high);
-                    }
-                }
-                parts = [[F32x4::splat(0.0); 2]; VECTORS];
-                added = 0;
-            }
-            if left == 0 {
-                break;
-            }
+        };
+        if left < STRIP {
+            break;
         }
-        start = from_fn(|i| start[i].wrapping_add(patch.stride(i)));
+        strip(0);
+        if left < TILE {
+            break;
+        }
+        strip(STRIP);
+        left -= TILE;
+        at = at.map(|at| at.wrapping_add(TILE));
     }
-    for (sums, total) in tile.sums.iter_mut().zip(totals) {
-        sums[patch.lane()] += total.sum();
-    }
+}
+
+/// The first `len` elements of every input; behind them the first constants, which are inputs
+/// that add nothing.
+///
+/// # Safety
+/// These elements must be readable.
+#[inline(always)]
+unsafe fn load_some<const I: usize, const P: usize>(
+    at: [*mut f32; I],
+    len: usize,
+    constants: [F32x4; P],
+) -> [F32x4; I] {
+    // SAFETY: the caller's.
+    let inputs: [F32x4; I] = unsafe { load_part(at, len) };
+    from_fn(|i| inputs[i].first(len, constants[i]))
 }
 
 #[inline(always)]
 fn store_parts(parts: [F32x4; 2], to: &mut [[f32; TILE]; 2], lane: usize) {
     for (to, part) in to.iter_mut().zip(parts) {
         let four = &mut to[lane..][..LANES];
-        // SAFETY: there are four.
+        // SAFETY: there are pair.
         unsafe { part.store(four.as_mut_ptr()) };
     }
 }
@@ -182,6 +174,66 @@ fn take_parts(tiles: &mut [Tile], columns: usize) {
                 (F64x2::load(sums.as_ptr().add(2)) + high).store(sums.as_mut_ptr().add(2));
                 F32x4::splat(0.0).store(parts.as_mut_ptr());
             }
+        }
+    }
+}
+
+/// Every row is a run, of a column of its own.
+#[inline(never)]
+fn fold_runs<const I: usize, const P: usize>(
+    patch: &Patch,
+    tiles: &mut [Tile],
+    step: impl Step<I, P>,
+) {
+    let zero = [[F32x4::splat(0.0); 2]; VECTORS];
+    for row in 0..patch.rows() {
+        let column = patch.column + row;
+        let tile = &mut tiles[column / TILE];
+        let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][column % TILE]));
+        let mut at: [*mut f32; I] = patch.row(row);
+        let mut parts = zero;
+        let mut totals = [F64x2::splat(0.0); 2];
+        let mut left = patch.width() / STRIP;
+        loop {
+            for _ in 0..left.min(CHUNK) {
+                for (v, part) in parts.iter_mut().enumerate() {
+                    // SAFETY: by the patch's invariant, since a strip of the row is left.
+                    *part = step(*part, unsafe { load(at, v * LANES) }, constants);
+                }
+                at = at.map(|at| at.wrapping_add(STRIP));
+            }
+            if left <= CHUNK {
+                break;
+            }
+            left -= CHUNK;
+            take_in(&mut totals, &parts);
+            parts = zero;
+        }
+        let mut tail = patch.width() % STRIP;
+        if tail >= LANES {
+            // SAFETY: by the patch's invariant, since a vector of the row is left.
+            parts[0] = step(parts[0], unsafe { load(at, 0) }, constants);
+            at = at.map(|at| at.wrapping_add(LANES));
+            tail -= LANES;
+        }
+        if tail > 0 {
+            // SAFETY: by the patch's invariant, since so many elements of the row are left.
+            parts[1] = step(parts[1], unsafe { load_some(at, tail, constants) }, constants);
+        }
+        take_in(&mut totals, &parts);
+        for (sums, total) in tile.sums.iter_mut().zip(totals) {
+            sums[column % TILE] += total.sum();
+        }
+    }
+}
+
+/// Adds sums in f32 to those in f64.
+#[inline(always)]
+fn take_in(totals: &mut [F64x2; 2], parts: &[[F32x4; 2]; VECTORS]) {
+    for (kind, total) in totals.iter_mut().enumerate() {
+        for part in parts {
+            let [low, high] = part[kind].widen();
+            *total = *total + (low + high);
         }
     }
 }

@@ -5,12 +5,16 @@
 //! ```
 
 use core::array::from_fn;
+use core::ops::Range;
 
-use super::patch::{Patch, Walk, load, vectors};
-use super::{Pass, STRIP, VECTORS, sweep};
+use super::patch::{Patch, load, load_part, vectors};
+use super::{Pass, STRIP, VECTORS, Walk, sweep};
 use crate::lanes::{F32x4, LANES};
 use crate::layout::{Band, MAX_OPERANDS, Order, TILE};
 use crate::workspace::Tile;
+
+/// Elements of a run a turn: one vector waits for no other, and the loop's own work is shared.
+const UNROLLED: usize = 4 * LANES;
 
 /// What a map makes of a vector of every input.
 pub trait Map<const I: usize, const P: usize>: Fn([F32x4; I], [F32x4; P]) -> F32x4 + Copy {}
@@ -31,47 +35,49 @@ pub fn map<const I: usize, const P: usize>(
     map: impl Map<I, P>,
 ) {
     let operands: [usize; MAX_OPERANDS] = from_fn(|k| *inputs.get(k).unwrap_or(&output));
-    sweep(pass, band, &operands[..=I], order, &mut |patch, tiles| match patch.walk {
-        Walk::Rows => map_rows(patch, tiles, map),
-        Walk::Strips => map_strips(patch, tiles, map),
-        Walk::Run => map_run(patch, &tiles[0], map),
+    let lines = pass.layout.all_lines();
+    pass.workspace.spread(pass.layout);
+    sweep(pass, band, lines, &operands[..=I], order, &mut |walk, patch, tiles| match walk {
+        Walk::Columns(at_once) => map_columns(patch, at_once, tiles, map),
+        Walk::Runs => map_runs(patch, tiles, map),
     });
 }
 
-#[inline(never)]
-fn map_rows<const I: usize, const P: usize>(patch: &Patch, tiles: &[Tile], map: impl Map<I, P>) {
-    let mut start: [*mut f32; I] = patch.starts();
-    let mut start_to = patch.start(I);
-    for _ in 0..patch.rows() {
-        let (mut at, mut to) = (start, start_to);
-        for tile in &tiles[..patch.width() / TILE] {
-            let strip = |lane: usize| {
-                // SAFETY: by the patch's invariant, since the tile lies in the row.
-                unsafe { map(load(at, lane), vectors(&tile.constants, lane)).store(to.add(lane)) };
-            };
-            strip(0);
-            strip(4);
-            strip(8);
-            strip(12);
-            at = at.map(|at| at.wrapping_add(TILE));
-            to = to.wrapping_add(TILE);
+/// Columns, some rows at once.
+fn map_columns<const I: usize, const P: usize>(
+    patch: &Patch,
+    at_once: usize,
+    tiles: &[Tile],
+    map: impl Map<I, P>,
+) {
+    for above in (0..patch.rows()).step_by(at_once) {
+        let rows = above..patch.rows().min(above + at_once);
+        if at_once == 1 {
+            map_row(patch, above, tiles, map);
+        } else {
+            map_strips(patch, rows.clone(), tiles, map);
         }
-        start = from_fn(|i| start[i].wrapping_add(patch.stride(i)));
-        start_to = start_to.wrapping_add(patch.stride(I));
     }
 }
 
+/// Strip after strip, each through all rows: constants stay in registers.
 #[inline(never)]
-fn map_strips<const I: usize, const P: usize>(patch: &Patch, tiles: &[Tile], map: impl Map<I, P>) {
-    let mut start: [*mut f32; I] = patch.starts();
-    let mut start_to = patch.start(I);
-    for column in (0..patch.width()).step_by(STRIP) {
+fn map_strips<const I: usize, const P: usize>(
+    patch: &Patch,
+    rows: Range<usize>,
+    tiles: &[Tile],
+    map: impl Map<I, P>,
+) {
+    let (mut start, mut start_to): ([*mut f32; I], _) =
+        (patch.row(rows.start), patch.start(I, rows.start));
+    for column in (0..patch.whole()).step_by(STRIP) {
         let tile = &tiles[column / TILE];
+        // A strip never crosses tiles; so the compiler sees it.
         let lane = column & (TILE - STRIP);
         let constants: [[F32x4; P]; VECTORS] =
             from_fn(|v| vectors(&tile.constants, lane + v * LANES));
         let (mut at, mut to) = (start, start_to);
-        for _ in 0..patch.rows() {
+        for _ in rows.clone() {
             for (v, constants) in constants.iter().enumerate() {
                 // SAFETY: by the patch's invariant, since the strip lies in the row.
                 unsafe { map(load(at, v * LANES), *constants).store(to.add(v * LANES)) };
@@ -84,39 +90,65 @@ fn map_strips<const I: usize, const P: usize>(patch: &Patch, tiles: &[Tile], map
     }
 }
 
+/// One row: memory is read in order, constants come from memory, too.
 #[inline(never)]
-fn map_run<const I: usize, const P: usize>(patch: &Patch, tile: &Tile, map: impl Map<I, P>) {
-    let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][patch.lane()]));
-    let mut start: [*mut f32; I] = patch.starts();
-    let mut start_to = patch.start(I);
-    for _ in 0..patch.rows() {
-        let (mut at, mut to) = (start, start_to);
-        for _ in 0..patch.width() / STRIP {
-            for v in 0..VECTORS {
-                // SAFETY: by the patch's invariant, since a strip of the row is left.
+fn map_row<const I: usize, const P: usize>(
+    patch: &Patch,
+    row: usize,
+    tiles: &[Tile],
+    map: impl Map<I, P>,
+) {
+    let (mut at, mut to): ([*mut f32; I], _) = (patch.row(row), patch.start(I, row));
+    let mut left = patch.whole();
+    for tile in tiles {
+        let strip = |lane: usize| {
+            for lane in [lane, lane + LANES] {
+                let constants = vectors(&tile.constants, lane);
+                // SAFETY: by the patch's invariant, since the strip lies in the row.
+                unsafe { map(load(at, lane), constants).store(to.add(lane)) };
+            }
+        };
+        if left < STRIP {
+            break;
+        }
+        strip(0);
+        if left < TILE {
+            break;
+        }
+        strip(STRIP);
+        left -= TILE;
+        at = at.map(|at| at.wrapping_add(TILE));
+        to = to.wrapping_add(TILE);
+    }
+}
+
+/// Every row is a run, of a column of its own.
+#[inline(never)]
+fn map_runs<const I: usize, const P: usize>(patch: &Patch, tiles: &[Tile], map: impl Map<I, P>) {
+    for row in 0..patch.rows() {
+        let column = patch.column + row;
+        let tile = &tiles[column / TILE];
+        let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][column % TILE]));
+        let (mut at, mut to): ([*mut f32; I], _) = (patch.row(row), patch.start(I, row));
+        for _ in 0..patch.width() / UNROLLED {
+            for v in 0..UNROLLED / LANES {
+                // SAFETY: by the patch's invariant, since so many elements of the row are left.
                 unsafe { map(load(at, v * LANES), constants).store(to.add(v * LANES)) };
             }
-            at = at.map(|at| at.wrapping_add(STRIP));
-            to = to.wrapping_add(STRIP);
+            at = at.map(|at| at.wrapping_add(UNROLLED));
+            to = to.wrapping_add(UNROLLED);
         }
-        let mut tail = patch.width() % STRIP;
-        if tail >= LANES {
+        let mut tail = patch.width() % UNROLLED;
+        while tail >= LANES {
             // SAFETY: by the patch's invariant, since a vector of the row is left.
             unsafe { map(load(at, 0), constants).store(to) };
             at = at.map(|at| at.wrapping_add(LANES));
             to = to.wrapping_add(LANES);
             tail -= LANES;
         }
-        for _ in 0..tail {
-            // SAFETY: by the patch's invariant, since an element of the row is left.
-            unsafe {
-                let inputs = from_fn(|i| F32x4::splat(0.0).load_first(at[i]));
-                map(inputs, constants).store_first(to);
-            }
-            at = at.map(|at| at.wrapping_add(1));
-            to = to.wrapping_add(1);
+        if tail > 0 {
+            // SAFETY: by the patch's invariant, since so many elements of the row are left.
+            unsafe { map(load_part(at, tail), constants).store_part(to, tail) };
         }
-        start = from_fn(|i| start[i].wrapping_add(patch.stride(i)));
-        start_to = start_to.wrapping_add(patch.stride(I));
     }
 }

@@ -9,22 +9,23 @@
 //!
 //! What departs from that, and why:
 //!
-//! 1. Elements come in *pieces*, as they lie in memory, those of several channels by turns
-//!    ([`crate::layout`]): memory is read in order, and backwards from what is still in the
-//!    cache.
+//! 1. Elements come as they lie in memory, image by image with the channels inside, or row by
+//!    row across them, in *pieces* ([`crate::layout`]): what is read in order is prefetched.
+//!    After a fold pieces come backwards, from what is still in the cache.
 //! 2. A channel has *columns*, each with constants and sums of its own: the constants are
 //!    spread to them before, and the sums collected after ([`crate::workspace`]). So four
 //!    columns are a vector, whatever channels they are of.
 //! 3. Sixteen steps are added up in f32, and then in f64: rounding errors grow with the
 //!    number of additions in a row ([`mod@fold`]).
-//! 4. There are three ways through a piece, each a loop ([`Walk`]): *rows* of columns, each
-//!    from its first column to its last: memory is read in order, but constants and sums come
-//!    from memory, too; *strips* of columns, two vectors side by side, through some rows:
-//!    constants and sums stay in registers, but memory is read crosswise; a *run* of one
-//!    channel. Which one is a matter of speed.
-//! 5. What is left of a row, behind whole tiles or strips, is walked column by column, as runs
-//!    of width one, and what is left of a run element by element.
-//! 6. Where f32's range may not do, a channel is summed up once more, in f64 ([`fold_wide`]).
+//! 4. Each block is summed up for itself, and then the blocks in their order
+//!    ([`crate::layout::Blocks`]): the result is the same whoever has done which of them.
+//! 5. There are three ways through a patch, each a loop: a *run* of one channel; *strips* of
+//!    columns, two vectors side by side, through some rows: constants and sums stay in
+//!    registers; a single *row*, for what is far: constants and sums come from memory, too.
+//!    Which one is a matter of speed ([`walk_of`]), and no bit of a result depends on it.
+//! 6. What is left of a row behind whole strips is walked as runs of one element, and what is
+//!    left of a run as a vector of fewer elements.
+//! 7. Where f32's range may not do, a channel is summed up once more, in f64 ([`fold_wide`]).
 
 mod fold;
 mod map;
@@ -33,29 +34,21 @@ mod wide;
 
 use crate::Cells;
 use crate::lanes::LANES;
-use crate::layout::{Band, Form, Layout, MAX_OPERANDS, Order, Piece, TILE};
+use crate::layout::{Band, Form, Layout, Lines, MAX_OPERANDS, Order};
 use crate::workspace::{Tile, Workspace};
 
 pub use fold::fold;
 pub use map::map;
-use patch::{Patch, Walk};
+use patch::Patch;
 pub use wide::fold_wide;
 
 /// Steps that are added up in f32 before their sums are added in f64.
 const CHUNK: usize = 16;
 
-/// Elements of all operands' rows up to which memory is still prefetched when sixteen
-/// rows of a strip are walked before the next strip.
-const NARROW: usize = 64;
-
-/// Elements of all operands' rows from which on sixteen of them evict each other: they are
-/// pages apart, and share a place in the nearest cache.
-const WIDE: usize = 1024;
-
-/// Vectors side by side whose sums and constants fit the registers.
+/// Vectors of a run side by side: their additions don't wait for each other.
 const VECTORS: usize = 2;
 
-/// Their columns.
+/// Their elements.
 const STRIP: usize = VECTORS * LANES;
 
 /// What an operation works on.
@@ -68,43 +61,55 @@ pub struct Pass<'a> {
     pub workspace: &'a mut Workspace,
 }
 
-/// Whether columns of so many tensors are best walked row by row.
-fn by_row(layout: &Layout, operands: usize) -> bool {
-    let row = layout.columns() * operands;
-    row >= WIDE || layout.len() * operands >= layout.limits.cached && row > NARROW
+/// Ways through a patch.
+#[derive(Clone, Copy)]
+enum Walk {
+    /// Columns, so many rows at once.
+    Columns(usize),
+    /// Runs.
+    Runs,
 }
 
-/// Calls `leaf` with all of a band in patches, and with the tiles of a patch's columns. Patches
-/// of columns have no more rows than [`CHUNK`].
+/// How columns of so many memories are best walked: with more rows at once constants and sums
+/// are loaded less often, but the nearest cache has to hold the rows, and what is far is
+/// prefetched only in the order in which it lies.
+fn walk_of(layout: &Layout, memories: usize) -> Walk {
+    if layout.form == Form::Runs {
+        return Walk::Runs;
+    }
+    let row = layout.columns() * memories;
+    let near = layout.len() * memories < layout.limits.near;
+    if row <= 64 || near && row <= 256 {
+        Walk::Columns(CHUNK)
+    } else if layout.len() < layout.limits.far {
+        Walk::Columns(CHUNK / 2)
+    } else {
+        Walk::Columns(1)
+    }
+}
+
+/// Calls `leaf` with all of a band's `lines` in patches, and with the tiles of all columns.
 #[inline(never)]
 fn sweep(
     pass: &mut Pass,
     band: &Band,
+    lines: Lines,
     operands: &[usize],
     order: Order,
-    leaf: &mut dyn FnMut(&Patch, &mut [Tile]),
+    leaf: &mut dyn FnMut(Walk, &Patch, &mut [Tile]),
 ) {
     let Pass { layout, tensors, ref mut workspace } = *pass;
-    workspace.spread(layout);
     let tiles = &mut workspace.tiles[..];
-    // In place, the output is no memory of its own.
+    // In place, the output is no memory of its own. (That decides about speed alone.)
     let apart = operands.iter().filter(|&&k| tensors[k].as_ptr() != tensors[operands[0]].as_ptr());
-    let (walk, unit) =
-        if by_row(layout, 1 + apart.count()) { (Walk::Rows, TILE) } else { (Walk::Strips, STRIP) };
-    layout.walk(band, order, &mut |column, piece| {
-        let all = Patch::new(&tensors, operands, piece, column % TILE);
-        if layout.form == Form::Runs {
-            leaf(&all, &mut tiles[column / TILE..]);
-            return;
-        }
-        let Piece { rows, width, .. } = *piece;
-        let whole = width - width % unit;
-        for above in (0..rows).step_by(CHUNK) {
-            let below = rows.min(above + CHUNK);
-            leaf(&all.part(walk, above..below, 0..whole), tiles);
-        }
-        for column in whole..width {
-            leaf(&all.part(Walk::Run, 0..rows, column..column + 1), &mut tiles[column / TILE..]);
-        }
+    let walk = walk_of(layout, 1 + apart.count());
+    layout.walk(band, lines, order, &mut |piece| {
+        Patch::of_planes(&tensors, operands, piece, |patch| {
+            leaf(walk, patch, tiles);
+            if layout.form == Form::Columns && patch.tail() > 0 {
+                // What is left of a row: runs of one element.
+                (0..patch.rows()).for_each(|row| leaf(Walk::Runs, &patch.left_of(row), tiles));
+            }
+        });
     });
 }

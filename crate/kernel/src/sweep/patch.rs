@@ -1,73 +1,71 @@
 //! The memory that a leaf may touch: the one place where cells become pointers.
 
 use core::array::from_fn;
-use core::ops::Range;
+use core::marker::PhantomData;
 
+use super::STRIP;
 use crate::Cells;
 use crate::lanes::{F32x4, LANES};
 use crate::layout::{MAX_OPERANDS, PerOperand, Piece, TILE};
 
-/// Ways to walk rows.
-#[derive(Clone, Copy)]
-pub(super) enum Walk {
-    /// Columns, row after row; whole tiles.
-    Rows,
-    /// Columns, strip after strip; whole strips.
-    Strips,
-    /// All of one channel, or one column.
-    Run,
-}
-
-/// A part of a piece in some operands, and how a leaf walks it.
+/// A plane of a piece in some operands, or a part of it.
 ///
 /// # Invariant
 ///
 /// For each operand k that it was made of and each row r below `rows`, the `width` elements
 /// from `at[k] + r·stride[k]` on are cells that are borrowed as long as the patch lives: they
-/// may be read and written, whatever else reads and writes them. [`Patch::new`] checks that;
-/// all else only narrows it.
-pub(super) struct Patch {
-    pub walk: Walk,
+/// may be read and written, whatever else reads and writes them. [`Patch::of_planes`] checks
+/// that; all else only narrows it.
+#[derive(Clone, Copy)]
+pub(super) struct Patch<'a> {
     at: [*mut f32; MAX_OPERANDS],
+    borrowed: PhantomData<Cells<'a>>,
+    /// The column of the first row, or of the first element of each row.
+    pub column: usize,
     rows: usize,
     stride: PerOperand,
     width: usize,
-    lane: usize,
 }
 
-impl Patch {
-    /// All of a piece in some `operands` of a pass, whose first column is the tile's `lane`.
+impl<'a> Patch<'a> {
+    /// Calls `visit` with each plane of a piece in some `operands`.
     #[inline(always)]
-    pub fn new(
-        tensors: &[Cells; MAX_OPERANDS],
+    pub fn of_planes(
+        tensors: &[Cells<'a>; MAX_OPERANDS],
         operands: &[usize],
         piece: &Piece,
-        lane: usize,
-    ) -> Self {
-        let Piece { rows, width, .. } = *piece;
+        mut visit: impl FnMut(&Self),
+    ) {
+        let Piece { column, planes, rows, width, .. } = *piece;
         let mut at = [core::ptr::null_mut(); MAX_OPERANDS];
         let mut stride = [0; MAX_OPERANDS];
+        let mut plane_stride = [0; MAX_OPERANDS];
         for (k, &operand) in operands.iter().enumerate() {
-            let start = piece.start[operand];
             stride[k] = piece.stride[operand];
-            let cells = &tensors[operand][start..start + (rows - 1) * stride[k] + width];
+            plane_stride[k] = piece.plane_stride[operand];
+            let last = (planes - 1) * plane_stride[k] + (rows - 1) * stride[k];
+            let cells = &tensors[operand][piece.start[operand]..][..last + width];
             at[k] = cells.as_ptr().cast::<f32>().cast_mut();
         }
-        Self { walk: Walk::Run, at, rows, stride, width, lane }
+        let mut patch = Self { at, borrowed: PhantomData, column, rows, stride, width };
+        for _ in 0..planes {
+            visit(&patch);
+            for (at, stride) in patch.at.iter_mut().zip(plane_stride) {
+                *at = at.wrapping_add(stride);
+            }
+        }
     }
 
-    /// Some of its rows and columns.
+    /// What is left of a row behind its whole strips, as runs of one element.
     #[inline(always)]
-    pub fn part(&self, walk: Walk, rows: Range<usize>, columns: Range<usize>) -> Self {
-        assert!(rows.end <= self.rows && columns.end <= self.width);
-        let further = |k: usize| rows.start * self.stride[k] + columns.start;
+    pub fn left_of(&self, row: usize) -> Self {
         Self {
-            walk,
-            at: from_fn(|k| self.at[k].wrapping_add(further(k))),
-            rows: rows.len(),
-            stride: self.stride,
-            width: columns.len(),
-            lane: (self.lane + columns.start) % TILE,
+            at: from_fn(|k| self.start(k, row).wrapping_add(self.whole())),
+            borrowed: PhantomData,
+            column: self.column + self.whole(),
+            rows: self.tail(),
+            stride: [1; MAX_OPERANDS],
+            width: 1,
         }
     }
 
@@ -83,28 +81,34 @@ impl Patch {
         self.width
     }
 
-    /// The column of the first tile that it begins with.
+    /// Elements of a row that are in whole strips.
     #[inline(always)]
-    pub fn lane(&self) -> usize {
-        self.lane
+    pub fn whole(&self) -> usize {
+        self.width - self.tail()
     }
 
-    /// Where the first row begins in the first operands.
+    /// Elements of a row behind its last strip.
     #[inline(always)]
-    pub fn starts<const I: usize>(&self) -> [*mut f32; I] {
-        from_fn(|i| self.at[i])
-    }
-
-    /// Where the first row begins in an operand.
-    #[inline(always)]
-    pub fn start(&self, operand: usize) -> *mut f32 {
-        self.at[operand]
+    pub fn tail(&self) -> usize {
+        self.width % STRIP
     }
 
     /// From one row to the next in an operand.
     #[inline(always)]
     pub fn stride(&self, operand: usize) -> usize {
         self.stride[operand]
+    }
+
+    /// Where a row begins in the first operands.
+    #[inline(always)]
+    pub fn row<const I: usize>(&self, row: usize) -> [*mut f32; I] {
+        from_fn(|i| self.start(i, row))
+    }
+
+    /// Where a row begins in an operand.
+    #[inline(always)]
+    pub fn start(&self, operand: usize, row: usize) -> *mut f32 {
+        self.at[operand].wrapping_add(row * self.stride[operand])
     }
 }
 
@@ -118,12 +122,22 @@ pub(super) unsafe fn load<const I: usize>(at: [*mut f32; I], offset: usize) -> [
     from_fn(|i| unsafe { F32x4::load(at[i].add(offset)) })
 }
 
+/// The first `len` elements of every input, from one to three, and 0 behind them.
+///
+/// # Safety
+/// These elements must be readable.
+#[inline(always)]
+pub(super) unsafe fn load_part<const I: usize>(at: [*mut f32; I], len: usize) -> [F32x4; I] {
+    // SAFETY: the caller's.
+    from_fn(|i| unsafe { F32x4::load_part(at[i], len) })
+}
+
 /// The first values of four columns.
 #[inline(always)]
-pub(super) fn vectors<const P: usize>(values: &[[f32; TILE]], column: usize) -> [F32x4; P] {
+pub(super) fn vectors<const P: usize>(values: &[[f32; TILE]], lane: usize) -> [F32x4; P] {
     from_fn(|p| {
-        let four = &values[p][column..][..LANES];
-        // SAFETY: there are four.
+        let four = &values[p][lane..][..LANES];
+        // SAFETY: there are pair.
         unsafe { F32x4::load(four.as_ptr()) }
     })
 }

@@ -15,19 +15,21 @@ pub fn fold_wide(pass: &Pass, channel: usize, operands: [usize; 2], centers: [f6
         Form::Runs => channel..channel + 1,
         Form::Columns => 0..layout.channels,
     };
-    layout.walk(&band, Order::Forwards, &mut |_, piece| {
+    layout.walk(&band, layout.all_lines(), Order::Forwards, &mut |piece| {
         // A channel's columns come again and again, some side by side.
         let (first, side_by_side, period) = match layout.form {
             Form::Runs => (0, piece.width, piece.width),
             Form::Columns => layout.columns_of(channel),
         };
-        for row in 0..piece.rows {
+        let rows = (0..piece.planes).flat_map(|plane| (0..piece.rows).map(move |row| (plane, row)));
+        for (plane, row) in rows {
             for first in (first..piece.width).step_by(period) {
                 for column in first..first + side_by_side {
                     let [d, e] = from_fn(|i| {
-                        let operand = operands[i];
-                        let place = piece.start[operand] + row * piece.stride[operand] + column;
-                        f64::from(pass.tensors[operand][place].get()) - centers[i]
+                        let k = operands[i];
+                        let row = plane * piece.plane_stride[k] + row * piece.stride[k];
+                        let place = piece.start[k] + row + column;
+                        f64::from(pass.tensors[k][place].get()) - centers[i]
                     });
                     sums[0] += e;
                     sums[1] += d * e;

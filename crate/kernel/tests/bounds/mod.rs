@@ -67,8 +67,8 @@ impl Bounds {
             }
             // mean = p + Σd/n, and |d| is √(σ² + δ²) in the quadratic mean.
             let mean_error = self.growth * U * (variance + pivot).sqrt() + U_WIDE * mean_x.abs();
-            // Σd² − (Σd)²/n: n·(σ² + δ²) once, and δ·Σ|d| twice.
-            (mean_error, self.growth * U * (variance + 3.0 * pivot) + wide)
+            // Σd² − (Σd)²/n: n·(σ² + δ²) once, and δ·Σ|d|, at most δ·√(σ² + δ²) a value, twice.
+            (mean_error, self.growth * U * (2.0 * variance + 3.0 * pivot) + wide)
         };
         let (mean, variance) = (0..channels.number).map(of_channel).unzip();
         Statistics { mean, variance }
@@ -239,13 +239,10 @@ const STEP: usize = 8;
 
 fn longest_chain(layout: &Layout) -> f64 {
     let mut longest = 0;
-    layout.walk(&(0..layout.channels), Order::Forwards, &mut |_, piece| {
+    layout.walk(&(0..layout.channels), layout.all_lines(), Order::Forwards, &mut |piece| {
         let chain = match layout.form {
-            // What is less than a step is added to one lane.
-            Form::Runs => {
-                let tail = piece.width % STEP;
-                (piece.rows * (piece.width / STEP + tail)).min(CHUNK - 1 + tail.max(1))
-            }
+            // Behind the last step a vector, and one of fewer elements, each added to one of two.
+            Form::Runs => (piece.width / STEP).min(CHUNK) + 1,
             Form::Columns => piece.rows.min(CHUNK),
         };
         longest = longest.max(chain);

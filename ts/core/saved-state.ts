@@ -1,14 +1,19 @@
-import { type Allocation, wroteSince } from "../core/allocation.js";
-import { fail } from "../core/errors.js";
-import type { Port, Tracked } from "../core/kernel.js";
-import { type Call, failForKernel, Place } from "../core/operands.js";
-import type { Float64Values } from "../core/values.js";
-import type { View } from "../core/view.js";
-import { allocateSaved, readSaved, type SavedVector } from "./saved-values.js";
+import { Contents } from "../generated/abi.js";
+import { Allocation, wroteSince } from "./allocation.js";
+import { fail } from "./errors.js";
+import type { Port, Tracked } from "./kernel.js";
+import { type Call, failForKernel, Place } from "./operands.js";
+import type { Float64Values } from "./values.js";
+import type { View } from "./view.js";
 
-/** What a forward pass saved, as this package has it: the inside of a `BatchNormSaved`. */
+/**
+ * What a forward pass saved, as this package has it: the inside of what users hold. Of each
+ * channel the kernel keeps some values as float64, in its memory, vector by vector.
+ */
 export class SavedState {
   declare readonly port: Port;
+  /** How many vectors a norm keeps. */
+  readonly #vectors: number;
   /** What users have of it, if they have seen it. */
   handle: Tracked | null = null;
   /**
@@ -28,8 +33,9 @@ export class SavedState {
   #values: Allocation | null = null;
   #next: Allocation | null = null;
 
-  constructor(port: Port) {
+  constructor(port: Port, vectors: number) {
     this.port = port;
+    this.#vectors = vectors;
   }
 
   get x(): View | null {
@@ -42,7 +48,7 @@ export class SavedState {
    */
   reserve(channels: number): number {
     if (this.#values && this.channels === channels) return this.#values.address;
-    this.#next = allocateSaved(this.port, channels);
+    this.#next = allocateSaved(this.port, channels * this.#vectors);
     return this.#next.address;
   }
 
@@ -87,9 +93,7 @@ export class SavedState {
   /** @throws BatchNormError `disposed`, `stale`, `foreign-kernel` unless it can be overwritten */
   checkWritable(port: Port, owner: string): void {
     this.#checkThere(owner);
-    if (this.port !== port) {
-      failForKernel(owner, "saved");
-    }
+    if (this.port !== port) failForKernel(owner, "saved");
   }
 
   /**
@@ -109,9 +113,9 @@ export class SavedState {
   }
 
   /** One of the kept vectors, copied. */
-  values(vector: SavedVector, owner: string): Float64Values {
+  values(vector: number, owner: string): Float64Values {
     this.#checkThere(owner);
-    return readSaved(this.#values as Allocation, vector);
+    return readSaved(this.#values as Allocation, vector, this.channels);
   }
 
   /** Gives its memory back: nobody needs it any more, or a later forward pass took its place. */
@@ -130,4 +134,21 @@ export class SavedState {
       fail("stale", `${owner}: saved is of an earlier forward pass; takeSaved() keeps it`);
     }
   }
+}
+
+/** Memory for so many values, which the caller releases. */
+export function allocateSaved(port: Port, length: number): Allocation {
+  const values = new Allocation(port, length * 8, Contents.Zero);
+  values.retain();
+  return values;
+}
+
+/** A copy of one of the vectors. */
+export function readSaved(
+  { port, address }: Allocation,
+  vector: number,
+  channels: number,
+): Float64Values {
+  const { buffer } = port.memory.linear;
+  return new Float64Array(buffer, address + vector * channels * 8, channels).slice();
 }
