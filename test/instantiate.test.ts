@@ -104,13 +104,18 @@ describe("initialBytes", () => {
   });
 
   test("that there is no room for are a typed error", () => {
-    const error = expect.objectContaining({ name: "BatchNormError", code: "out-of-memory" });
+    const error = expect.objectContaining({
+      name: "BatchNormError",
+      code: "out-of-memory",
+      message: expect.stringContaining("no room for"),
+    });
     const module = new WebAssembly.Module(bytes);
     vi.spyOn(WebAssembly.Memory.prototype, "grow").mockImplementation(() => {
       throw new RangeError("Unable to grow instance memory");
     });
     expect(() => createKernel(module, { initialBytes: own + 1 })).toThrow(error);
-    vi.spyOn(WebAssembly, "Instance").mockImplementation(() => {
+    // No arrow: what is called with `new` has to be a constructor.
+    vi.spyOn(WebAssembly, "Instance").mockImplementation(function noRoom() {
       throw new RangeError("Out of memory: Cannot allocate Wasm memory for new instance");
     });
     expect(() => createKernel(bytes)).toThrow(error);

@@ -123,7 +123,7 @@ function refuse(cause: unknown): never {
   fail(
     // As engines say it, who have no type for it: "RangeError: … Out of memory …".
     /out of memory/i.test(`${cause}`) ? "out-of-memory" : "kernel",
-    `createKernel: not a WebAssembly module or not this package's kernel: ${cause}`,
+    `createKernel: not a WebAssembly module, not this package's kernel, or no room for it: ${cause}`,
     { cause },
   );
 }
