@@ -3,7 +3,7 @@ import { digits } from "../format.mjs";
 import { MEMORY_COPY } from "../limits/names.mjs";
 import { contestantsOf, SECONDARY, shapeOf, timeOf } from "../overview.mjs";
 import { reasonTeller, withoutTimes } from "./reasons.mjs";
-import { BAR, CONFIG, GREY, isLesser, NAME_AXIS, scales } from "./style.mjs";
+import { BAR, BAR_TEXT, barColors, CONFIG, NAME_AXIS } from "./style.mjs";
 
 /** @typedef {import("../contestant.d.ts").Record} Record */
 
@@ -74,18 +74,11 @@ export function barSpec(records, title) {
               },
             },
             x2: { datum: 1 },
-            color: { field: "contestant", scale: scales(names).color, legend: null },
-            opacity: {
-              condition: {
-                test: { field: "contestant", oneOf: names.filter(isLesser) },
-                value: 0.5,
-              },
-              value: 1,
-            },
+            ...barColors(names),
           },
         },
         {
-          mark: { type: "text", align: "left", dx: 5, color: GREY, fontSize: 12 },
+          mark: BAR_TEXT,
           encoding: { x: { field: "label", ...x }, text: { field: "text" } },
         },
       ],

@@ -2,7 +2,7 @@
 import { digits, duration } from "../format.mjs";
 import { contestantsOf, SECONDARY, shapeOf } from "../overview.mjs";
 import { reasonTeller } from "./reasons.mjs";
-import { BAR, CONFIG, GREY, isLesser, NAME_AXIS, scales } from "./style.mjs";
+import { BAR, BAR_TEXT, barColors, CONFIG, NAME_AXIS } from "./style.mjs";
 
 /** @typedef {import("../contestant.d.ts").Record} Record */
 
@@ -78,18 +78,11 @@ export function overviewSpec(records) {
         {
           mark: { type: "bar", cornerRadiusEnd: 2 },
           encoding: {
-            color: { field: "contestant", scale: scales(names).color, legend: null },
-            opacity: {
-              condition: {
-                test: { field: "contestant", oneOf: names.filter(isLesser) },
-                value: 0.5,
-              },
-              value: 1,
-            },
+            ...barColors(names),
           },
         },
         {
-          mark: { type: "text", align: "left", dx: 5, color: GREY, fontSize: 12 },
+          mark: BAR_TEXT,
           encoding: { text: { field: "text" } },
         },
       ],

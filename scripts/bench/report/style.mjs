@@ -4,7 +4,7 @@
  * about as wide as a phone shows it, one panel below the other, so that text keeps its size.
  */
 
-export const GREY = "#7d838c";
+const GREY = "#7d838c";
 const [SOLID, DASHED, DOTTED] = [
   [1, 0],
   [6, 3],
@@ -42,7 +42,7 @@ function styleOf(name) {
 }
 
 /** The lesser of two of a family. @param {string} name */
-export const isLesser = (name) => styleOf(name).dash !== SOLID;
+const isLesser = (name) => styleOf(name).dash !== SOLID;
 
 /** @param {readonly string[]} names */
 export function scales(names) {
@@ -55,6 +55,20 @@ export function scales(names) {
 
 /** Bars beside the names of contestants: what the charts of bars share. */
 export const BAR = { width: 210, step: 19 };
+
+/** How a bar tells whose it is. @param {readonly string[]} names */
+export function barColors(names) {
+  return {
+    color: { field: "contestant", scale: scales(names).color, legend: null },
+    opacity: {
+      condition: { test: { field: "contestant", oneOf: names.filter(isLesser) }, value: 0.5 },
+      value: 1,
+    },
+  };
+}
+
+/** What stands behind a bar's end. */
+export const BAR_TEXT = { type: "text", align: "left", dx: 5, color: GREY, fontSize: 12 };
 
 export const NAME_AXIS = {
   title: null,
