@@ -104,19 +104,35 @@ export function runStatistics(
   }
 }
 
-/** The backward call of a forward pass that was saved, to which its other operands are added. */
-export function backwardOf(owner: string, pass: Call<View>): Call<View> {
+/**
+ * The backward pass of a forward pass that was saved; adds to the gradients of γ and β.
+ *
+ * @returns the gradient of x: `out` if given
+ */
+export function runBackward(
+  owner: string,
+  pass: Call<View>,
+  dy: View,
+  out: View | null,
+  weightGrad: View | null,
+  biasGrad: View | null,
+): View {
   const { operands: kept } = pass;
   const call = newCall(BACKWARD_NAMES, Operation.Backward, owner, kept[Place.X] as View, pass.axis);
+  const { operands } = call;
+  operands[Place.OUT] = out;
+  operands[Place.DY] = dy;
+  operands[Place.FIRST_ACCUMULATOR] = weightGrad;
+  operands[Place.SECOND_ACCUMULATOR] = biasGrad;
   // Not read again, but nothing is to be written over them.
   for (let i = Place.WEIGHT; i <= Place.VARIANCE; i++) {
     const view = kept[i] as View | null;
-    call.operands[i] = view?.disposed ? null : view;
+    operands[i] = view?.disposed ? null : view;
   }
   call.eps = pass.eps;
   call.saved = pass.saved;
   call.constant = pass.constant;
-  return call;
+  return runCall(call);
 }
 
 /** The statistics of x, as they are saved; the caller releases them. */

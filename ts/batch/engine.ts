@@ -18,7 +18,7 @@ import { showShape } from "../core/show.js";
 import { allocateVector, Tensor } from "../core/tensor.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
-import { backwardOf, NAMES, type RunningUpdate, runByBatch, runByRunning } from "./calls.js";
+import { NAMES, type RunningUpdate, runBackward, runByBatch, runByRunning } from "./calls.js";
 import {
   type BackwardOptions,
   type BatchNormLayerOptions,
@@ -147,13 +147,7 @@ export class Engine {
       const room = roomFor(view, read, owner);
       weightGrad = this.#gradientOf(weight);
       biasGrad = this.#gradientOf(bias);
-      const call = backwardOf(owner, pass);
-      const { operands } = call;
-      operands[Place.OUT] = out;
-      operands[Place.DY] = view;
-      operands[Place.FIRST_ACCUMULATOR] = weightGrad;
-      operands[Place.SECOND_ACCUMULATOR] = biasGrad;
-      const dx = runCall(call);
+      const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad);
       if (weight && weightGrad) weight.grad = weightGrad;
       if (bias && biasGrad) bias.grad = biasGrad;
       return takeOut(dx, read, room);

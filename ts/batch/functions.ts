@@ -32,7 +32,7 @@ import { allocate, checkTensor, type Tensor, tensorOf } from "../core/tensor.js"
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { Contents, Operation } from "../generated/abi.js";
-import { backwardOf, NAMES, runByBatch, runStatistics } from "./calls.js";
+import { NAMES, runBackward, runByBatch, runStatistics } from "./calls.js";
 import {
   BACKWARD_OPTIONS,
   type BatchNormBackwardOptions,
@@ -208,13 +208,7 @@ export function batchNormBackward(
     const weight = pass.operands[Place.WEIGHT] as View | null;
     const weightGrad = gradient(ofWeight, "weightGrad", weight);
     const biasGrad = gradient(ofBias, "biasGrad", pass.operands[Place.BIAS] ?? weight);
-    const call = backwardOf(owner, pass);
-    const { operands } = call;
-    operands[Place.OUT] = out;
-    operands[Place.DY] = view;
-    operands[Place.FIRST_ACCUMULATOR] = weightGrad;
-    operands[Place.SECOND_ACCUMULATOR] = biasGrad;
-    const dx = runCall(call);
+    const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad);
     return {
       dx: takeOut(dx, read, room),
       weightGrad: tensorOf(weightGrad),
