@@ -112,6 +112,17 @@ describe("the page", () => {
     expect(places).toEqual([...places].sort((a, b) => a - b));
   });
 
+  test("tells what keeps missed targets, with the bare loops beside a copy, where these were measured", () => {
+    const large = { shape: [32768, 256] };
+    const ours = {
+      ...ok("batchnorm-wasm", "ours", 0.9, large),
+      ...{ ratio_to_copy: 1.8, ratio_to_bare: 1.2 },
+    };
+    const text = page([{ ...results, records: [...records, ours] }], charts);
+    expect(text).toContain("| inference | 1.50 | 1.20 | 1.20 |");
+    expect(page([results], charts)).not.toContain("What keeps");
+  });
+
   test("has ours over the bare loops in each row, where these were measured", () => {
     const ours = { ...ok("batchnorm-wasm", "ours", 0.6), ratio_to_bare: 1.5 };
     const some = [ok("memory.copy", "limit", 0.5), ok("bare loops", "limit", 0.4), ours];

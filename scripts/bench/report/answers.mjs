@@ -26,6 +26,8 @@ const MEANING = {
 
 /** From this size on a call's own cost is no matter. */
 const FROM = 64 * 2 ** 10;
+/** From here on memory is the limit. */
+const MEMORY = 25e6;
 
 /** @param {readonly number[]} values */
 const mean = (values) => digits(geometricMean([...values]));
@@ -85,6 +87,30 @@ export function inWords(records) {
   ]
     .filter(Boolean)
     .join(" ");
+}
+
+/**
+ * From memory: a row an operation, its bare loops over a copy, and ours over them. Without bare
+ * loops there are none.
+ *
+ * @param {readonly Record[]} records
+ */
+export function fromMemory(records) {
+  return OPS.flatMap((op) => {
+    const ours = records.filter(
+      (record) =>
+        record.kind === "ours" &&
+        record.op === op &&
+        record.ratio_to_bare !== undefined &&
+        record.ratio_to_copy !== undefined &&
+        bytesOf(record) >= MEMORY,
+    );
+    if (ours.length === 0) return [];
+    const overBare = ours.map(({ ratio_to_bare = Number.NaN }) => ratio_to_bare);
+    const overCopy = ours.map(({ ratio_to_copy = Number.NaN }) => ratio_to_copy);
+    const bare = overCopy.map((ratio, i) => ratio / (overBare[i] ?? Number.NaN));
+    return [[op, mean(bare), mean(overBare), digits(max(overBare))]];
+  });
 }
 
 /** "a, b and c". @param {readonly string[]} words */

@@ -14,7 +14,7 @@ import {
   timeOf,
 } from "../overview.mjs";
 import { judge, judgeNative, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "../targets/index.mjs";
-import { inWords, timesAsLong, whereMeasured } from "./answers.mjs";
+import { fromMemory, inWords, timesAsLong, whereMeasured } from "./answers.mjs";
 
 /**
  * @typedef {import("../contestant.d.ts").Record} Record
@@ -62,7 +62,7 @@ export function page(runs, charts) {
     ...(first && overview ? [overview, ...answer(first)] : []),
     "## Charts",
     ...others,
-    ...(first ? ["## Targets", TARGETS, targetsOf(judge(first))] : []),
+    ...(first ? ["## Targets", TARGETS, targetsOf(judge(first)), ...missed(first)] : []),
     "## Without AVX-512",
     CLASSES,
     avx2
@@ -94,6 +94,27 @@ const TARGETS = `What the kernels are to reach, in one run, on shapes in general
 operation over contiguous bytes in plain 128-bit vectors, with constants in registers: what remains above them is structure, not arithmetic;
 a few ns a channel are granted for its statistics. From 25 MB on memory is the limit, and \`memory.copy\` its measure. *Furthest* is the figure
 that is furthest from its bound; *open* are targets whose cells or rivals these results don't have.`;
+
+/** @param {Results} results */
+function missed({ records }) {
+  const rows = fromMemory(records);
+  if (rows.length === 0) return [];
+  return ["### What keeps those that are missed", MISSED, markdownTable(FROM_MEMORY, rows)];
+}
+
+const FROM_MEMORY = ["from 25 MB", "bare loops ÷ memory.copy", "ours ÷ bare loops", "furthest"];
+
+const MISSED = `- **Channels.** Each is settled by itself in scalar f64: two thirds of what a channel takes. As two at a time, in the only
+  vectors of f64 that WebAssembly has, it took 20 instead of 29 ns, and 2 to 3.5 KB more of a kernel that may grow by 1.2. It shows
+  where a channel has few elements: [N, C] of some rows, 2×2 and 4×4 images. The cells in which a native rival takes less than two thirds of the time are of these, or in place.
+- **16 elements.** Half is JavaScript: options looked up by name and once more on \`Object.prototype\`, shapes compared, overlaps
+  looked for. Each was timed alone, and what could go without letting a wrong call through is gone.
+- **In place, channels-last.** A map in place has half the bytes to move, and the rest of its work does not halve: constants are loaded for each row.
+- **7×7 over 14×14.** 49 elements are six strips and a vector of one; a run's own work is spread over a quarter of the elements.
+- **Beside \`memory.copy\`** the bounds are those of a machine whose copy is no faster than such loops. Here it is: in this run the bare loops themselves take
+  so many times as long as the copy, and ours about as long as they do (geometric means, and the furthest cell):
+
+Each experiment, also those that were lost, is in [scripts/bench/NOTES.md](../scripts/bench/NOTES.md).`;
 
 const CLASSES = `With AVX-512 a native kernel has sixteen floats in a vector, with AVX2 eight, and WebAssembly four.
 The targets against native code are stated for both classes of machines: \`--avx2\` holds PyTorch, torch.compile and JAX to AVX2
