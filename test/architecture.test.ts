@@ -12,8 +12,9 @@ const root = fileURLToPath(new URL("../ts/", import.meta.url));
 const CORE = [
   ...["typed-arrays", "show", "errors", "checks", "options", "geometry", "values"],
   ...["memory-section", "instance", "memory", "operands", "record", "kernel", "default-kernel"],
-  ...["allocation", "view", "tensor", "parameter", "plain", "arguments"],
-  ...["saved-state", "run", "scope", "trace", "state-dict"],
+  ...["allocation", "view", "tensor", "parameter", "plain", "arguments", "norm-options"],
+  ...["saved-state", "saved-access", "run", "passes", "scope", "saved", "trace", "state-dict"],
+  ...["presets", "layer-state", "last-pass", "layer-passes"],
 ];
 
 /** Of the kernel's exports, those that compute nothing. */
@@ -121,5 +122,11 @@ test("operands of one value a channel have their places in the order of the reco
   const [places, words] = [order(Place), order(Word)];
   const vectors = places.slice(places.indexOf("weight"));
   expect(vectors.length).toBeGreaterThan(3);
-  expect(words.slice(words.indexOf("weight"))).toEqual([...vectors, "saved", "constant", "sizes"]);
+  expect(words.slice(words.indexOf("weight"))).toEqual([
+    ...vectors,
+    "saved",
+    "constant",
+    "groups",
+    "sizes",
+  ]);
 });

@@ -13,11 +13,14 @@ import { run, shown } from "./examples/run.js";
 
 /** Public, and without an example for a reason. */
 const WITHOUT: Record<string, string> = {
-  'BatchNormSaved."batchnorm-wasm.holds"': "how `scope` sees into a record, for nobody else",
+  'NormSaved."batchnorm-wasm.holds"': "how `scope` sees into a record, for nobody else",
   "Tensor.[Symbol.toStringTag]": "read by engines and consoles",
   "Parameter.[Symbol.toStringTag]": "as Tensor's",
   "BatchNorm.[Symbol.toStringTag]": "as Tensor's",
+  "SampleNorm.[Symbol.toStringTag]": "as Tensor's",
+  "NormSaved.[Symbol.toStringTag]": "as Tensor's",
   "BatchNormSaved.[Symbol.toStringTag]": "as Tensor's",
+  "GroupNormSaved.[Symbol.toStringTag]": "as Tensor's",
   'Tensor.[Symbol.for("nodejs.util.inspect.custom")]': "called by Node's console",
   "BatchNormError.name": "as every Error has it",
   "BatchNormError.cause": "as every Error has it",

@@ -239,7 +239,7 @@ describe("what is not API", () => {
       Tensor: [...tensor, ...disposing, "toString", inspect],
       Parameter: ["dispose"],
       BatchNorm: [...layer, ...disposing, "toString", inspect],
-      BatchNormSaved: disposing,
+      NormSaved: disposing,
       Kernel: ["memoryUsage"],
     };
     const api = Object.entries(all).flatMap(([name, own]) => own.map((one) => `${name}.${one}`));

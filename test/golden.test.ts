@@ -12,6 +12,10 @@ import {
   batchNormBackward,
   batchNormInference,
   batchNormTraining,
+  groupNorm,
+  groupNormBackward,
+  instanceNorm,
+  instanceNormBackward,
   type PresetName,
   scope,
   Tensor,
@@ -28,6 +32,8 @@ import {
   ulp,
 } from "./helpers.js";
 import * as reference from "./reference/batch.mjs";
+import { groupsOf } from "./reference/group.mjs";
+import { truthOfGroups } from "./truth-of-groups.js";
 
 type Vector = number[] | null;
 
@@ -137,7 +143,7 @@ interface Subject {
 
 /** Compares one array with its golden values. */
 function compare(
-  { errors }: Subject,
+  { errors }: Pick<Subject, "errors">,
   quantity: string,
   got: ArrayLike<number> | undefined,
   want: ArrayLike<number> | null | undefined,
@@ -210,6 +216,9 @@ function compareCase(subject: Subject, { steps, eval: evaluation }: Case): void 
 
 const torchCases = read("torch.json");
 const torchBatchNorm = torchCases.filter(({ op }) => op === "batch_norm");
+const torchGroupNorm = torchCases.filter((one): one is Case & Step & { dy: number[] } =>
+  ["group_norm", "instance_norm"].includes(one.op),
+);
 
 const SPELLINGS = { 2: BatchNorm1d, 3: BatchNorm1d, 4: BatchNorm2d, 5: BatchNorm3d } as const;
 
@@ -249,13 +258,37 @@ function torchSubject(one: Case, layer: BatchNorm): Subject {
 }
 
 describe("PyTorch's golden values", () => {
-  it("has 13 batch norm cases, and 7 of norms that are not there yet", () => {
-    const ops = torchCases.map(({ op }) => op).filter((op) => op !== "batch_norm");
+  it("has 13 batch norm cases, 4 of group and instance norm, and 3 of norms that are not there yet", () => {
     expect(torchBatchNorm).toHaveLength(13);
-    expect(ops).toEqual([
-      ...["group_norm", "group_norm", "group_norm", "instance_norm"],
-      ...["layer_norm", "layer_norm", "rms_norm"],
-    ]);
+    expect(torchGroupNorm).toHaveLength(4);
+    const others = torchCases.filter(
+      (one) => ![...torchBatchNorm, ...torchGroupNorm].includes(one),
+    );
+    expect(others.map(({ op }) => op)).toEqual(["layer_norm", "layer_norm", "rms_norm"]);
+  });
+
+  torchGroupNorm.forEach((one, index) => {
+    const { op, shape, options, x, dy, weight = null, bias = null } = one;
+
+    it(`${op} does what PyTorch does: ${name(one, index)}`, () => {
+      const { groups, eps } = options as { groups?: number; eps: number };
+      const given = { eps, weight: Tensor.from(weight ?? []), bias: Tensor.from(bias ?? []) };
+      const all = { ...given, saved: true as const };
+      const input = Tensor.from(x, shape);
+      const { y, saved } = groups
+        ? groupNorm(input, { ...all, numGroups: groups })
+        : instanceNorm(input, all);
+      const back = groups ? groupNormBackward : instanceNormBackward;
+      const { dx, weightGrad, biasGrad } = back(Tensor.from(dy, shape), { saved });
+      const number = groups ?? (shape[1] as number);
+      const parameters = { weight, bias, eps };
+      const { bounds } = truthOfGroups(x, dy, groupsOf(shape, 1, number), parameters);
+      const subject = { errors: worst.torch };
+      compare(subject, "y by group", y.data, one.y, bounds.y);
+      compare(subject, "dx by group", dx.data, one.dx, bounds.dx);
+      compare(subject, "dweight by group", weightGrad?.data, one.dweight, bounds.dweight);
+      compare(subject, "dbias by group", biasGrad?.data, one.dbias, bounds.dbias);
+    });
   });
 
   torchBatchNorm.forEach((one, index) => {

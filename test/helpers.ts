@@ -178,14 +178,17 @@ const NEAR = 2;
  * (additions + OWN)·U·q. But they go up as often as down (Higham & Mary, SIAM J. Sci. Comput.
  * 41(5), 2019), and their squares add up: the j of all its sums a term, and OWN.
  */
-function growth(n: number): number {
+export function growth(n: number): number {
   const sums = SUMS.slice(0, Math.max(0, n - 1));
   const squares = sums.reduce((all, j) => all + Math.min(j, n), OWN);
   return Math.min(sums.length + OWN, LAMBDA * Math.sqrt(squares / n));
 }
 
 /** √(mean of value(i)²) over each channel's elements. */
-function quadraticMean(value: (i: number) => number, channels: reference.Channels): Float64Array {
+export function quadraticMean(
+  value: (i: number) => number,
+  channels: reference.Channels,
+): Float64Array {
   return meanOf((i) => value(i) ** 2, channels).map(Math.sqrt);
 }
 

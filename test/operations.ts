@@ -12,6 +12,13 @@ import {
   batchNormStatistics,
   batchNormTraining,
   defaultKernel,
+  GroupNorm,
+  GroupNormalization,
+  groupNorm,
+  groupNormBackward,
+  InstanceNorm,
+  instanceNorm,
+  instanceNormBackward,
   type Kernel,
   type Tensor,
 } from "batchnorm-wasm";
@@ -161,7 +168,109 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
   },
 ];
 
-export const OPERATIONS: readonly Operation[] = BATCH_NORM;
+/** Operands of group norm over [4, channels]. */
+function exampleOfGroups(kernel = defaultKernel(), channels = 3) {
+  const tensor = () => counting([4, channels], 1, kernel);
+  const vector = () => counting([channels], 1, kernel);
+  const [x, dy, out] = [tensor(), tensor(), tensor()];
+  const [weight, bias, weightGrad, biasGrad] = [vector(), vector(), vector(), vector()];
+  const { y, saved } = groupNorm(x, { numGroups: 1, weight, bias, saved: true });
+  const gn = new GroupNorm(1, channels, { kernel });
+  gn.forward(x);
+  gn.backward(dy);
+  const operands = { x, dy, out, weight, bias, saved, gn };
+  const written = { weightGrad, biasGrad };
+  const all: Watched[] = [...Object.values(operands), ...Object.values(written), y];
+  return { ...operands, ...written, all };
+}
+
+const OF_FORWARD: Readonly<Record<string, Role>> = {
+  ...{ x: "x", out: "output", weight: "vector", bias: "vector", saved: "record" },
+};
+const OF_BACKWARD: Readonly<Record<string, Role>> = {
+  ...{ dy: "dy", out: "output", weightGrad: "state", biasGrad: "state", saved: "record" },
+};
+
+const GROUP_NORM: readonly Operation<ReturnType<typeof exampleOfGroups>>[] = [
+  {
+    name: "groupNorm",
+    example: exampleOfGroups,
+    operands: OF_FORWARD,
+    options: ["numGroups", "eps", "axis", "kernel"],
+    call: (_, x, options) => groupNorm(x, withGroups(options)),
+  },
+  {
+    name: "instanceNorm",
+    example: exampleOfGroups,
+    operands: OF_FORWARD,
+    options: ["eps", "axis", "kernel"],
+    call: (_, x, options) => instanceNorm(x, options),
+  },
+  {
+    name: "groupNormBackward",
+    example: exampleOfGroups,
+    operands: OF_BACKWARD,
+    required: ["saved"],
+    options: [],
+    call: (_, dy, options) => groupNormBackward(dy, options),
+  },
+  {
+    name: "instanceNormBackward",
+    example: exampleOfGroups,
+    operands: OF_BACKWARD,
+    required: ["saved"],
+    options: [],
+    call: (_, dy, options) => instanceNormBackward(dy, options),
+  },
+  {
+    name: "GroupNorm.forward",
+    example: exampleOfGroups,
+    operands: { x: "x", out: "output" },
+    options: ["training"],
+    call: ({ gn }, x, options) => gn.forward(x, options),
+  },
+  {
+    name: "GroupNorm.backward",
+    example: exampleOfGroups,
+    operands: { dy: "dy", out: "output" },
+    // Not any record, but one of the layer's own.
+    options: ["saved"],
+    own: ({ gn }) => [gn.weight?.grad, gn.bias?.grad],
+    call: ({ gn }, dy, options) => gn.backward(dy, options),
+  },
+  {
+    name: "new GroupNorm",
+    example: exampleOfGroups,
+    operands: {},
+    options: ["preset", "eps", "affine", "scale", "offset", "axis", "requiresGrad", "kernel"],
+    call: (_, __, options) => new GroupNorm(1, 3, options),
+  },
+  {
+    name: "new InstanceNorm",
+    example: exampleOfGroups,
+    operands: {},
+    options: [
+      ...["preset", "eps", "affine", "scale", "offset", "axis", "requiresGrad", "kernel"],
+      ...["trackRunningStats", "momentum"],
+    ],
+    call: (_, __, options) => new InstanceNorm(3, options),
+  },
+  {
+    name: "new GroupNormalization",
+    example: exampleOfGroups,
+    operands: {},
+    options: ["groups", "axis", "epsilon", "center", "scale", "kernel"],
+    call: (_, __, options) => new GroupNormalization(options),
+  },
+];
+
+/** Options with the number that they must have, unless they are none or say another one. */
+function withGroups(options: object): never {
+  const isPlain = options && Object.getPrototypeOf(options) === Object.prototype;
+  return wrong(isPlain ? { numGroups: 1, ...options } : options);
+}
+
+export const OPERATIONS: readonly Operation[] = [...BATCH_NORM, ...GROUP_NORM];
 
 /** The operands that {@link callWith} passes in any case. */
 export function neededBy({ operands, required = [], together }: Operation): string[] {

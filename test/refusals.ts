@@ -139,6 +139,11 @@ const FAULTS: readonly Fault[] = [
 /** What no option of that name may be: every option of an operation has to be here. */
 const OPTIONS: Record<string, readonly Wrong[]> = {
   axis: [[0.5, "axis", "0.5"]],
+  groups: [0, -2, 0.5, "1"].map((value) => [value, "groups", "from 1 on, or -1"]),
+  numGroups: [0, -1, 0.5, Number.NaN, "1"].map((value) => [
+    value,
+    ...["numGroups", "a whole number from 1 on"],
+  ]),
   momentum: [-0.1, 1.001, Number.NaN, Number.POSITIVE_INFINITY, "0.1"].map((value) => [
     value,
     ...["momentum", "from 0 to 1"],
@@ -152,7 +157,7 @@ const OPTIONS: Record<string, readonly Wrong[]> = {
   statistics: [["yes", "statistics", '"yes"']],
   updateRunningStats: [["yes", "updateRunningStats", '"yes"']],
   trainable: [["yes", "trainable", '"yes"']],
-  preset: ["pytorch", "toString", 1].map((value) => [value, "preset", "torch, keras, onnx, flax"]),
+  preset: ["pytorch", "toString", 1].map((value) => [value, "preset", "There are: torch, "]),
   kernel: [{}, kernelBytes, "default", 1, false].map((value) => [value, "kernel", "createKernel"]),
   saved: [{}, "last", 1, false].map((value) => [value, "saved", "takeSaved()"]),
   ...Object.fromEntries(

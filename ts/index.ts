@@ -12,13 +12,11 @@
 export type {
   BatchNormBackwardOptions,
   BatchNormInferenceOptions,
-  BatchNormOptions as BatchNormFunctionOptions,
   BatchNormStatisticsOptions,
   BatchNormTrainingOptions,
 } from "./batch/function-options.js";
 export {
   type BatchNormForward,
-  type BatchNormGradients,
   batchNormBackward,
   batchNormInference,
   batchNormStatistics,
@@ -41,7 +39,6 @@ export {
   type BatchNormalizationOptions,
   type BatchNormNdOptions,
 } from "./batch/spellings.js";
-
 // What every norm has: tensors, kernels and their memory, errors.
 export type { Storage } from "./core/allocation.js";
 export type { Vector } from "./core/arguments.js";
@@ -50,8 +47,15 @@ export { BatchNormError, type BatchNormErrorCode } from "./core/errors.js";
 export type { KernelModule, LinearMemory, MemoryOptions } from "./core/instance.js";
 export { createKernel, type Kernel } from "./core/kernel.js";
 export type { MemoryTrace, MemoryUsage } from "./core/memory.js";
+export type {
+  NormBackwardOptions,
+  NormForward,
+  NormGradients,
+  NormOptions,
+} from "./core/norm-options.js";
 export { Parameter } from "./core/parameter.js";
 export type { PlainResult, PlainTensor } from "./core/plain.js";
+export { NormSaved } from "./core/saved.js";
 export { scope } from "./core/scope.js";
 export type {
   LoadOptions,
@@ -63,3 +67,32 @@ export type {
 export { Tensor } from "./core/tensor.js";
 export { traceMemory } from "./core/trace.js";
 export type { Float32Values, Float64Values, NumberSource, TensorData } from "./core/values.js";
+// Group and instance norm.
+export {
+  type GroupNormBackwardOptions,
+  type GroupNormForward,
+  type GroupNormOptions,
+  groupNorm,
+  groupNormBackward,
+  type InstanceNormOptions,
+  instanceNorm,
+  instanceNormBackward,
+} from "./group/functions.js";
+export { InstanceNorm } from "./group/instance.js";
+export { GroupNorm, SampleNorm } from "./group/layer.js";
+export type {
+  GroupBackwardOptions,
+  GroupForwardOptions,
+  GroupNormLayerOptions,
+  InstanceNormLayerOptions,
+} from "./group/layer-options.js";
+export { groupNormPresets, instanceNormPresets } from "./group/presets.js";
+export { GroupNormSaved } from "./group/saved.js";
+export {
+  GroupNormalization,
+  type GroupNormalizationOptions,
+  InstanceNorm1d,
+  InstanceNorm2d,
+  InstanceNorm3d,
+  type InstanceNormNdOptions,
+} from "./group/spellings.js";

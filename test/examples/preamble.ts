@@ -11,7 +11,7 @@ import { kernelBytes, kernelFile } from "../../scripts/kernel/under-test.mjs";
 type Library = typeof import("batchnorm-wasm");
 
 /** In docstrings: two rows of three channels. */
-const ofDocstrings = ({ BatchNorm, Tensor, batchNormTraining }: Library) => ({
+const ofDocstrings = ({ BatchNorm, GroupNorm, Tensor, batchNormTraining }: Library) => ({
   /** [N, C]. By channels: mean 2, 4, 6 and variance 1, 4, 9. */
   get x() {
     return Tensor.from([1, 2, 3, 3, 6, 9], [2, 3]);
@@ -23,6 +23,10 @@ const ofDocstrings = ({ BatchNorm, Tensor, batchNormTraining }: Library) => ({
   /** A new layer, which trains. */
   get bn() {
     return new BatchNorm(3);
+  },
+  /** The same, of one group. */
+  get gn() {
+    return new GroupNorm(1, 3);
   },
   /** γ. */
   get weight() {

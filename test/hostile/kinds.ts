@@ -1,6 +1,8 @@
 import { Random } from "../../scripts/random.mjs";
 import { BATCH_NORM } from "./batch/index.js";
 import { construct } from "./batch/layers.js";
+import { GROUP_NORM } from "./group.js";
+import { GROUP_LAYERS } from "./group-layers.js";
 import { assign, forge, kernel, record, scoped, wrapped } from "./others.js";
 import { dispose, make, read, set, view } from "./tensors.js";
 import { root, themes } from "./theme.js";
@@ -50,6 +52,8 @@ export type Kind = readonly [name: string, weight: number, call: Call];
 /** Of each norm, and of what they share. */
 export const KINDS: readonly Kind[] = [
   ...BATCH_NORM,
+  ...GROUP_NORM,
+  ...GROUP_LAYERS,
   ["record", 3, record],
   ["new tensor", 5, make],
   ["view", 6, view],

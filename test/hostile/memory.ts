@@ -7,6 +7,9 @@ import {
   batchNormStatistics,
   batchNormTraining,
   createKernel,
+  GroupNorm,
+  groupNorm,
+  groupNormBackward,
   type Kernel,
   memoryUsage,
   scope,
@@ -135,6 +138,22 @@ export const MEMORY: readonly (readonly [name: string, run: () => void])[] = [
             return [dx, weightGrad, biasGrad].filter((one) => one !== null);
           },
         ],
+        ["groupNorm", () => [groupNorm(x, { numGroups: 2 })]],
+        [
+          "groupNorm with saved values, and back",
+          () => {
+            const { y, saved } = groupNorm(x, { numGroups: 2, weight: mean, saved: true });
+            try {
+              const { dx, weightGrad, biasGrad } = groupNormBackward(dy, { saved });
+              return [y, saved, ...[dx, weightGrad, biasGrad].filter((one) => one !== null)];
+            } catch (error) {
+              y.dispose();
+              saved.dispose();
+              throw error;
+            }
+          },
+        ],
+        ["new GroupNorm", () => [new GroupNorm(2, 5000, one)]],
         ["forward", () => [bn.train().forward(x)]],
         ["backward", () => [bn.backward(dy)]],
         ["new BatchNorm", () => [new BatchNorm(5000, one)]],

@@ -127,7 +127,7 @@ export function scoped(world: World, random: Random, manner: Manner): void {
     }
     const scopedHome = (one: TensorModel) => one.region.home === world.home;
     const owned = new Set(
-      world.layers.flatMap((layer) => VECTORS.map((field) => layer.state[field])),
+      world.everyLayer.flatMap((layer) => VECTORS.map((field) => layer.state[field])),
     );
     made = world.tensors.slice(first).filter((one) => scopedHome(one) && !owned.has(one.tensor));
     kept = made.filter((one) => !one.disposed && (one.places.length + made.length) % 2 === 0);
@@ -214,7 +214,7 @@ function container(wrap: number, kept: readonly TensorModel[], random: Random): 
 export function wrapped(world: World, random: Random, manner: Manner): void {
   if (manner === "mild") return;
   const targets = [
-    ...world.layers.map(({ layer, name }) => ({ target: layer as object, name })),
+    ...world.everyLayer.map(({ layer, name }) => ({ target: layer as object, name })),
     ...world.records.map(({ record, name }) => ({ target: record as object, name })),
     ...world.tensors.slice(-4).map(({ tensor, name }) => ({ target: tensor as object, name })),
   ];

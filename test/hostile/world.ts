@@ -12,6 +12,7 @@ import {
   type MemoryUsage,
   memoryUsage,
   type Parameter,
+  type SampleNorm,
   Tensor,
 } from "batchnorm-wasm";
 import type { Random } from "../../scripts/random.mjs";
@@ -161,9 +162,12 @@ interface Saved {
   dispose(): void;
 }
 
-export interface LayerModel {
+/** Layers of every norm. */
+type AnyLayer = BatchNorm | SampleNorm;
+
+export interface LayerModel<L extends AnyLayer = BatchNorm> {
   readonly name: string;
-  readonly layer: BatchNorm;
+  readonly layer: L;
   readonly home: Home;
   readonly preset: string;
   /** What `readLayer` must read. */
@@ -183,7 +187,7 @@ interface Plan {
   readonly inPlace?: TensorModel | null;
   /** Whether getters may have given others than these. */
   readonly ambiguous?: boolean;
-  readonly layer?: LayerModel | null;
+  readonly layer?: LayerModel<AnyLayer> | null;
   /** Vectors of the layer that may be written, also those that it has only now. */
   readonly writesVectors?: readonly string[];
   /** What of the layer's state may be another. */
@@ -198,12 +202,12 @@ interface Plan {
 }
 
 const FIELDS = [
-  ...["training", "eps", "momentum", "axis", "numFeatures", "numBatchesTracked"],
+  ...["training", "eps", "momentum", "axis", "numFeatures", "numChannels", "numBatchesTracked"],
   ...["statistics", "updateRunningStats", "requiresGrad", "trainable"],
   ...["weight", "bias", "runningMean", "runningVar"],
 ];
 
-function readLayer(layer: BatchNorm): Record<string, unknown> {
+function readLayer(layer: AnyLayer): Record<string, unknown> {
   const state: Record<string, unknown> = {};
   for (const name of FIELDS) state[name] = (layer as unknown as Record<string, unknown>)[name];
   state.weightGrad = (state.weight as Parameter | null)?.grad;
@@ -244,6 +248,7 @@ export class World {
   readonly foreign: Home;
   readonly tensors: TensorModel[] = [];
   readonly layers: LayerModel[] = [];
+  readonly sampleLayers: LayerModel<SampleNorm>[] = [];
   readonly records: RecordModel[] = [];
   readonly modelOf = new Map<unknown, TensorModel>();
   /** The program so far. */
@@ -355,11 +360,26 @@ export class World {
     return model;
   }
 
+  get everyLayer(): readonly LayerModel<AnyLayer>[] {
+    return [...this.layers, ...this.sampleLayers];
+  }
+
   adoptLayer(layer: BatchNorm, preset: string, name: string): LayerModel {
+    const model = this.#modelOfLayer(layer, preset, name);
+    this.layers.push(model);
+    return model;
+  }
+
+  adoptSampleLayer(layer: SampleNorm, preset: string, name: string): LayerModel<SampleNorm> {
+    const model = this.#modelOfLayer(layer, preset, name);
+    this.sampleLayers.push(model);
+    return model;
+  }
+
+  #modelOfLayer<L extends AnyLayer>(layer: L, preset: string, name: string): LayerModel<L> {
     const home = layer.kernel === this.home.kernel ? this.home : this.foreign;
     const state = readLayer(layer);
     const model = { name, layer, home, preset, state, disposed: false };
-    this.layers.push(model);
     this.#adoptVectors(model);
     return model;
   }
@@ -375,7 +395,7 @@ export class World {
     if (gradient instanceof Tensor) this.gone(this.modelOf.get(gradient));
   }
 
-  goneLayer(model: LayerModel): void {
+  goneLayer(model: LayerModel<AnyLayer>): void {
     for (const name of VECTORS) this.gone(this.modelOf.get(model.state[name]));
     model.disposed = true;
   }
@@ -482,7 +502,7 @@ export class World {
     if (plan.layer) this.#refresh(plan.layer, plan.changes ?? []);
   }
 
-  #refresh(model: LayerModel, changes: readonly string[]): void {
+  #refresh(model: LayerModel<AnyLayer>, changes: readonly string[]): void {
     const state = readLayer(model.layer);
     for (const name of Object.keys(state)) {
       if (changes.includes(name) || Object.is(state[name], model.state[name])) continue;
@@ -496,12 +516,12 @@ export class World {
     this.#adoptVectors(model);
   }
 
-  #adoptVectors({ name, state }: LayerModel): void {
+  #adoptVectors({ name, state }: LayerModel<AnyLayer>): void {
     for (const field of VECTORS) {
       const tensor = state[field];
       if (!(tensor instanceof Tensor) || this.modelOf.has(tensor)) continue;
       const path = field.endsWith("Grad") ? `${field.slice(0, -4)}.grad` : field;
-      this.adopt(tensor, [state.numFeatures as number], `${name}.${path}`);
+      this.adopt(tensor, [(state.numFeatures ?? state.numChannels) as number], `${name}.${path}`);
     }
   }
 
@@ -521,7 +541,7 @@ export class World {
       if (tensor.disposed === disposed) continue;
       throw new Fault(disposed ? "a tensor is not disposed" : "a live tensor is disposed", name);
     }
-    for (const { layer, state, disposed, name } of this.layers) {
+    for (const { layer, state, disposed, name } of this.everyLayer) {
       if (disposed) continue;
       const now = readLayer(layer);
       for (const field of Object.keys(now)) {
@@ -535,7 +555,7 @@ export class World {
   /** Disposes all, and expects that nothing is left. */
   end(): void {
     this.log.push(() => "// everything is disposed");
-    for (const { layer } of this.layers) layer.dispose();
+    for (const { layer } of this.everyLayer) layer.dispose();
     for (const { record } of this.records) record.dispose();
     for (const { tensor } of this.tensors) tensor.dispose();
     for (const one of this.#ballast) one.dispose();

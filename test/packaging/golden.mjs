@@ -1,18 +1,27 @@
-/** The golden values that the program takes: a channels-first case, and a channels-last one. */
+/**
+ * The golden values that the program takes: a channels-first case of batch norm and a
+ * channels-last one, and one of each other norm.
+ */
 import { readFileSync } from "node:fs";
 
 /** What the program compares with; `fingerprint` are the bits that another run gave. */
 export function golden(/** @type {string | undefined} */ fingerprint) {
-  return { torch: pick("torch", [4, 3, 7]), keras: pick("keras", [4, 7, 3]), fingerprint };
+  return {
+    torch: pick("torch", "batch_norm", [4, 3, 7]),
+    keras: pick("keras", "batch_norm", [4, 7, 3]),
+    group: pick("torch", "group_norm", [3, 6, 4, 5]),
+    instance: pick("torch", "instance_norm", [3, 4, 5, 6]),
+    fingerprint,
+  };
 }
 
-/** @param {string} framework @param {number[]} shape */
-function pick(framework, shape) {
+/** @param {string} framework @param {string} norm @param {number[]} shape */
+function pick(framework, norm, shape) {
   const path = new URL(`../fixtures/${framework}.json`, import.meta.url);
   const { cases } = JSON.parse(readFileSync(path, "utf8"));
   const found = cases.find(
-    (/** @type {any} */ { op, shape: its }) => op === "batch_norm" && `${its}` === `${shape}`,
+    (/** @type {any} */ { op, shape: its }) => op === norm && `${its}` === `${shape}`,
   );
-  if (!found) throw new Error(`${path} has no batch norm of [${shape}]`);
+  if (!found) throw new Error(`${path} has no ${norm} of [${shape}]`);
   return found;
 }

@@ -21,7 +21,8 @@ const SPACINGS = 8;
  */
 export function run(library, golden) {
   const { BatchNorm, BatchNormError, memoryUsage, scope, Tensor } = library;
-  const { torch, keras } = golden;
+  const { groupNorm, groupNormBackward, instanceNorm, instanceNormBackward } = library;
+  const { torch, keras, group, instance } = golden;
   /** @type {Check[]} */
   const checks = [];
   let hash = 0x811c9dc5;
@@ -106,6 +107,24 @@ export function run(library, golden) {
     compare("y in evaluation", y.toFloat32Array(), keras.eval.y);
     layer.dispose();
   });
+
+  for (const { op, shape, options, weight, bias, x, dy, ...want } of [group, instance]) {
+    check(op, () => {
+      const { eps, groups: numGroups } = options;
+      const parameters = { eps, weight: Tensor.from(weight), bias: Tensor.from(bias) };
+      const all = { ...parameters, saved: /** @type {const} */ (true) };
+      const input = Tensor.from(x, shape);
+      const { y, saved } = numGroups
+        ? groupNorm(input, { ...all, numGroups })
+        : instanceNorm(input, all);
+      const back = numGroups ? groupNormBackward : instanceNormBackward;
+      const { dx, weightGrad, biasGrad } = back(Tensor.from(dy, shape), { saved });
+      compare("y", y.toFloat32Array(), want.y);
+      compare("dx", dx.toFloat32Array(), want.dx);
+      compare("dweight", weightGrad?.toFloat32Array(), want.dweight);
+      compare("dbias", biasGrad?.toFloat32Array(), want.dbias);
+    });
+  }
 
   check("state dict", () => {
     const dict = bn.stateDict();

@@ -8,12 +8,12 @@
 
 import type { Allocation } from "../core/allocation.js";
 import { type Call, checkCall, newCall, Place } from "../core/operands.js";
+import { FORWARD_NAMES } from "../core/passes.js";
 import { runCall } from "../core/run.js";
-import { allocateSaved, readSaved, type SavedState } from "../core/saved-state.js";
+import { allocateSaved, readSaved, type SavedState, SavedVector } from "../core/saved-state.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
-import { SavedVector } from "./saved-access.js";
 
 /** Running statistics and how a batch moves them. */
 export interface RunningUpdate {
@@ -25,25 +25,10 @@ export interface RunningUpdate {
   readonly unbiased: boolean;
 }
 
-/** The operands by their places, as users call them. */
-export const NAMES = [
-  "x",
-  "dy",
-  "out",
-  "weight",
-  "bias",
-  "mean",
-  "variance",
-  "runningMean",
-  "runningVar",
-];
-const BACKWARD_NAMES = /* @__PURE__ */ NAMES.slice(0, -2).concat("weightGrad", "biasGrad");
-
 /** Has the batch move running statistics. */
 function move(call: Call<View>, running: RunningUpdate): void {
   const { operands } = call;
-  const { shape, size } = operands[Place.X] as View;
-  const count = size / (shape[call.axis] as number);
+  const count = (operands[Place.X] as View).size / call.channels;
   operands[Place.FIRST_ACCUMULATOR] = running.mean;
   operands[Place.SECOND_ACCUMULATOR] = running.variance;
   call.momentum = running.weight;
@@ -88,7 +73,7 @@ export function runStatistics(
   axis: number,
   running: RunningUpdate | null,
 ): { mean: Float64Values; variance: Float64Values } {
-  const call = newCall(NAMES, Operation.Statistics, owner, x, axis);
+  const call = newCall(FORWARD_NAMES, Operation.Statistics, owner, x, axis);
   if (running) move(call, running);
   checkCall(call);
   const batch = takeStatistics(owner, x, axis);
@@ -96,50 +81,20 @@ export function runStatistics(
     if (running) moveRunning(owner, x, axis, running, batch);
     const channels = x.shape[axis] as number;
     return {
-      mean: readSaved(batch, SavedVector.MEAN, channels),
-      variance: readSaved(batch, SavedVector.VARIANCE, channels),
+      mean: readSaved(batch, SavedVector.MEAN, channels, channels),
+      variance: readSaved(batch, SavedVector.VARIANCE, channels, channels),
     };
   } finally {
     batch.release();
   }
 }
 
-/**
- * The backward pass of a forward pass that was saved; adds to the gradients of γ and β.
- *
- * @returns the gradient of x: `out` if given
- */
-export function runBackward(
-  owner: string,
-  pass: Call<View>,
-  dy: View,
-  out: View | null,
-  weightGrad: View | null,
-  biasGrad: View | null,
-): View {
-  const { operands: kept } = pass;
-  const call = newCall(BACKWARD_NAMES, Operation.Backward, owner, kept[Place.X] as View, pass.axis);
-  const { operands } = call;
-  operands[Place.OUT] = out;
-  operands[Place.DY] = dy;
-  operands[Place.FIRST_ACCUMULATOR] = weightGrad;
-  operands[Place.SECOND_ACCUMULATOR] = biasGrad;
-  // Not read again, but nothing is to be written over them.
-  for (let i = Place.WEIGHT; i <= Place.VARIANCE; i++) {
-    const view = kept[i] as View | null;
-    operands[i] = view?.disposed ? null : view;
-  }
-  call.eps = pass.eps;
-  call.saved = pass.saved;
-  call.constant = pass.constant;
-  return runCall(call);
-}
-
 /** The statistics of x, as they are saved; the caller releases them. */
 function takeStatistics(owner: string, x: View, axis: number): Allocation {
   const { port } = x.allocation;
-  const batch = allocateSaved(port, SavedVector.COUNT * (x.shape[axis] as number));
-  const call = newCall(NAMES, Operation.Statistics, owner, x, axis);
+  const channels = x.shape[axis] as number;
+  const batch = allocateSaved(port, channels, channels);
+  const call = newCall(FORWARD_NAMES, Operation.Statistics, owner, x, axis);
   call.saved = batch.address;
   try {
     port.record.run(call);
@@ -159,7 +114,7 @@ function moveRunning(
   batch: Allocation,
 ): void {
   if (x.size === 0) return;
-  const call = newCall(NAMES, Operation.Update, owner, x, axis);
+  const call = newCall(FORWARD_NAMES, Operation.Update, owner, x, axis);
   move(call, running);
   call.saved = batch.address;
   x.allocation.port.record.run(call);

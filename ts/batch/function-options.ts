@@ -4,26 +4,13 @@ import type { Vector } from "../core/arguments.js";
 import { checkMomentum, checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail } from "../core/errors.js";
+import { NORM_OPTIONS, type NormBackwardOptions, type NormOptions } from "../core/norm-options.js";
 import { checkTensor, type Tensor } from "../core/tensor.js";
 import type { RunningUpdate } from "./calls.js";
 import type { BatchNormSaved } from "./saved.js";
 
-/** What all batch norm functions take; defaults are PyTorch's. */
-export interface BatchNormOptions extends KernelOption {
-  /** γ, one a channel; 1 where absent. */
-  weight?: Vector | null | undefined;
-  /** β, one a channel; 0 where absent. */
-  bias?: Vector | null | undefined;
-  /** Added to the variance; default 1e-5. */
-  eps?: number | null | undefined;
-  /** The channel axis, negative from the end; default 1. */
-  axis?: number | null | undefined;
-  /** Where to write y: a tensor of x's shape, x itself for in place. */
-  out?: Tensor | null | undefined;
-}
-
 /** Options of `batchNormInference`. */
-export interface BatchNormInferenceOptions extends BatchNormOptions {
+export interface BatchNormInferenceOptions extends NormOptions {
   /** μ, one a channel. */
   mean: Vector;
   /** σ², one a channel, not negative. */
@@ -48,7 +35,7 @@ interface RunningOptions {
 }
 
 /** Options of `batchNormTraining`. */
-export interface BatchNormTrainingOptions extends BatchNormOptions, RunningOptions {
+export interface BatchNormTrainingOptions extends NormOptions, RunningOptions {
   /** Saved values of an earlier call to overwrite, so that nothing is allocated. */
   saved?: BatchNormSaved | true | null | undefined;
 }
@@ -60,24 +47,13 @@ export interface BatchNormStatisticsOptions extends KernelOption, RunningOptions
 }
 
 /** Options of `batchNormBackward`. */
-export interface BatchNormBackwardOptions {
-  /** What the forward pass saved. */
-  saved: BatchNormSaved;
-  /** Where to write dx: a tensor of x's shape, dy itself for in place. */
-  out?: Tensor | null | undefined;
-  /** dγ is **added** to it. If absent, a new one where there was a weight; none if `null`. */
-  weightGrad?: Tensor | null | undefined;
-  /** dβ is **added** to it. If absent, a new one where there was a weight or a bias; none if `null`. */
-  biasGrad?: Tensor | null | undefined;
-}
+export type BatchNormBackwardOptions = NormBackwardOptions<BatchNormSaved>;
 
-const COMMON_OPTIONS = ["weight", "bias", "eps", "axis", "out", "kernel", "saved"];
 const RUNNING_OPTIONS = ["runningMean", "runningVar", "momentum", "runningVariance"];
 // Calls marked pure, not spreads: a bundler drops these where nobody uses them.
-export const INFERENCE_OPTIONS = /* @__PURE__ */ COMMON_OPTIONS.concat("mean", "variance");
-export const TRAINING_OPTIONS = /* @__PURE__ */ COMMON_OPTIONS.concat(RUNNING_OPTIONS);
+export const INFERENCE_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat("mean", "variance");
+export const TRAINING_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat(RUNNING_OPTIONS);
 export const STATISTICS_OPTIONS = /* @__PURE__ */ RUNNING_OPTIONS.concat("axis", "kernel");
-export const BACKWARD_OPTIONS = ["saved", "out", "weightGrad", "biasGrad"];
 
 /** What moves running statistics, if there are any. */
 export function readRunning(options: RunningOptions, owner: string): RunningUpdate | null {

@@ -11,33 +11,28 @@
  * over all other axes.
  */
 
-import {
-  bringIn,
-  portOfCall,
-  readOut,
-  readTensor,
-  readVector,
-  roomFor,
-  takeOut,
-} from "../core/arguments.js";
-import { checkEps } from "../core/checks.js";
-import { fail, mustBe } from "../core/errors.js";
+import { bringIn, portOfCall, readTensor } from "../core/arguments.js";
+import { fail } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
-import { type Call, newCall, Place } from "../core/operands.js";
+import {
+  NORM_BACKWARD_OPTIONS,
+  type NormForward,
+  type NormGradients,
+} from "../core/norm-options.js";
+import { type Call, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
-import type { PlainResult, PlainTensor, Read } from "../core/plain.js";
+import { backwardPass, forwardPass } from "../core/passes.js";
+import type { PlainResult, PlainTensor } from "../core/plain.js";
 import { runCall } from "../core/run.js";
 import type { SavedState } from "../core/saved-state.js";
-import { allocate, checkTensor, type Tensor, tensorOf } from "../core/tensor.js";
+import type { Tensor } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
-import { Contents, Operation } from "../generated/abi.js";
-import { NAMES, runBackward, runByBatch, runStatistics } from "./calls.js";
+import { Operation } from "../generated/abi.js";
+import { runByBatch, runStatistics } from "./calls.js";
 import {
-  BACKWARD_OPTIONS,
   type BatchNormBackwardOptions,
   type BatchNormInferenceOptions,
-  type BatchNormOptions,
   type BatchNormStatisticsOptions,
   type BatchNormTrainingOptions,
   INFERENCE_OPTIONS,
@@ -46,23 +41,20 @@ import {
   TRAINING_OPTIONS,
 } from "./function-options.js";
 import { type BatchNormSaved, savedAccess } from "./saved.js";
-import { type SavedAccess, savedAccessIfAny } from "./saved-access.js";
 
 /** A forward pass with what its backward pass needs. */
-export interface BatchNormForward<T> {
-  y: T;
-  saved: BatchNormSaved;
-}
+export type BatchNormForward<T> = NormForward<T, BatchNormSaved>;
 
-/** What {@link batchNormBackward} returns. */
-export interface BatchNormGradients<T> {
-  /** With respect to x, in its shape. */
-  dx: T;
-  /** With respect to the weight, `[C]`. */
-  weightGrad: Tensor | null;
-  /** With respect to the bias, `[C]`. */
-  biasGrad: Tensor | null;
-}
+const INFERENCE = {
+  owner: "batchNormInference",
+  operation: Operation.Forward,
+  backward: "batchNormBackward",
+};
+const TRAINING = {
+  owner: "batchNormTraining",
+  operation: Operation.Forward,
+  backward: "batchNormBackward",
+};
 
 /**
  * Normalizes by given statistics: `y = γ·(x − mean)/√(variance + eps) + β`.
@@ -102,16 +94,17 @@ export function batchNormInference(
   x: Tensor | PlainTensor,
   options: BatchNormInferenceOptions,
 ): Tensor | PlainResult | BatchNormForward<Tensor | PlainResult> {
-  const owner = "batchNormInference";
+  const { owner } = INFERENCE;
   const given = readOptions(owner, options, INFERENCE_OPTIONS);
   const { saved } = given;
   const wanted = saved === false ? null : saved;
-  const forward = runRead(owner, x, given, wanted, savedAccessIfAny, (call, saved) => {
+  const run = (call: Call<View>, saved: SavedState | null) => {
     const { operands } = call;
     const missing = !operands[Place.MEAN] ? "mean" : !operands[Place.VARIANCE] && "variance";
     if (missing) fail("invalid-option", `${owner}: ${missing} is missing`);
     return runCall(call, saved);
-  });
+  };
+  const forward = forwardPass(INFERENCE, x, given, wanted, run);
   return wanted === true ? (forward as BatchNormForward<Tensor | PlainResult>) : forward.y;
 }
 
@@ -146,12 +139,13 @@ export function batchNormTraining(
   x: Tensor | PlainTensor,
   options?: BatchNormTrainingOptions | null,
 ): BatchNormForward<Tensor | PlainResult> {
-  const owner = "batchNormTraining";
+  const { owner } = TRAINING;
   const given = readOptions(owner, options, TRAINING_OPTIONS);
   const running = readRunning(given, owner);
-  return runRead(owner, x, given, given.saved ?? true, savedAccess, (call, saved) =>
-    runByBatch(call, running, saved as SavedState),
-  ) as BatchNormForward<Tensor | PlainResult>;
+  const run = (call: Call<View>, saved: SavedState | null) =>
+    runByBatch(call, running, saved as SavedState);
+  const forward = forwardPass(TRAINING, x, given, given.saved ?? true, run);
+  return forward as BatchNormForward<Tensor | PlainResult>;
 }
 
 /**
@@ -173,53 +167,22 @@ export function batchNormTraining(
 export function batchNormBackward(
   dy: Tensor,
   options: BatchNormBackwardOptions,
-): BatchNormGradients<Tensor>;
+): NormGradients<Tensor>;
 export function batchNormBackward(
   dy: PlainTensor,
   options: BatchNormBackwardOptions,
-): BatchNormGradients<PlainResult>;
+): NormGradients<PlainResult>;
 export function batchNormBackward(
   dy: Tensor | PlainTensor,
   options: BatchNormBackwardOptions,
-): BatchNormGradients<Tensor | PlainResult>;
+): NormGradients<Tensor | PlainResult>;
 export function batchNormBackward(
   dy: Tensor | PlainTensor,
   options: BatchNormBackwardOptions,
-): BatchNormGradients<Tensor | PlainResult> {
+): NormGradients<Tensor | PlainResult> {
   const owner = "batchNormBackward";
-  const given = readOptions(owner, options, BACKWARD_OPTIONS);
-  const saved = insideOf(given.saved, savedAccess, owner);
-  const made: View[] = [];
-  // Made where the forward pass had such a parameter, unless told otherwise.
-  const gradient = (one: unknown, name: string, parameter: View | null): View | null => {
-    if (one != null) return checkTensor(one, `${owner}: ${name}`);
-    if (one === null || parameter === null) return null;
-    const vector = allocate(saved.port, [saved.channels], Contents.Zero);
-    made.push(vector);
-    return vector;
-  };
-  const { weightGrad: ofWeight, biasGrad: ofBias } = given;
-  const read = readTensor(dy, saved.port, owner, "dy");
-  const out = readOut(given.out, read, owner);
-  const view = bringIn(read, saved.port);
-  try {
-    const pass = saved.check(owner); // of now: a getter may have overwritten the values
-    const room = roomFor(view, read, owner);
-    const weight = pass.operands[Place.WEIGHT] as View | null;
-    const weightGrad = gradient(ofWeight, "weightGrad", weight);
-    const biasGrad = gradient(ofBias, "biasGrad", pass.operands[Place.BIAS] ?? weight);
-    const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad);
-    return {
-      dx: takeOut(dx, read, room),
-      weightGrad: tensorOf(weightGrad),
-      biasGrad: tensorOf(biasGrad),
-    };
-  } catch (error) {
-    for (const vector of made) vector.dispose();
-    throw error;
-  } finally {
-    if (view !== read) view.dispose();
-  }
+  const given = readOptions(owner, options, NORM_BACKWARD_OPTIONS);
+  return backwardPass(owner, savedAccess, dy, given);
 }
 
 /**
@@ -251,72 +214,4 @@ export function batchNormStatistics(
   } finally {
     if (view !== read) view.dispose();
   }
-}
-
-/**
- * A forward pass with options that were read.
- *
- * @param wanted saved values to overwrite, or `true` for new ones
- * @param access to them, if the program has any
- */
-function runRead(
-  owner: string,
-  x: unknown,
-  given: BatchNormOptions & Partial<Pick<BatchNormInferenceOptions, "mean" | "variance">>,
-  wanted: BatchNormSaved | true | null | undefined,
-  access: SavedAccess | undefined,
-  run: (call: Call<View>, saved: SavedState | null) => View,
-): { y: Tensor | PlainResult; saved: BatchNormSaved | null } {
-  const eps = given.eps ?? 1e-5;
-  checkEps(eps, owner);
-  const port = portOfCall(x, given, owner);
-  const saved =
-    wanted === true
-      ? (access?.make(port) ?? fail("unsupported", "saved: true needs batchNormBackward"))
-      : wanted == null
-        ? null
-        : insideOf(wanted, access, owner);
-  // All are read before the first is copied in, which may detach views of kernel memory.
-  const read = readTensor(x, port, owner, "x");
-  const weight = readVector(given.weight, port, owner, "weight");
-  const bias = readVector(given.bias, port, owner, "bias");
-  const mean = readVector(given.mean, port, owner, "mean");
-  const variance = readVector(given.variance, port, owner, "variance");
-  const out = readOut(given.out, read, owner);
-  const givenAxis = given.axis ?? 1;
-  const copies: View[] = [];
-  try {
-    const bring = (read: View | Read | null) => {
-      const view = read && bringIn(read, port);
-      if (view !== read) copies.push(view as View);
-      return view;
-    };
-    const view = bring(read) as View;
-    const axis = resolveAxis(givenAxis, view.shape.length, owner);
-    const call = newCall(NAMES, Operation.Forward, owner, view, axis);
-    const { operands } = call;
-    call.eps = eps;
-    operands[Place.OUT] = out;
-    operands[Place.WEIGHT] = bring(weight);
-    operands[Place.BIAS] = bring(bias);
-    operands[Place.MEAN] = bring(mean);
-    operands[Place.VARIANCE] = bring(variance);
-    const room = roomFor(view, read, owner);
-    const y = run(call, saved);
-    // The backward pass needs x.
-    if (saved && view !== read) saved.copy = copies.shift() as View;
-    const handle = saved?.handle as BatchNormSaved;
-    if (wanted === true) port.track(handle);
-    return { y: takeOut(y, read, room), saved: handle };
-  } finally {
-    for (const copy of copies) copy.dispose();
-  }
-}
-
-/** @throws BatchNormError `invalid-option` */
-function insideOf(saved: unknown, access: SavedAccess | undefined, owner: string): SavedState {
-  return (
-    access?.inside(saved) ??
-    mustBe("invalid-option", `${owner}: saved`, "what a forward pass returned", saved)
-  );
 }

@@ -3,9 +3,10 @@ import { checkAxis, checkEps, checkMomentum, checkOneOf } from "../core/checks.j
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
+import { presetOf } from "../core/presets.js";
 import { show } from "../core/show.js";
 import type { Tensor } from "../core/tensor.js";
-import { type Preset, type PresetName, presetOf } from "./presets.js";
+import { type Preset, type PresetName, presets } from "./presets.js";
 import type { BatchNormSaved } from "./saved.js";
 
 /** Which statistics normalize: by mode (`auto`), or always the batch's or the running ones. */
@@ -105,7 +106,7 @@ export function readLayerOptions(
   options: BatchNormLayerOptions | null | undefined,
 ): LayerOptions {
   const given = readOptions(owner, options, LAYER_OPTIONS);
-  const preset = presetOf(given.preset ?? "torch", owner);
+  const preset = presetOf(presets, given.preset ?? "torch", owner);
   const affine = given.affine ?? true;
   // Here null says something: the average of all batches.
   const { momentum = preset.momentum } = given;

@@ -345,7 +345,7 @@ export class BatchNorm {
    * bn.saved?.mean;   // → Float64Array [2, 4, 6]
    */
   get saved(): BatchNormSaved | null {
-    return inside(this).saved;
+    return inside(this).last.handle as BatchNormSaved | null;
   }
 
   /**
@@ -362,7 +362,7 @@ export class BatchNorm {
    */
   takeSaved(): BatchNormSaved {
     const engine = inside(this);
-    return engine.takeSaved(engine.checkLive("takeSaved"));
+    return engine.last.take(engine.checkLive("takeSaved")) as BatchNormSaved;
   }
 
   /**

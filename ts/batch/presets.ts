@@ -1,16 +1,6 @@
 /** Each framework's conventions, as data. */
-import { fail } from "../core/errors.js";
-import { unknownName } from "../core/options.js";
-
-/** Names of a state dict's entries. */
-interface Names {
-  readonly weight: string;
-  readonly bias: string;
-  readonly runningMean: string;
-  readonly runningVar: string;
-  /** Absent where the framework counts no batches. */
-  readonly numBatchesTracked?: string;
-}
+import type { StateNames } from "../core/layer-state.js";
+import { immutable } from "../core/presets.js";
 
 /** What distinguishes one framework's batch norm from another's. */
 export interface Preset {
@@ -21,7 +11,7 @@ export interface Preset {
   /** Which variance the running one follows. All normalize with the biased one. */
   readonly runningVariance: "biased" | "unbiased";
   readonly axis: number;
-  readonly names: Names;
+  readonly names: StateNames;
   /** Whether a new layer trains; `null` where it has to be told before its first call. */
   readonly training: boolean | null;
   /** PyTorch refuses to train on one value a channel, or with eps = 0. */
@@ -99,17 +89,3 @@ export const presets = /* @__PURE__ */ immutable({
 
 /** A framework whose conventions a layer can follow. */
 export type PresetName = keyof typeof presets;
-
-/** @throws BatchNormError `unknown-option` with the nearest name, if one is near */
-export function presetOf(name: unknown, owner: string): Preset {
-  const names = Object.keys(presets);
-  if (names.includes(name as string)) return presets[name as PresetName];
-  return fail("unknown-option", unknownName(owner, "preset", name, names));
-}
-
-/** Makes an object and what it holds immutable. */
-function immutable<T extends object>(object: T): T {
-  for (const value of Object.values(object))
-    if (typeof value === "object" && value) immutable(value);
-  return Object.freeze(object);
-}

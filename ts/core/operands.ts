@@ -39,6 +39,11 @@ export interface Call<Tensor extends Operand = Operand> {
   readonly operation: Operation;
   /** The channel axis, counted from 0. */
   readonly axis: number;
+  readonly channels: number;
+  /** Of channels, in each sample; 0 where statistics are a channel's, of the batch. */
+  readonly groups: number;
+  /** How many sets of elements share statistics: channels, or groups of each sample. */
+  readonly sets: number;
   /** By their places; `null` where there is none. */
   readonly operands: (Tensor | null)[];
   eps: number;
@@ -59,12 +64,20 @@ export function newCall<Tensor extends Operand>(
   owner: string,
   x: Tensor,
   axis: number,
+  groups = 0,
 ): Call<Tensor> {
+  const { shape } = x;
+  const channels = shape[axis] as number;
+  // Without samples where the first axis counts the channels.
+  const sets = groups === 0 ? channels : axis === 0 ? groups : groups * (shape[0] as number);
   return {
     owner,
     names,
     operation,
     axis,
+    channels,
+    groups,
+    sets,
     operands: [x, null, null, null, null, null, null, null, null],
     // Not read unless they are set. Fields that begin as integers and become fractions
     // make all calls slower by half.
@@ -82,9 +95,8 @@ export function newCall<Tensor extends Operand>(
  * @throws BatchNormError `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap`
  */
 export function checkCall(call: Call): void {
-  const { owner, names, axis, operands } = call;
+  const { owner, names, channels, operands } = call;
   const x = operands[Place.X] as Operand;
-  const channels = x.shape[axis] as number;
   for (let i = Place.X; i <= Place.SECOND_ACCUMULATOR; i++) {
     const view = operands[i] as Operand | null;
     if (view === null) continue;

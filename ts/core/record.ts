@@ -56,6 +56,7 @@ export class CallRecord {
     words[Word.Rank] = rank;
     words[Word.Saved] = call.saved;
     words[Word.Constant] = call.constant ? 1 : 0;
+    words[Word.Groups] = call.groups;
     for (let i = Place.WEIGHT; i <= Place.SECOND_ACCUMULATOR; i++) {
       words[i + (Word.Weight - Place.WEIGHT)] = operands[i]?.address ?? 0;
     }

@@ -22,7 +22,7 @@ export function runCall(call: Call<View>, saved: SavedState | null = null): View
   const y = out ?? allocate(port, x.shape, Contents.Arbitrary);
   try {
     operands[Place.OUT] = y;
-    if (saved) call.saved = saved.reserve(x.shape[call.axis] as number);
+    if (saved) call.saved = saved.reserve(call);
     port.record.run(call);
   } catch (error) {
     saved?.abandon();

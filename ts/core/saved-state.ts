@@ -1,4 +1,4 @@
-import { Contents } from "../generated/abi.js";
+import { Contents, type Operation } from "../generated/abi.js";
 import { Allocation, wroteSince } from "./allocation.js";
 import { fail } from "./errors.js";
 import type { Port, Tracked } from "./kernel.js";
@@ -6,14 +6,20 @@ import { type Call, failForKernel, Place } from "./operands.js";
 import type { Float64Values } from "./values.js";
 import type { View } from "./view.js";
 
-/**
- * What a forward pass saved, as this package has it: the inside of what users hold. Of each
- * channel the kernel keeps some values as float64, in its memory, vector by vector.
- */
+/** What the kernel keeps of a forward pass as float64, vector by vector (`Word.Saved`). */
+export enum SavedVector {
+  /** One value for each set of elements that share statistics. */
+  MEAN,
+  VARIANCE,
+  /** γ, one value a channel. */
+  WEIGHT,
+}
+
+/** What a forward pass saved, as this package has it: the inside of what users hold. */
 export class SavedState {
   declare readonly port: Port;
-  /** How many vectors a norm keeps. */
-  readonly #vectors: number;
+  /** Which forward passes fill it. */
+  declare readonly operation: Operation;
   /** What users have of it, if they have seen it. */
   handle: Tracked | null = null;
   /**
@@ -22,6 +28,8 @@ export class SavedState {
    */
   call: Call<View> | null = null;
   channels = 0;
+  /** Sets of elements that share statistics. */
+  #sets = 0;
   /** How many forward passes it was of. */
   pass = 0;
   /** Where x is a copy that belongs to these values: that. */
@@ -33,9 +41,9 @@ export class SavedState {
   #values: Allocation | null = null;
   #next: Allocation | null = null;
 
-  constructor(port: Port, vectors: number) {
+  constructor(port: Port, operation: Operation) {
     this.port = port;
-    this.#vectors = vectors;
+    this.operation = operation;
   }
 
   get x(): View | null {
@@ -46,9 +54,11 @@ export class SavedState {
    * Makes room for the values of a forward pass, and returns its address. What is there stays
    * until `set`, or `abandon` undoes it.
    */
-  reserve(channels: number): number {
-    if (this.#values && this.channels === channels) return this.#values.address;
-    this.#next = allocateSaved(this.port, channels * this.#vectors);
+  reserve({ sets, channels }: Call<View>): number {
+    if (this.#values && this.#sets === sets && this.channels === channels) {
+      return this.#values.address;
+    }
+    this.#next = allocateSaved(this.port, sets, channels);
     return this.#next.address;
   }
 
@@ -75,7 +85,8 @@ export class SavedState {
     call.constant = operands[Place.MEAN] !== null;
     this.call = call;
     this.pass += 1;
-    this.channels = x.shape[call.axis] as number;
+    this.channels = call.channels;
+    this.#sets = call.sets;
     this.#version = x.allocation.version;
   }
 
@@ -113,9 +124,9 @@ export class SavedState {
   }
 
   /** One of the kept vectors, copied. */
-  values(vector: number, owner: string): Float64Values {
+  values(vector: SavedVector, owner: string): Float64Values {
     this.#checkThere(owner);
-    return readSaved(this.#values as Allocation, vector, this.channels);
+    return readSaved(this.#values as Allocation, vector, this.#sets, this.channels);
   }
 
   /** Gives its memory back: nobody needs it any more, or a later forward pass took its place. */
@@ -136,9 +147,9 @@ export class SavedState {
   }
 }
 
-/** Memory for so many values, which the caller releases. */
-export function allocateSaved(port: Port, length: number): Allocation {
-  const values = new Allocation(port, length * 8, Contents.Zero);
+/** Memory for what is saved of so many, which the caller releases. */
+export function allocateSaved(port: Port, sets: number, channels: number): Allocation {
+  const values = new Allocation(port, (SavedVector.WEIGHT * sets + channels) * 8, Contents.Zero);
   values.retain();
   return values;
 }
@@ -146,9 +157,11 @@ export function allocateSaved(port: Port, length: number): Allocation {
 /** A copy of one of the vectors. */
 export function readSaved(
   { port, address }: Allocation,
-  vector: number,
+  vector: SavedVector,
+  sets: number,
   channels: number,
 ): Float64Values {
   const { buffer } = port.memory.linear;
-  return new Float64Array(buffer, address + vector * channels * 8, channels).slice();
+  const length = vector === SavedVector.WEIGHT ? channels : sets;
+  return new Float64Array(buffer, address + vector * sets * 8, length).slice();
 }

@@ -7,7 +7,7 @@ export enum Abi {
   /**
    * To be raised with every change of them.
    */
-  Version = 2,
+  Version = 3,
 }
 
 /**
@@ -47,6 +47,15 @@ export enum Operation {
    * Tensor x: moves the accumulators by what was saved.
    */
   Update = 3,
+  /**
+   * Tensors x, y: normalizes groups of channels of each sample by their own statistics, and
+   * saves them where there is an address to.
+   */
+  GroupForward = 4,
+  /**
+   * Tensors x, dy, dx: of that, as of `Operation.Forward`.
+   */
+  GroupBackward = 5,
 }
 
 /**
@@ -157,7 +166,9 @@ export enum Word {
    */
   SecondAccumulator = 14,
   /**
-   * Address of 3·C `f64`: means, then variances, then γ (1 where absent) of a forward pass.
+   * Address of `f64` of a forward pass: the mean of each set of elements that share statistics
+   * (a channel, or a group of a sample), then their variances, then γ of each channel (1 where
+   * absent).
    */
   Saved = 15,
   /**
@@ -165,8 +176,12 @@ export enum Word {
    */
   Constant = 16,
   /**
+   * Number of groups of channels.
+   */
+  Groups = 17,
+  /**
    * The sizes, so many as the rank; then each of `RecordSize.Tensors` tensors: its address, its
    * extent and its strides.
    */
-  Sizes = 17,
+  Sizes = 18,
 }

@@ -24,7 +24,7 @@ mod tests;
 use abi::{Abi, Contents, Operation, Status};
 use batchnorm_kernel::Workspace;
 use batchnorm_kernel::layout::Layout;
-use calls::batch;
+use calls::{batch, group};
 use memory::Memory;
 use per_instance::PerInstance;
 use record::Record;
@@ -67,22 +67,28 @@ pub fn run(record: usize) -> Status {
 /// Memory of a call that the next one uses again.
 struct State {
     layout: Layout,
+    /// The same, with channels that are normalized together as one.
+    sets: Layout,
     workspace: Workspace,
 }
 
 static STATE: PerInstance<State> = PerInstance::new(State::NEW);
 
 impl State {
-    const NEW: Self = Self { layout: Layout::NOTHING, workspace: Workspace::new() };
+    const NEW: Self =
+        Self { layout: Layout::NOTHING, sets: Layout::NOTHING, workspace: Workspace::new() };
 }
 
 /// All is read before anything is written: what is written may be the record itself.
 fn call(memory: Memory, record: usize, state: &mut State) -> Result<(), Status> {
-    let State { layout, workspace } = state;
+    let State { layout, sets, workspace } = state;
     let record = Record::read(memory, record, layout)?;
     match record.operation {
         Operation::Forward | Operation::Statistics | Operation::Backward | Operation::Update => {
             batch::call(record, layout, workspace)
+        }
+        Operation::GroupForward | Operation::GroupBackward => {
+            group::call(record, layout, sets, workspace)
         }
     }
 }

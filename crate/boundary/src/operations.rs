@@ -1,9 +1,13 @@
 //! What each operation has, needs and writes: one that isn't described here doesn't compile.
 
+use batchnorm_kernel::layout::Over;
+
 use crate::abi::Operation;
 
 /// What a record of an operation says, and what a call of it may do.
 pub struct Described {
+    /// What its statistics are of.
+    pub over: Over,
     /// How many of a record's tensors it has.
     pub tensors: usize,
     /// What it may write.
@@ -39,26 +43,44 @@ macro_rules! operations {
 
 operations! {
     Forward {
+        over: Over::Batch,
         tensors: 2,
         writes: &[Output::Tensor(1), Output::Saved, Output::Accumulators],
         needs_saved: true,
         may_be_given: true,
     }
     Statistics {
+        over: Over::Batch,
         tensors: 1,
         writes: &[Output::Saved],
         needs_saved: true,
         may_be_given: false,
     }
     Backward {
+        over: Over::Batch,
         tensors: 3,
         writes: &[Output::Tensor(2), Output::Accumulators],
         needs_saved: true,
         may_be_given: false,
     }
     Update {
+        over: Over::Batch,
         tensors: 1,
         writes: &[Output::Accumulators],
+        needs_saved: true,
+        may_be_given: false,
+    }
+    GroupForward {
+        over: Over::Sample,
+        tensors: 2,
+        writes: &[Output::Tensor(1), Output::Saved],
+        needs_saved: false,
+        may_be_given: false,
+    }
+    GroupBackward {
+        over: Over::Sample,
+        tensors: 3,
+        writes: &[Output::Tensor(2), Output::Accumulators],
         needs_saved: true,
         may_be_given: false,
     }

@@ -8,7 +8,7 @@ use batchnorm_kernel::statistics::Saved;
 
 use crate::abi::{Operation, RecordNumber, RecordSize, Status, Word};
 use crate::memory::Memory;
-use crate::operations::OPERATIONS;
+use crate::operations::{Described, OPERATIONS};
 
 const NUMBERS: usize = RecordNumber::Count as usize;
 
@@ -42,7 +42,7 @@ impl<'a> Record<'a> {
         let word = |word: Word| header[word as usize].get() as usize;
         let [operation, axis, rank] = [Word::Operation, Word::Axis, Word::Rank].map(word);
         let operation = *OPERATIONS.get(operation).ok_or(Status::BadRecord)?;
-        let tensors = operation.described().tensors;
+        let Described { tensors, over, .. } = operation.described();
         if rank > RecordSize::MaxRank as usize {
             return Err(Status::BadRecord);
         }
@@ -60,7 +60,7 @@ impl<'a> Record<'a> {
             cells[k] = found.ok_or(Status::BadAddress)?;
             operands[k..].fill(operand);
         }
-        layout.plan(sizes, axis, &operands).map_err(|_| Status::BadRecord)?;
+        layout.plan(sizes, axis, &operands, over).map_err(|_| Status::BadRecord)?;
         Ok(Self {
             memory,
             header,
@@ -93,16 +93,16 @@ impl<'a> Record<'a> {
         Ok([self.vector(index)?, self.vector(index + 1)?])
     }
 
-    /// What a forward pass saves.
-    pub fn saved(&self) -> Result<Option<Saved<'a>>, Status> {
+    /// What a forward pass over so many `sets` saves.
+    pub fn saved(&self, sets: usize) -> Result<Option<Saved<'a>>, Status> {
         let address = self.word(Word::Saved);
         if address == 0 {
             return Ok(None);
         }
-        let len = self.channels.checked_mul(3);
+        let len = sets.checked_mul(2).and_then(|len| len.checked_add(self.channels));
         let all = len.and_then(|len| self.memory.cells(address, len)).ok_or(Status::BadAddress)?;
-        let (mean, others) = all.split_at(self.channels);
-        let (variance, gamma) = others.split_at(self.channels);
+        let (mean, others) = all.split_at(sets);
+        let (variance, gamma) = others.split_at(sets);
         Ok(Some(Saved { mean, variance, gamma }))
     }
 }

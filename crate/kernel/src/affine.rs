@@ -6,9 +6,12 @@
 //! backward   dx = ((dy − e) − (x − c)·k + r)·a
 //!                                         e = f32(mean dy)         k = s·C/n
 //!                                         r = k·(mean − c) − (mean dy − e)
+//! by group   dx = (dy·γ − (x − c)·k + r)·s
+//!                                         k = s²·ΣγC/n            r = k·(mean − c) − ΣγD/n
 //! ```
 //!
-//! where C/n is the mean of (x̂ − mean x̂)·(dy − mean dy). `x·a + (β − mean·a)`
+//! where C/n is the mean of (x̂ − mean x̂)·(dy − mean dy); ΣγC and ΣγD are a group's sums of
+//! γ·(x − mean)·dy and of γ·dy. `x·a + (β − mean·a)`
 //! would cancel where |mean| ≫ σ; here `x − c` is exact there, and what rounding
 //! the mean to `c` leaves over is at most σ (no f32 lies nearer to the mean than
 //! `c`), so that it can go into the offset. All constants are made in f64 and
@@ -44,6 +47,20 @@ pub fn backward(
     [center, slope as f32, center_dy, offset as f32, (gamma * inverse_std) as f32]
 }
 
+/// Constants `[c, k, γ, r, s]` of the backward map of a channel in a group, by the means of γ·dy
+/// and of γ·(x − mean)·dy over the group.
+pub fn backward_in_group(
+    mean: f64,
+    inverse_std: f64,
+    gamma: f64,
+    [mean_dy, covariance]: [f64; 2],
+) -> Constants {
+    let center = mean as f32;
+    let slope = inverse_std * inverse_std * covariance;
+    let offset = slope * (mean - f64::from(center)) - mean_dy;
+    [center, slope as f32, gamma as f32, offset as f32, inverse_std as f32]
+}
+
 /// The forward map; with `c = b = 0` also the backward map through constant
 /// statistics, `dx = dy·a`.
 #[inline(always)]
@@ -60,6 +77,15 @@ fn backward_map(
     ((dy - center_dy) - (x - center) * slope + offset) * scale
 }
 
+/// The backward map of a group's channels.
+#[inline(always)]
+fn backward_map_in_group(
+    [x, dy]: [F32x4; 2],
+    [center, slope, gamma, offset, scale]: [F32x4; 5],
+) -> F32x4 {
+    (dy * gamma - (x - center) * slope + offset) * scale
+}
+
 /// Applies the forward map to a band, from one operand to another. (Compiled once: several norms
 /// and passes end in it.)
 #[inline(never)]
@@ -70,4 +96,9 @@ pub fn apply_forward(pass: &mut Pass, band: &Band, [from, to]: [usize; 2], order
 /// Applies the backward map to a band, from x and dy, operands 0 and 1, to dx.
 pub fn apply_backward(pass: &mut Pass, band: &Band) {
     map(pass, band, [0, 1], 2, Order::Backwards, backward_map);
+}
+
+/// Applies the backward map of groups to a band, from x and dy, operands 0 and 1, to dx.
+pub fn apply_backward_in_group(pass: &mut Pass, band: &Band) {
+    map(pass, band, [0, 1], 2, Order::Backwards, backward_map_in_group);
 }

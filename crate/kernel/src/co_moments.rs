@@ -40,6 +40,12 @@ pub fn gather(pass: &mut Pass, band: &Band, means: &[Cell<f64>], statistics: Sta
         let center = means[channel].get() as f32;
         pass.workspace.set_constants(channel, [center, pivot, 0.0, 0.0, 0.0]);
     }
+    sum_up(pass, band);
+}
+
+/// Sums up pairs of a band's channels, whose centres of x and dy are their first constants.
+#[inline(never)]
+pub fn sum_up(pass: &mut Pass, band: &Band) {
     fold(pass, band, [0, 1], co_deviations);
 }
 

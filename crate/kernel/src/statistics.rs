@@ -26,22 +26,22 @@ impl Statistics {
     }
 }
 
-/// What a forward pass saves of each channel: all but x that its gradients need.
+/// What a forward pass saves: all but x that its gradients need.
 #[derive(Clone, Copy, Debug)]
 pub struct Saved<'a> {
-    /// Mean.
+    /// Mean of each set of elements that share statistics: of a channel, or a group of a sample.
     pub mean: &'a [Cell<f64>],
-    /// Variance; the batch's own is the biased one.
+    /// Variance, likewise; x's own is the biased one.
     pub variance: &'a [Cell<f64>],
-    /// Scale γ, 1 where absent.
+    /// Scale γ of each channel, 1 where absent.
     pub gamma: &'a [Cell<f64>],
 }
 
 impl Saved<'_> {
-    /// Sets mean and variance of a channel.
+    /// Sets mean and variance of a set.
     #[inline(always)]
-    pub fn set_statistics(&self, channel: usize, [mean, variance]: [f64; 2]) {
-        self.mean[channel].set(mean);
-        self.variance[channel].set(variance);
+    pub fn set_statistics(&self, set: usize, [mean, variance]: [f64; 2]) {
+        self.mean[set].set(mean);
+        self.variance[set].set(variance);
     }
 }

@@ -59,12 +59,14 @@ pub(crate) enum Turn {
 #[derive(Debug, Default)]
 pub struct Workspace {
     pub(crate) tiles: Vec<Tile>,
+    /// Gradients of each channel's γ and β, where they are added up over several walks.
+    gradients: Vec<[f64; 2]>,
 }
 
 impl Workspace {
     /// An empty one.
     pub const fn new() -> Self {
-        Self { tiles: Vec::new() }
+        Self { tiles: Vec::new(), gradients: Vec::new() }
     }
 
     /// Makes room for a pass over `layout`.
@@ -75,6 +77,26 @@ impl Workspace {
             self.tiles.resize(number, Tile::ZERO);
         }
         Ok(())
+    }
+
+    /// Makes room for gradients of `channels`, which are 0 then.
+    pub fn reserve_gradients(&mut self, channels: usize) -> Result<(), TryReserveError> {
+        self.gradients.clear();
+        self.gradients.try_reserve_exact(channels)?;
+        self.gradients.resize(channels, [0.0; 2]);
+        Ok(())
+    }
+
+    /// Adds to the gradients of a channel's γ and β.
+    #[inline(always)]
+    pub fn add_gradients(&mut self, channel: usize, values: [f64; 2]) {
+        let sums = &mut self.gradients[channel];
+        *sums = from_fn(|kind| sums[kind] + values[kind]);
+    }
+
+    /// What was added.
+    pub fn gradients(&self, channel: usize) -> [f64; 2] {
+        self.gradients[channel]
     }
 
     /// The constants of a channel or column.

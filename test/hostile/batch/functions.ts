@@ -1,16 +1,17 @@
 /** Calls of the batch norm functions, and of a layer's `backward`, which is checked alike. */
 import {
-  type BatchNormGradients,
   BatchNormSaved,
   batchNormBackward,
   batchNormInference,
   batchNormStatistics,
   batchNormTraining,
+  type NormGradients,
   type Parameter,
   type Tensor,
 } from "batchnorm-wasm";
 import type { Random } from "../../../scripts/random.mjs";
 import { Options } from "../options.js";
+import { adoptGradients, freshness } from "../passes.js";
 import {
   type Anything,
   allApart,
@@ -29,15 +30,7 @@ import {
   vectorValues,
 } from "../theme.js";
 import { arg } from "../values.js";
-import {
-  apart,
-  bits,
-  Fault,
-  type Manner,
-  type TensorModel,
-  VECTORS,
-  type World,
-} from "../world.js";
+import { apart, Fault, type Manner, type TensorModel, VECTORS, type World } from "../world.js";
 import { expectBackward, expectForward, expectMoved, expectStatistics } from "./expect.js";
 import { adoptRecord, lastOf, type Pass, recordsOf } from "./pass.js";
 
@@ -279,19 +272,6 @@ export function statisticsFunction(world: World, random: Random, manner: Manner)
   );
 }
 
-/** Whether a pass can go backward for certain, and whether it must not. */
-function freshness(world: World, pass: Pass): { fresh: boolean; stale: boolean } {
-  const { xModel, xVersion, kept } = pass;
-  const fresh =
-    (!xModel || (!xModel.disposed && xModel.region.version === xVersion)) &&
-    kept.every((one) => !one.disposed);
-  const was = bits(pass.x);
-  const stale =
-    xModel !== null &&
-    (xModel.disposed || bits(world.values(xModel)).some((bits, i) => bits !== was[i]));
-  return { fresh, stale };
-}
-
 /** batchNormBackward, and a layer's. */
 export function backward(
   world: World,
@@ -405,7 +385,7 @@ export function backward(
       layer: layer ?? null,
       writesVectors: ["weightGrad", "biasGrad"],
       changes: ["weightGrad", "biasGrad"],
-      returned: (result: Tensor | BatchNormGradients<Tensor>) => {
+      returned: (result: Tensor | NormGradients<Tensor>) => {
         options.checkTaken(BatchNormSaved);
         const certain =
           options.known &&
@@ -419,16 +399,16 @@ export function backward(
             world,
             dy,
             outs,
-            layer ? (result as Tensor) : (result as BatchNormGradients<Tensor>).dx,
+            layer ? (result as Tensor) : (result as NormGradients<Tensor>).dx,
             names[0] as string,
           );
-          if (!layer) adoptGradients(world, result as BatchNormGradients<Tensor>, names, null);
+          if (!layer) adoptGradients(world, result as NormGradients<Tensor>, names, null);
           return;
         }
         if (record?.superseded || record?.disposed || freshness(world, current).stale) {
           throw new Fault("backward through what was overwritten", record?.name ?? layer?.name);
         }
-        const dx = layer ? (result as Tensor) : (result as BatchNormGradients<Tensor>).dx;
+        const dx = layer ? (result as Tensor) : (result as NormGradients<Tensor>).dx;
         const dyNow = dy.model ? world.values(dy.model) : dy.values;
         const { values } = takeResult(
           world,
@@ -443,8 +423,8 @@ export function backward(
               (layer.layer.bias as Parameter | null)?.grad,
             ]
           : [
-              (result as BatchNormGradients<Tensor>).weightGrad,
-              (result as BatchNormGradients<Tensor>).biasGrad,
+              (result as NormGradients<Tensor>).weightGrad,
+              (result as NormGradients<Tensor>).biasGrad,
             ];
         const learns = !layer || layer.layer.requiresGrad;
         const compared = now.map((tensor, k) => {
@@ -457,21 +437,8 @@ export function backward(
           return { old, now: known ? world.now(known) : tensor.toFloat32Array() };
         });
         expectBackward(values, dyNow, current, compared, dy.of);
-        if (!layer) adoptGradients(world, result as BatchNormGradients<Tensor>, names, channels);
+        if (!layer) adoptGradients(world, result as NormGradients<Tensor>, names, channels);
       },
     },
   );
-}
-
-function adoptGradients(
-  world: World,
-  { weightGrad, biasGrad }: BatchNormGradients<unknown>,
-  names: readonly string[],
-  channels: number | null,
-): void {
-  [weightGrad, biasGrad].forEach((tensor, k) => {
-    if (tensor && !world.modelOf.has(tensor)) {
-      world.adopt(tensor, [channels ?? tensor.size], names[k + 1] as string);
-    }
-  });
 }

@@ -1,32 +1,13 @@
 /** What is known of forward passes of batch norm. */
 import { BatchNormSaved } from "batchnorm-wasm";
-import {
-  Fault,
-  type Home,
-  type LayerModel,
-  type RecordModel,
-  type TensorModel,
-  type World,
-} from "../world.js";
+import type { Past } from "../passes.js";
+import { Fault, type LayerModel, type RecordModel, type World } from "../world.js";
 import { expectStatistics } from "./expect.js";
 
 /** A forward pass as it was. */
-export interface Pass {
-  readonly x: Float32Array;
-  readonly shape: readonly number[];
-  readonly axis: number;
-  readonly eps: number;
-  readonly weight: Float32Array | null;
+export interface Pass extends Past {
   /** The statistics that were given; `null` where the batch's own normalized. */
   readonly given: { mean: Float32Array; variance: Float32Array } | null;
-  readonly home: Home;
-  /** x, unless it was plain data, and its region's version. */
-  readonly xModel: TensorModel | null;
-  readonly xVersion: number;
-  /** The vectors that took part: no gradient may be written over them. */
-  readonly kept: readonly TensorModel[];
-  /** Whether all that is above is certain. */
-  readonly known: boolean;
 }
 
 /** Saved values of batch norm. */

@@ -17,7 +17,7 @@ pub fn call(record: Record, layout: &Layout, workspace: &mut Workspace) -> Resul
     let [eps, momentum, correction] = record.numbers;
     let [x, y, _] = record.tensors;
     let accumulators = record.pair(Word::FirstAccumulator)?;
-    let saved = record.saved()?;
+    let saved = record.saved(layout.channels)?;
     let constant = record.word(Word::Constant) != 0;
     if record.operation == Operation::Forward {
         let [gamma, beta] = record.pair(Word::Weight)?;
@@ -56,7 +56,6 @@ pub fn call(record: Record, layout: &Layout, workspace: &mut Workspace) -> Resul
             batch::backward(layout, tensors, &saved, statistics, eps, &gradients, workspace);
         }
         // Another norm's.
-        #[allow(unreachable_patterns, reason = "as long as there is no other norm")]
         _ => return Err(Status::BadRecord),
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! From a record to the kernel, a file a norm; here is what they share.
 
 pub mod batch;
+pub mod group;
 
 use batchnorm_kernel::Workspace;
 use batchnorm_kernel::layout::Layout;

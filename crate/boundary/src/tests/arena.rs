@@ -93,6 +93,7 @@ pub struct Words {
     pub accumulators: [usize; 2],
     pub saved: usize,
     pub constant: u32,
+    pub groups: u32,
     pub sizes: Vec<u32>,
     /// Address, length and strides.
     pub tensors: [(usize, usize, Vec<u32>); RecordSize::Tensors as usize],
@@ -110,7 +111,7 @@ impl Words {
         let vectors = [self.gamma, self.beta, self.mean, self.variance, first, second, self.saved];
         let mut words: Vec<_> = numbers.chain([self.operation, self.axis, rank as u32]).collect();
         words.extend(vectors.map(|address| address as u32));
-        words.push(self.constant);
+        words.extend([self.constant, self.groups]);
         assert_eq!(words.len(), Word::Sizes as usize);
         words.extend(&self.sizes);
         for (address, len, strides) in &self.tensors {

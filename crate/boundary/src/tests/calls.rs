@@ -14,8 +14,13 @@ const SAVED: [f64; 6] = [2.0, 4.0, 1.0, 4.0, 2.0, 1.0];
 
 /// Of [`X`] and as many zeros for each other tensor of the operation.
 fn words(arena: &mut Arena, operation: Operation) -> Words {
-    let mut words =
-        Words { operation: operation as u32, axis: 1, sizes: vec![2, 2], ..Words::default() };
+    let mut words = Words {
+        operation: operation as u32,
+        axis: 1,
+        sizes: vec![2, 2],
+        groups: 1,
+        ..Words::default()
+    };
     for k in 0..operation.described().tensors {
         let values = if k == 0 { X } else { [0.0; 4] };
         words.tensors[k] = (arena.put(&values), 4, vec![2, 1]);
@@ -136,6 +141,41 @@ fn update_moves_running_statistics_by_what_was_saved() {
     assert_eq!(arena.values::<f32>(words.accumulators[1], 2), [2.0, 2.0]);
 }
 
+/// Of [`X`] as two samples of two channels: the mean of each, its variance, and γ.
+const SAVED_OF_GROUPS: [f64; 6] = [1.5, 4.5, 0.25, 2.25, 2.0, 1.0];
+
+#[test]
+fn groups_of_each_sample_are_normalized_and_saved_where_there_is_an_address_to() {
+    for save in [true, false] {
+        let arena = &mut Arena::new();
+        let mut words = words(arena, Operation::GroupForward);
+        words.gamma = arena.put(&[2.0f32, 1.0]);
+        words.beta = arena.put(&[0.5f32, 0.0]);
+        words.accumulators = [arena.put(&[1.0f32, 1.0]), arena.put(&[1.0f32, 1.0])];
+        words.saved = if save { arena.put(&[0.0f64; 6]) } else { 0 };
+        assert_eq!(call(arena, &words), Status::Ok);
+        assert_eq!(arena.values::<f32>(words.tensors[1].0, 4), [-1.5, 1.0, -1.5, 1.0]);
+        assert_eq!(arena.values::<f32>(words.accumulators[0], 2), [1.0, 1.0]);
+        if save {
+            assert_eq!(arena.values::<f64>(words.saved, 6), SAVED_OF_GROUPS);
+        }
+    }
+}
+
+#[test]
+fn gradients_of_groups_are_those_of_each_sample_and_their_sums() {
+    let arena = &mut Arena::new();
+    let mut words = words(arena, Operation::GroupBackward);
+    arena.write(words.tensors[1].0, &[1.0f32, 1.0, 2.0, 4.0]);
+    words.saved = arena.put(&SAVED_OF_GROUPS);
+    words.accumulators = [arena.put(&[10.0f32, 10.0]), arena.put(&[20.0f32, 20.0])];
+    assert_eq!(call(arena, &words), Status::Ok);
+    // Of two values each normalized gradient is a line over x̂ = ∓1, and nothing is left.
+    assert_eq!(arena.values::<f32>(words.tensors[2].0, 4), [0.0; 4]);
+    assert_eq!(arena.values::<f32>(words.accumulators[0], 2), [7.0, 15.0]);
+    assert_eq!(arena.values::<f32>(words.accumulators[1], 2), [23.0, 25.0]);
+}
+
 #[test]
 fn a_batch_without_elements_leaves_no_statistics_of_an_earlier_one_and_moves_none() {
     for operation in [Operation::Forward, Operation::Statistics, Operation::Update] {
@@ -163,7 +203,9 @@ fn a_batch_without_elements_leaves_no_statistics_of_an_earlier_one_and_moves_non
 #[test]
 fn a_record_that_contradicts_itself_is_refused() {
     type Spoil = fn(&mut Words, usize);
-    let wrong: [(Operation, Spoil); 5] = [
+    let wrong: [(Operation, Spoil); 7] = [
+        (Operation::GroupForward, |words, _| words.groups = 0),
+        (Operation::GroupForward, |words, _| words.groups = 3),
         (Operation::Forward, |words, vector| words.mean = vector),
         (Operation::Forward, |words, vector| words.variance = vector),
         (Operation::Forward, |words, _| words.operation = OPERATIONS.len() as u32),

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use batchnorm_kernel::layout::Over;
 use proptest::prelude::*;
 
 use super::arena::{Arena, GUARD, SIZE, Words, state};
@@ -48,6 +49,15 @@ fn values(random: &mut Random, len: usize) -> Vec<f32> {
     (0..len).map(|_| value(random)).collect()
 }
 
+/// Sets of elements that share statistics.
+fn sets_of(over: Over, sizes: &[u32], axis: usize, groups: usize) -> usize {
+    match over {
+        Over::Batch => sizes[axis] as usize,
+        Over::Sample if axis == 0 => groups,
+        Over::Sample => sizes[0] as usize * groups,
+    }
+}
+
 /// A call without a fault: its arena, the address of its record, and its words.
 fn valid(seed: u64) -> (Arena, usize, Words) {
     let (mut arena, random) = (Arena::new(), &mut Random(seed));
@@ -73,10 +83,12 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
     }
 
     let operation = OPERATIONS[random.below(OPERATIONS.len())];
-    let Described { tensors, needs_saved, may_be_given, .. } = operation.described();
+    let Described { over, tensors, needs_saved, may_be_given, .. } = operation.described();
     let mut words =
         Words { operation: operation as u32, axis: axis as u32, sizes, ..Words::default() };
     words.numbers = [[0.0, 1e-5, 1e-3][random.below(3)], 0.1, 1.5];
+    let divisors: Vec<_> = (1..=channels.max(1)).filter(|&g| channels.is_multiple_of(g)).collect();
+    words.groups = divisors[random.below(divisors.len())] as u32;
     for tensor in &mut words.tensors[..tensors] {
         *tensor = (arena.put(&values(random, len)), len, strides.clone());
     }
@@ -93,7 +105,8 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
         }
     }
     if needs_saved && !given || random.below(2) == 0 {
-        let saved: Vec<_> = values(random, 3 * channels).into_iter().map(f64::from).collect();
+        let len = 2 * sets_of(over, &words.sizes, axis, words.groups as usize) + channels;
+        let saved: Vec<_> = values(random, len).into_iter().map(f64::from).collect();
         words.saved = arena.put(&saved);
     }
     words.constant = random.below(2) as u32;
@@ -115,22 +128,26 @@ fn read(arena: &Arena, record: usize) -> Option<Vec<usize>> {
 fn outputs(words: &[usize]) -> Option<Vec<Range<usize>>> {
     let word = |word: Word| words[word as usize];
     let rank = word(Word::Rank);
-    let channels = words[HEADER..][..rank].get(word(Word::Axis))?;
+    let sizes: Vec<_> = words[HEADER..][..rank].iter().map(|&size| size as u32).collect();
+    let channels = *sizes.get(word(Word::Axis))? as usize;
     let tensor = |k: usize| {
         let tensor = &words[HEADER + rank + k * (RecordSize::Tensor as usize + rank)..];
         tensor[0]..tensor[0] + 4 * tensor[1]
     };
     let vector = |index: Word, bytes: usize| match word(index) {
         0 => 0..0,
-        address => address..address + bytes * channels,
+        address => address..address + bytes,
     };
-    let Described { writes, may_be_given, .. } = OPERATIONS[word(Word::Operation)].described();
+    let described = OPERATIONS[word(Word::Operation)].described();
+    let Described { over, writes, may_be_given, .. } = described;
+    let sets = sets_of(over, &sizes, word(Word::Axis), word(Word::Groups));
     let ranges = writes.iter().flat_map(|output| match output {
         Output::Tensor(k) => vec![tensor(*k)],
-        Output::Saved => vec![vector(Word::Saved, 24)],
+        Output::Saved => vec![vector(Word::Saved, 8 * (2 * sets + channels))],
         Output::Accumulators if may_be_given && word(Word::Mean) != 0 => vec![],
         Output::Accumulators => {
-            [Word::FirstAccumulator, Word::SecondAccumulator].map(|word| vector(word, 4)).to_vec()
+            let vector = |word| vector(word, 4 * channels);
+            [Word::FirstAccumulator, Word::SecondAccumulator].map(vector).to_vec()
         }
     });
     Some(ranges.collect())

@@ -18,9 +18,9 @@ pub struct Bands {
 }
 
 impl Layout {
-    /// The bands, each from a multiple of four on, where `inputs` operands are gathered before they are mapped; with 0 of them
-    /// there is nothing in the cache to come back to. Columns can't be parted: what is
-    /// between two stretches of memory is fetched, too.
+    /// The bands, each from a multiple of four on, where `inputs` operands are gathered before
+    /// they are mapped; with 0 of them there is nothing in the cache to come back to. Columns
+    /// can't be parted: what is between two stretches of memory is fetched, too.
     pub fn bands(&self, inputs: usize) -> Bands {
         let end = if self.is_empty() { 0 } else { self.channels };
         let size = match self.form {

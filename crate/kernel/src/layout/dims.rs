@@ -32,6 +32,13 @@ impl Dims {
         self.len += 1;
     }
 
+    /// Adds an outer dimension.
+    pub(super) fn push_outermost(&mut self, size: usize, strides: PerOperand) {
+        self.dims.copy_within(..self.len, 1);
+        self.dims[0] = (size, strides);
+        self.len += 1;
+    }
+
     /// Takes the last dimension away, if no operand has gaps in it, and gives its size.
     pub(super) fn pop_contiguous(&mut self) -> Option<usize> {
         let (size, strides) = *self.dims[..self.len].last()?;

@@ -22,6 +22,7 @@ mod walk;
 use core::array::from_fn;
 use core::ops::Range;
 
+use crate::Cells;
 pub use bands::{Band, Bands};
 pub use blocks::{Blocks, Lines};
 use dims::Dims;
@@ -113,13 +114,25 @@ pub enum Form {
     Columns,
 }
 
-/// What to walk for one shape and its operands.
+/// What a norm's statistics are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Elements of all samples.
+    Batch,
+    /// Elements of one sample: the first axis counts them, unless it counts the channels.
+    Sample,
+}
+
+/// What to walk for one shape and its operands: all of it, or one sample after the other.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// Number of channels.
     pub channels: usize,
-    /// Elements of each channel.
+    /// Elements of each channel, in a sample.
     pub count: usize,
+    /// Samples that are walked for themselves; 1 where the batch is walked at once.
+    pub samples: usize,
+    sample_strides: PerOperand,
     /// How they lie.
     pub form: Form,
     /// Where it is cut.
@@ -149,6 +162,8 @@ impl Layout {
     pub const NOTHING: Self = Self {
         channels: 0,
         count: 0,
+        samples: 0,
+        sample_strides: [0; MAX_OPERANDS],
         form: Form::Runs,
         limits: Limits::DEFAULT,
         run: 1,
@@ -167,7 +182,7 @@ impl Layout {
         let first = operands.first().ok_or(LayoutError::Rank)?;
         let mut all = [*first; MAX_OPERANDS];
         all.get_mut(..operands.len()).ok_or(LayoutError::Rank)?.copy_from_slice(operands);
-        layout.plan(sizes, axis, &all)?;
+        layout.plan(sizes, axis, &all, Over::Batch)?;
         Ok(layout)
     }
 
@@ -179,6 +194,7 @@ impl Layout {
         sizes: &[u32],
         axis: usize,
         operands: &[Operand; MAX_OPERANDS],
+        over: Over,
     ) -> Result<(), LayoutError> {
         let ranks_agree = operands.iter().all(|operand| operand.strides.len() == sizes.len());
         if axis >= sizes.len() || !ranks_agree {
@@ -190,8 +206,11 @@ impl Layout {
         if total > (isize::MAX as usize / size_of::<f32>()) as f64 {
             return Err(LayoutError::TooLarge);
         }
+        // How many of the first dimensions part the walk.
+        let apart = usize::from(over == Over::Sample && axis > 0);
         self.channels = sizes[axis] as usize;
         self.count = 0;
+        self.samples = if apart > 0 { sizes[0] as usize } else { 1 };
         self.form = Form::Runs;
         self.run = 1;
         self.outer.len = 0;
@@ -204,17 +223,42 @@ impl Layout {
             return Err(LayoutError::OutOfBounds);
         }
         let strides = |dim: usize| from_fn(|k| operands[k].strides[dim] as usize);
-        self.count = total as usize / self.channels;
+        self.count = total as usize / (self.samples * self.channels);
+        self.sample_strides = if apart > 0 { strides(0) } else { [0; MAX_OPERANDS] };
         self.channel_strides = strides(axis);
-        self.find_form(sizes, axis, strides);
+        self.find_form(sizes, axis, apart, strides);
         self.find_lines();
         Ok(())
     }
 
-    fn find_form(&mut self, sizes: &[u32], axis: usize, strides: impl Fn(usize) -> PerOperand) {
+    /// The walk of `of` with so many channels `together` as one: a set of elements that share
+    /// statistics, in the same places.
+    pub fn group(&mut self, of: &Self, together: usize) {
+        self.clone_from(of);
+        if together == 0 {
+            return;
+        }
+        self.channels /= together;
+        self.count *= together;
+        self.channel_strides = self.channel_strides.map(|stride| stride * together);
+        if of.form == Form::Columns || of.channel_strides == [of.run; MAX_OPERANDS] {
+            self.run *= together;
+        } else {
+            self.outer.push_outermost(together, of.channel_strides);
+        }
+        self.find_lines();
+    }
+
+    fn find_form(
+        &mut self,
+        sizes: &[u32],
+        axis: usize,
+        apart: usize,
+        strides: impl Fn(usize) -> PerOperand,
+    ) {
         let dims = &mut self.outer;
         let mut before_channels = 0;
-        for (dim, &size) in sizes.iter().enumerate() {
+        for (dim, &size) in sizes.iter().enumerate().skip(apart) {
             if dim == axis {
                 // With one channel nothing parts what is before it from what is behind.
                 before_channels = if self.channels > 1 { dims.len } else { 0 };
@@ -254,7 +298,22 @@ impl Layout {
         self.channels * self.side_by_side() * self.joined
     }
 
-    /// Elements of an operand.
+    /// The samples, one after the other; none where there are no elements.
+    pub fn each_sample(&self) -> Range<usize> {
+        0..if self.is_empty() { 0 } else { self.samples }
+    }
+
+    /// The operands from a sample on.
+    #[inline(never)]
+    pub fn sample<'a>(
+        &self,
+        tensors: [Cells<'a>; MAX_OPERANDS],
+        sample: usize,
+    ) -> [Cells<'a>; MAX_OPERANDS] {
+        from_fn(|k| tensors[k].get(sample * self.sample_strides[k]..).unwrap_or(&[]))
+    }
+
+    /// Elements of an operand, in a sample.
     pub fn len(&self) -> usize {
         self.channels * self.count
     }

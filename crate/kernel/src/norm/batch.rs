@@ -16,8 +16,8 @@ use crate::Cells;
 use crate::affine;
 use crate::co_moments::{self, co_moment};
 use crate::layout::{Band, Layout, Order};
-use crate::moments::{self, moments};
-use crate::parameters::{ParameterGradients, Parameters, accumulate, value_of};
+use crate::norm::forward::Forward;
+use crate::parameters::{ParameterGradients, Parameters, accumulate};
 use crate::statistics::{Saved, Statistics};
 use crate::sweep::Pass;
 use crate::workspace::Workspace;
@@ -33,83 +33,14 @@ pub fn forward(
     saved: Option<&Saved>,
     workspace: &mut Workspace,
 ) {
-    let pass = Pass { layout, tensors: [x, y, &[]], workspace };
-    Forward { parameters: Some(parameters), given, saved }.run(pass);
+    let forward = Forward { parameters: Some(parameters), given, saved };
+    forward.run([layout, layout], 1, [x, y, &[]], workspace);
 }
 
 /// Saves mean and biased variance of each channel of x, the layout's only operand.
 pub fn statistics(layout: &Layout, x: Cells, saved: &Saved, workspace: &mut Workspace) {
-    let pass = Pass { layout, tensors: [x, &[], &[]], workspace };
-    Forward { parameters: None, given: None, saved: Some(saved) }.run(pass);
-}
-
-/// A forward pass, which without parameters ends before it would normalize.
-struct Forward<'a> {
-    parameters: Option<&'a Parameters<'a>>,
-    given: Option<[Cells<'a>; 2]>,
-    saved: Option<&'a Saved<'a>>,
-}
-
-impl Forward<'_> {
-    #[inline(never)]
-    fn run(&self, mut pass: Pass) {
-        self.save_what_is_known(pass.layout);
-        let of_batch = self.given.is_none();
-        for band in pass.layout.bands(usize::from(of_batch)) {
-            if of_batch {
-                moments::gather(&mut pass, &band);
-            }
-            for channel in band.clone() {
-                self.settle(&mut pass, channel);
-            }
-            self.apply(&mut pass, &band);
-        }
-    }
-
-    fn apply(&self, pass: &mut Pass, band: &Band) {
-        if self.parameters.is_some() {
-            let gathered = self.given.is_none();
-            let order = if gathered { Order::Backwards } else { Order::Forwards };
-            affine::apply_forward(pass, band, [0, 1], order);
-        }
-    }
-
-    /// Of all channels, and first: an empty batch has no bands.
-    fn save_what_is_known(&self, layout: &Layout) {
-        let Some(saved) = self.saved else { return };
-        let gamma = self.parameters.and_then(|parameters| parameters.gamma);
-        for channel in 0..layout.channels {
-            saved.set_statistics(channel, self.given_of(channel).unwrap_or([0.0; 2]));
-            saved.gamma[channel].set(value_of(gamma, channel, 1.0));
-        }
-    }
-
-    fn given_of(&self, channel: usize) -> Option<[f64; 2]> {
-        self.given.map(|statistics| statistics.map(|values| f64::from(values[channel].get())))
-    }
-
-    /// A channel's statistics, and of these the constants of the map.
-    #[inline(always)]
-    fn settle(&self, pass: &mut Pass, channel: usize) {
-        let eps = self.parameters.map_or(0.0, |parameters| parameters.eps);
-        let (statistics, [mean, variance]) = match self.given_of(channel) {
-            Some(given) => (Statistics::GIVEN, given),
-            None => {
-                let moments = moments(pass, channel, eps);
-                if let Some(saved) = self.saved {
-                    saved.set_statistics(channel, moments);
-                }
-                (Statistics::BATCH, moments)
-            }
-        };
-        if let Some(parameters) = self.parameters {
-            let inverse_std = statistics.inverse_std(variance + eps);
-            let gamma = value_of(parameters.gamma, channel, 1.0);
-            let beta = value_of(parameters.beta, channel, 0.0);
-            let constants = affine::forward(mean, inverse_std, gamma, beta);
-            pass.workspace.set_constants(channel, constants);
-        }
-    }
+    let forward = Forward { parameters: None, given: None, saved: Some(saved) };
+    forward.run([layout, layout], 1, [x, &[], &[]], workspace);
 }
 
 /// The gradients of [`forward`], by what it `saved` of these `statistics`, and its ε.

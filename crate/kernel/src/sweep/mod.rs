@@ -72,16 +72,18 @@ enum Walk {
 
 /// How columns of so many memories are best walked: with more rows at once constants and sums
 /// are loaded less often, but the nearest cache has to hold the rows, and what is far is
-/// prefetched only in the order in which it lies.
-fn walk_of(layout: &Layout, memories: usize) -> Walk {
+/// prefetched only in the order in which it lies. In place twice as much is near: nothing else
+/// is touched.
+fn walk_of(layout: &Layout, memories: usize, in_place: bool) -> Walk {
     if layout.form == Form::Runs {
         return Walk::Runs;
     }
     let row = layout.columns() * memories;
-    let near = layout.len() * memories < layout.limits.near;
+    let all = layout.len() * layout.samples;
+    let near = all * memories < layout.limits.near;
     if row <= 64 || near && row <= 256 {
         Walk::Columns(CHUNK)
-    } else if layout.len() < layout.limits.far {
+    } else if all >> u32::from(in_place) < layout.limits.far {
         Walk::Columns(CHUNK / 2)
     } else {
         Walk::Columns(1)
@@ -102,7 +104,8 @@ fn sweep(
     let tiles = &mut workspace.tiles[..];
     // In place, the output is no memory of its own. (That decides about speed alone.)
     let apart = operands.iter().filter(|&&k| tensors[k].as_ptr() != tensors[operands[0]].as_ptr());
-    let walk = walk_of(layout, 1 + apart.count());
+    let memories = 1 + apart.count();
+    let walk = walk_of(layout, memories, memories == 1 && operands.len() > 1);
     layout.walk(band, lines, order, &mut |piece| {
         Patch::of_planes(&tensors, operands, piece, |patch| {
             leaf(walk, patch, tiles);

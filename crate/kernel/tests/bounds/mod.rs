@@ -15,6 +15,7 @@
 use batchnorm_kernel::layout::{Form, Layout, Order};
 
 use crate::naive::batch::{self, Gradients, Parameters, Statistics};
+use crate::naive::group::{self, Groups};
 use crate::naive::{Channels, mean};
 
 /// Unit roundoff of f32.
@@ -183,6 +184,99 @@ impl Bounds {
             gamma: (0..channels.number).map(of_gamma).collect(),
             beta: (0..channels.number).map(of_beta).collect(),
         }
+    }
+
+    /// Of y by the statistics of each group.
+    pub fn group(&self, groups: &Groups, x: &[f64], parameters: &Parameters) -> Vec<f64> {
+        let truth = group::statistics(groups, x);
+        let errors = self.statistics(&groups.sets, x, &truth);
+        let x_hat = batch::normalized(&groups.sets, x, parameters.eps);
+        let of_strands = Statistics {
+            mean: groups.of_strands(&truth.mean),
+            variance: groups.of_strands(&truth.variance),
+        };
+        let of_channels = |values: &[f64]| -> Vec<f64> {
+            (0..groups.strands.number).map(|strand| values[groups.channel_of(strand)]).collect()
+        };
+        let parameters = &Parameters {
+            gamma: of_channels(&parameters.gamma),
+            beta: of_channels(&parameters.beta),
+            eps: parameters.eps,
+        };
+        let arithmetic = affine(&groups.strands, x, &of_strands, parameters);
+        groups.strands.map(|i, strand| {
+            let set = groups.set_of(strand);
+            let scale = Self::scale(&truth, &errors, set, parameters.eps);
+            let shift = errors.mean[set] * truth.inverse_std(set, parameters.eps);
+            let of_statistics = x_hat[i].abs() * scale + shift * (1.0 + scale);
+            arithmetic[i] + parameters.gamma[strand].abs() * of_statistics
+        })
+    }
+
+    /// Of the gradients through the statistics of each group.
+    pub fn group_backward(
+        &self,
+        groups: &Groups,
+        x: &[f64],
+        dy: &[f64],
+        parameters: &Parameters,
+    ) -> Gradients {
+        let Groups { sets, strands, .. } = groups;
+        let eps = parameters.eps;
+        let truth = group::statistics(groups, x);
+        let errors = self.statistics(sets, x, &truth);
+        let x_hat = batch::normalized(sets, x, eps);
+        let of_strands = Statistics {
+            mean: groups.of_strands(&truth.mean),
+            variance: groups.of_strands(&truth.variance),
+        };
+        let mut sums = self.gradient_sums(strands, &x_hat, dy, &of_strands, eps, root_mean_square);
+        let [mean_dy, mean_dy_x_hat] =
+            [strands.each(dy, mean), strands.each(&strands.map(|i, _| dy[i] * x_hat[i]), mean)];
+        for (strand, error) in sums.gamma.iter_mut().enumerate() {
+            // Of a strand, Σ(x − mean)·dy sees what the mean is off.
+            let set = groups.set_of(strand);
+            *error += errors.mean[set] * truth.inverse_std(set, eps) * mean_dy[strand].abs();
+        }
+        let scale = |set| Self::scale(&truth, &errors, set, eps);
+        let size = groups.size();
+        let gamma = |strand: usize| parameters.gamma[groups.channel_of(strand)].abs();
+        // Of means over the set, which are those of its strands' means.
+        let over_set = |of_strand: &dyn Fn(usize) -> f64| -> Vec<f64> {
+            let of_set = |set: usize| (set * size..(set + 1) * size).map(of_strand).sum::<f64>();
+            (0..sets.number).map(|set| of_set(set) / size as f64).collect()
+        };
+        let of_mean = over_set(&|strand| gamma(strand) * sums.beta[strand]);
+        let of_slope = over_set(&|strand| gamma(strand) * sums.gamma[strand]);
+        let weighed = group::weighed(groups, dy, parameters);
+        let projected = sets.map(|i, _| weighed[i] * x_hat[i]);
+        let (means, slopes) = (sets.each(&weighed, mean), sets.each(&projected, mean));
+        let dx = sets.map(|i, set| {
+            let inverse_std = truth.inverse_std(set, eps);
+            let (mean_dy, slope) = (means[set].abs(), slopes[set].abs());
+            let center = U * truth.mean[set].abs() * inverse_std;
+            let dy = weighed[i].abs() + mean_dy;
+            let x = (x_hat[i].abs() + center) * slope;
+            let arithmetic = U * (6.0 * dy + 9.0 * x) + DENORMAL * x_hat[i].abs() / inverse_std;
+            let of_statistics =
+                scale(set) * (dy + 3.0 * x) + slope * inverse_std * errors.mean[set];
+            let of_sums = of_mean[set] + x_hat[i].abs() * of_slope[set];
+            if inverse_std == 0.0 {
+                return 0.0;
+            }
+            inverse_std * (arithmetic + of_statistics + of_sums + DENORMAL) + DENORMAL
+        });
+        let count = (x.len() / strands.number) as f64;
+        let of_gamma = |strand: usize| {
+            let value = count * mean_dy_x_hat[strand].abs();
+            count * sums.gamma[strand] + 2.0 * scale(groups.set_of(strand)) * value + U * value
+        };
+        let of_beta = |strand: usize| count * (sums.beta[strand] + U * mean_dy[strand].abs());
+        let over_samples = |of_strand: &dyn Fn(usize) -> f64| {
+            let of_strands: Vec<_> = (0..strands.number).map(of_strand).collect();
+            groups.over_samples(&of_strands).iter().map(|sum| sum + DENORMAL).collect()
+        };
+        Gradients { dx, gamma: over_samples(&of_gamma), beta: over_samples(&of_beta) }
     }
 
     /// Of the co-moment (`gamma`) and the mean of dy (`beta`), for one element; `spread`

@@ -44,7 +44,7 @@ impl Parameters {
         }
     }
 
-    fn with<R>(&self, run: impl FnOnce(&parameters::Parameters) -> R) -> R {
+    pub fn with<R>(&self, run: impl FnOnce(&parameters::Parameters) -> R) -> R {
         let cells = |values: &Option<Vec<f32>>| values.as_deref().map(cells);
         let (gamma, beta) = (cells(&self.gamma), cells(&self.beta));
         let (gamma, beta) = (gamma.as_deref(), beta.as_deref());

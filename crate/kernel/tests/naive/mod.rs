@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "every test crate uses a part of it")]
 
 pub mod batch;
+pub mod group;
 
 /// Which elements of a tensor belong to which channel.
 pub struct Channels {
@@ -20,7 +21,11 @@ impl Channels {
     pub fn along(sizes: &[u32], axis: usize) -> Self {
         let product = |sizes: &[u32]| sizes.iter().product::<u32>() as usize;
         let (number, inner) = (sizes[axis] as usize, product(&sizes[axis + 1..]));
-        let of: Vec<_> = (0..product(sizes)).map(|element| element / inner % number).collect();
+        Self::new((0..product(sizes)).map(|element| element / inner % number).collect(), number)
+    }
+
+    /// By the channel of each element.
+    pub fn new(of: Vec<usize>, number: usize) -> Self {
         let mut elements = vec![vec![]; number];
         for (element, &channel) in of.iter().enumerate() {
             elements[channel].push(element);

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::ops::RangeInclusive;
 
 use batchnorm_kernel::Cells;
-use batchnorm_kernel::layout::{Layout, LayoutError, Limits, Operand, TILE};
+use batchnorm_kernel::layout::{Layout, LayoutError, Limits, Operand, Over, TILE};
 use proptest::prelude::*;
 
 use crate::naive::Channels;
@@ -47,12 +47,16 @@ impl Shape {
     }
 
     pub fn layout(&self, operands: &[&Placement]) -> Result<Layout, LayoutError> {
+        self.layout_over(Over::Batch, operands)
+    }
+
+    pub fn layout_over(&self, over: Over, operands: &[&Placement]) -> Result<Layout, LayoutError> {
         let operands: Vec<_> = operands.iter().map(|placement| placement.operand(self)).collect();
         let mut layout = Layout::default();
         layout.limits = self.limits;
         // Those that are not there are as the first.
         let all = [0, 1, 2].map(|k| operands.get(k).unwrap_or(&operands[0])).map(Operand::clone);
-        layout.plan(&self.sizes, self.axis, &all)?;
+        layout.plan(&self.sizes, self.axis, &all, over)?;
         Ok(layout)
     }
 }

@@ -1,9 +1,10 @@
-/** What a batch norm layer owns: parameters, running statistics and their names. */
-import { COUNT, isCount } from "../core/checks.js";
-import { fail, mustBe } from "../core/errors.js";
-import type { Port } from "../core/kernel.js";
-import { readOptions } from "../core/options.js";
-import { Parameter } from "../core/parameter.js";
+/** What a layer owns: parameters, running statistics and their names. */
+import { COUNT, isCount } from "./checks.js";
+import { fail, mustBe } from "./errors.js";
+import type { Port } from "./kernel.js";
+import { readOptions } from "./options.js";
+import { Parameter } from "./parameter.js";
+import { showShape } from "./show.js";
 import {
   type EntryNames,
   type LoadOptions,
@@ -12,19 +13,37 @@ import {
   type SavedStateDict,
   type StateDict,
   type StateDictOptions,
-} from "../core/state-dict.js";
-import { allocateVector, Tensor, tensorOf } from "../core/tensor.js";
-import type { Float32Values } from "../core/values.js";
-import { copyOut, type View } from "../core/view.js";
-import type { LayerOptions } from "./layer-options.js";
+} from "./state-dict.js";
+import { allocateVector, Tensor, tensorOf } from "./tensor.js";
+import type { Float32Values } from "./values.js";
+import { copyOut, type View } from "./view.js";
 
 /** What the vectors begin with. */
 const INITIAL = { weight: 1, bias: 0, runningMean: 0, runningVar: 1 };
 
 type VectorName = keyof typeof INITIAL;
 
+/** Names of a state dict's entries, in a framework. */
+export interface StateNames {
+  readonly weight: string;
+  readonly bias: string;
+  readonly runningMean?: string;
+  readonly runningVar?: string;
+  /** Absent where the framework counts no batches. */
+  readonly numBatchesTracked?: string;
+}
+
+/** Which vectors a layer has. */
+interface Vectors {
+  /** γ. */
+  readonly scale: boolean;
+  /** β. */
+  readonly offset: boolean;
+  readonly trackRunningStats: boolean;
+}
+
 /** Vectors of one value a channel, all of them there or none: a layer is built or not. */
-export class BatchNormState {
+export class LayerState {
   /** Number of channels; `null` before it is built. */
   numFeatures: number | null = null;
   weight: View | null = null;
@@ -41,8 +60,7 @@ export class BatchNormState {
   /** How often the vectors were made or given back. */
   #changes = 0;
 
-  constructor(port: Port, { preset, scale, offset, trackRunningStats }: LayerOptions) {
-    const { names } = preset;
+  constructor(port: Port, names: StateNames, { scale, offset, trackRunningStats }: Vectors) {
     const has = {
       weight: scale,
       bias: offset,
@@ -52,7 +70,7 @@ export class BatchNormState {
     this.#port = port;
     this.#has = (Object.keys(has) as VectorName[]).filter((name) => has[name]);
     this.#entries = {
-      vectors: this.#has.map((name) => names[name]),
+      vectors: this.#has.map((name) => names[name] as string),
       variance: trackRunningStats ? names.runningVar : undefined,
       counter: trackRunningStats ? names.numBatchesTracked : undefined,
     };
@@ -96,6 +114,27 @@ export class BatchNormState {
     ) {
       fail("disposed", `${owner}: a parameter of the layer was disposed`);
     }
+  }
+
+  /**
+   * @param axis of the channels, counted from 0; `given` is how the layer was told
+   * @throws BatchNormError `shape-mismatch` unless a shape has as many channels
+   */
+  checkChannels(shape: readonly number[], axis: number, given: number, owner: string): void {
+    const { numFeatures } = this;
+    if (numFeatures === null || shape[axis] === numFeatures) return;
+    const last = shape.length - 1;
+    const remedy =
+      axis !== last && shape[last] === numFeatures
+        ? " (channels last? axis: -1)"
+        : axis !== 1 && shape[1] === numFeatures
+          ? " (channels first? axis: 1)"
+          : "";
+    fail(
+      "shape-mismatch",
+      `${owner}: expected x with ${numFeatures} channels along axis ${given}, ` +
+        `got ${shape[axis]} in ${showShape(shape)}${remedy}`,
+    );
   }
 
   /** @throws BatchNormError `disposed` */

@@ -1,0 +1,98 @@
+//! The forward pass of the norms whose γ and β are a channel's: of batch and group norm.
+
+use crate::Cells;
+use crate::affine;
+use crate::layout::{Band, Layout, MAX_OPERANDS, Order};
+use crate::moments::{self, moments};
+use crate::parameters::{Parameters, value_of};
+use crate::statistics::{Saved, Statistics};
+use crate::sweep::Pass;
+use crate::workspace::Workspace;
+
+/// A forward pass, which without parameters ends before it would normalize.
+pub(super) struct Forward<'a> {
+    pub parameters: Option<&'a Parameters<'a>>,
+    /// Mean and variance of each set; else x's own.
+    pub given: Option<[Cells<'a>; 2]>,
+    pub saved: Option<&'a Saved<'a>>,
+}
+
+impl Forward<'_> {
+    /// Over sets of channels, in each sample: `sets` is the walk in which they are channels, and
+    /// `layout` that in which the channels are, `together` of which are a set. The tensors are x
+    /// and y.
+    #[inline(never)]
+    pub fn run(
+        &self,
+        [sets, layout]: [&Layout; 2],
+        together: usize,
+        tensors: [Cells; MAX_OPERANDS],
+        workspace: &mut Workspace,
+    ) {
+        self.save_what_is_known();
+        let (own, order) = match self.given {
+            None => (true, Order::Backwards),
+            Some(_) => (false, Order::Forwards),
+        };
+        for sample in layout.each_sample() {
+            let tensors = if sample == 0 { tensors } else { layout.sample(tensors, sample) };
+            let pass = &mut Pass { layout: sets, tensors, workspace };
+            for band in sets.bands(usize::from(own)) {
+                pass.layout = sets;
+                if own {
+                    moments::gather(pass, &band);
+                }
+                self.settle(pass, &band, sample * sets.channels, together);
+                if self.parameters.is_some() {
+                    pass.layout = layout;
+                    let band = band.start * together..band.end * together;
+                    affine::apply_forward(pass, &band, [0, 1], order);
+                }
+            }
+        }
+    }
+
+    /// Of all sets and channels, and first: nothing is settled where there are no elements.
+    fn save_what_is_known(&self) {
+        let Some(saved) = self.saved else { return };
+        for set in 0..saved.mean.len() {
+            saved.set_statistics(set, self.given_of(set).unwrap_or([0.0; 2]));
+        }
+        let gamma = self.parameters.and_then(|parameters| parameters.gamma);
+        for (channel, cell) in saved.gamma.iter().enumerate() {
+            cell.set(value_of(gamma, channel, 1.0));
+        }
+    }
+
+    fn given_of(&self, set: usize) -> Option<[f64; 2]> {
+        self.given.map(|statistics| statistics.map(|values| f64::from(values[set].get())))
+    }
+
+    /// Statistics of a band's sets, of which `first` are in the samples before, and of these the
+    /// constants of the map, for each of the `together` channels of a set.
+    #[inline(always)]
+    fn settle(&self, pass: &mut Pass, band: &Band, first: usize, together: usize) {
+        let eps = self.parameters.map_or(0.0, |parameters| parameters.eps);
+        // From the last one: no channel's place is that of a set which comes later.
+        for set in band.clone().rev() {
+            let (statistics, [mean, variance]) = match self.given_of(set) {
+                Some(given) => (Statistics::GIVEN, given),
+                None => {
+                    let moments = moments(pass, set, eps);
+                    if let Some(saved) = self.saved {
+                        saved.set_statistics(first + set, moments);
+                    }
+                    (Statistics::BATCH, moments)
+                }
+            };
+            let Some(parameters) = self.parameters else { continue };
+            let inverse_std = statistics.inverse_std(variance + eps);
+            for channel in set * together..(set + 1) * together {
+                let gamma = value_of(parameters.gamma, channel, 1.0);
+                let beta = value_of(parameters.beta, channel, 0.0);
+                let constants = affine::forward(mean, inverse_std, gamma, beta);
+                pass.workspace.set_constants(channel, constants);
+            }
+        }
+    }
+}

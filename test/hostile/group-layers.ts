@@ -1,0 +1,351 @@
+/** Calls of group and instance norm layers. */
+import * as library from "batchnorm-wasm";
+import {
+  GroupNormalization,
+  GroupNormSaved,
+  InstanceNorm,
+  type SampleNorm,
+  type Tensor,
+} from "batchnorm-wasm";
+import type { Random } from "../../scripts/random.mjs";
+import { expectBackward, expectForward, MOST_CHANNELS, type Pass } from "./group.js";
+import type { Kind } from "./kinds.js";
+import { Options } from "./options.js";
+import { freshness } from "./passes.js";
+import {
+  type Anything,
+  allApart,
+  axisOf,
+  inPlaceOf,
+  input,
+  output,
+  product,
+  resolve,
+  same,
+  takeResult,
+  themeOf,
+} from "./theme.js";
+import { arg, hostile } from "./values.js";
+import {
+  apart,
+  Fault,
+  type LayerModel,
+  type Manner,
+  type TensorModel,
+  VECTORS,
+  type World,
+} from "./world.js";
+
+type Model = LayerModel<SampleNorm>;
+
+/** The last forward pass of a layer. */
+const lasts = new WeakMap<Model, Pass>();
+
+export const GROUP_LAYERS: readonly Kind[] = [
+  ["new group layer", 3, construct],
+  ["forward by group", 7, forward],
+  ["backward by group", 5, backward],
+  ["group layer upkeep", 3, manage],
+];
+
+function construct(world: World, random: Random, manner: Manner): void {
+  const { channels, shapes } = themeOf(world);
+  const kind = random.pick(["GroupNorm", "GroupNorm", "InstanceNorm", "GroupNormalization"]);
+  const options = new Options();
+  if (!random.oneIn(12)) options.set("kernel", arg(world.home.kernel, "k"));
+  const axis = axisOf(world, random, random.pick(shapes));
+  if (!random.oneIn(3)) options.set("axis", arg(axis, `${axis}`));
+  const divisors = Array.from({ length: channels }, (_, i) => i + 1).filter(
+    (number) => channels % number === 0,
+  );
+  const groups = random.pick(divisors);
+  const given: { value: unknown; code: () => string }[] = [];
+  let known = ["preset", "eps", "affine", "scale", "offset", "axis", "requiresGrad", "kernel"];
+  if (kind === "GroupNormalization") {
+    options.set("groups", random.oneIn(3) ? arg(-1, "-1") : arg(groups, `${groups}`));
+    known = ["groups", "axis", "epsilon", "center", "scale", "kernel"];
+  } else {
+    const presets = kind === "GroupNorm" ? ["torch", "keras", "onnx", "flax"] : ["torch", "flax"];
+    const preset = random.pick(presets);
+    options.set("preset", arg(preset, `"${preset}"`));
+    if (random.oneIn(4)) options.set("affine", arg(true, "true"));
+    if (kind === "GroupNorm") given.push(arg(groups, `${groups}`));
+    else {
+      known.push("trackRunningStats", "momentum");
+      if (preset === "torch" && random.oneIn(3))
+        options.set("trackRunningStats", arg(true, "true"));
+    }
+    given.push(random.oneIn(4) ? arg(null, "null") : arg(channels, `${channels}`));
+  }
+  let wrong = false;
+  if (manner === "hostile" && random.oneIn(2)) {
+    wrong = given.length > 0 && random.oneIn(3);
+    if (wrong) given[random.below(given.length)] = hostile(random);
+    else options.mutate(world, random, known);
+  }
+  const { value, code } = options.build();
+  const name = world.name("g");
+  const Layer = (library as unknown as Record<string, new (...all: unknown[]) => SampleNorm>)[
+    kind
+  ] as new (
+    ...all: unknown[]
+  ) => SampleNorm;
+  world.attempt(
+    () =>
+      options.surrounded(
+        `${name} = new ${kind}(${[...given.map((one) => one.code()), code()].join(", ")});`,
+      ),
+    () => options.surround(() => new Layer(...given.map((one) => one.value), value)),
+    {
+      valid: options.benign && !wrong,
+      never: ["kernel"],
+      returned: (layer: SampleNorm) => {
+        options.checkTaken();
+        world.adoptSampleLayer(layer, "", name);
+      },
+    },
+  );
+}
+
+/** Groups of a layer with so many channels. */
+function groupsOf(layer: SampleNorm, channels: number): number {
+  if (layer instanceof InstanceNorm) return channels;
+  if (layer instanceof GroupNormalization) return layer.groups === -1 ? channels : layer.groups;
+  return (layer as library.GroupNorm).numGroups;
+}
+
+function forward(world: World, random: Random, manner: Manner): void {
+  const model = world.pick(random, world.sampleLayers);
+  if (!model) return;
+  const { layer, state } = model;
+  const setting = state.axis as number;
+  const fits = (shape: readonly number[]) => {
+    const size = shape[resolve(setting, shape.length)];
+    return size !== undefined && (state.numChannels === null || size === state.numChannels);
+  };
+  const like = themeOf(world).shapes.find(fits);
+  const x = input(world, random, manner, ({ shape }) => fits(shape) || random.oneIn(40), like);
+  if (!x) return;
+  const at = resolve(setting, x.shape.length);
+  const channels = x.shape[at] as number;
+  const options = new Options();
+  if (random.oneIn(2)) {
+    const training = random.oneIn(2);
+    options.set("training", arg(training, `${training}`));
+  }
+  options.tensor("out", x.plain ? undefined : output(world, random, x));
+  if (manner === "hostile" && random.oneIn(2)) options.mutate(world, random, ["out", "training"]);
+  const { value, code } = options.build();
+  const outs = options.models(world, "out");
+  const name = world.name("t");
+  const inPlace = inPlaceOf(x, outs);
+  const read = (field: string) => world.modelOf.get(layer[field as "weight"]);
+  const vectors = () => ["weight", "bias", "runningMean", "runningVar"].map(read);
+  const tracks = layer instanceof InstanceNorm && layer.trackRunningStats;
+  const groups = groupsOf(layer, channels);
+  const samples = at === 0 ? 1 : (x.shape[0] as number);
+  const count = product(x.shape) / samples / groups;
+  const valid =
+    options.benign &&
+    !x.wrong &&
+    !tracks &&
+    at >= 0 &&
+    at < x.shape.length &&
+    model.home === world.home &&
+    channels <= MOST_CHANNELS &&
+    (state.numChannels === null || state.numChannels === channels) &&
+    channels % groups === 0 &&
+    count > 1 &&
+    [x.model, ...outs, ...vectors()].every((one) => !one?.disposed) &&
+    outs.every(
+      (out) =>
+        same(out.shape, x.shape) &&
+        (inPlace || (out !== x.model && allApart(out, [x.model]))) &&
+        vectors().every((one) => !one || apart(out, one)),
+    ) &&
+    vectors().every((one) => !one || !x.model || apart(one, x.model));
+  const eps = state.eps as number;
+  world.attempt(
+    () => options.surrounded(`${name} = ${model.name}.forward(${x.arg.code()}, ${code()});`),
+    () => options.surround(() => layer.forward(x.arg.value as Anything, value as Anything)),
+    {
+      valid,
+      never: ["kernel"],
+      ambiguous: !options.known,
+      writes: [...outs, read("runningMean"), read("runningVar")].filter(
+        (one): one is TensorModel => !!one,
+      ),
+      reads: [x.model, read("weight"), read("bias")].filter((one): one is TensorModel => !!one),
+      inPlace,
+      layer: model,
+      writesVectors: state.numChannels === null ? VECTORS : [],
+      changes: ["numBatchesTracked", ...(state.numChannels === null ? BUILDS : [])],
+      returned: (y: Tensor) => {
+        options.checkTaken();
+        const started = (field: "weight" | "bias", start: number) => {
+          const known = read(field);
+          if (known) return world.values(known);
+          return layer[field] ? new Float32Array(channels).fill(start) : null;
+        };
+        const [weight, bias] = [started("weight", 1), started("bias", 0)];
+        const known = options.known && (!x.wrong || !!x.model || !!x.of) && !tracks;
+        const pass: Pass = {
+          x: x.model ? world.values(x.model) : x.values,
+          shape: x.shape,
+          axis: at,
+          groups,
+          eps,
+          weight,
+          xModel: x.model ?? null,
+          xVersion: x.model?.region.version ?? 0,
+          kept: [],
+          known: known && !x.of,
+          home: model.home,
+        };
+        const taken = takeResult(world, x, outs, y, name);
+        if (known) expectForward(taken.values, pass, bias, x.of);
+        lasts.set(model, pass);
+      },
+    },
+  );
+}
+
+/** What of a layer its first input may change. */
+const BUILDS = ["numChannels", ...VECTORS];
+
+function backward(world: World, random: Random, manner: Manner): void {
+  const model = world.pick(random, world.sampleLayers);
+  const pass = model && lasts.get(model);
+  if (!model || !pass) return;
+  const { layer, state } = model;
+  const { shape } = pass;
+  const likely = (one: TensorModel) => same(one.shape, shape) || random.oneIn(40);
+  const dy = input(world, random, manner, likely, shape);
+  if (!dy) return;
+  const options = new Options();
+  options.tensor("out", dy.plain ? undefined : output(world, random, dy));
+  if (manner === "hostile" && random.oneIn(2)) options.mutate(world, random, ["out", "saved"]);
+  const { value, code } = options.build();
+  const outs = options.models(world, "out");
+  const inPlace = inPlaceOf(dy, outs);
+  const gradients = ["weightGrad", "biasGrad"].map((name) => world.modelOf.get(state[name]));
+  const written = gradients.filter((one): one is TensorModel => !!one);
+  const x = pass.xModel ?? undefined;
+  const vectors = VECTORS.map((name) => world.modelOf.get(state[name]));
+  const valid =
+    options.benign &&
+    !dy.wrong &&
+    pass.known &&
+    model.home === world.home &&
+    same(dy.shape, shape) &&
+    freshness(world, pass).fresh &&
+    vectors.every((one) => !one?.disposed) &&
+    outs.every(
+      (out) =>
+        same(out.shape, shape) &&
+        out !== x &&
+        (inPlace || allApart(out, [dy.model])) &&
+        [x, ...vectors].every((one) => !one || apart(out, one)),
+    ) &&
+    written.every((one) => [x, dy.model].every((other) => !other || apart(one, other)));
+  const name = world.name("t");
+  world.attempt(
+    () => options.surrounded(`${name} = ${model.name}.backward(${dy.arg.code()}, ${code()});`),
+    () => options.surround(() => layer.backward(dy.arg.value as Anything, value as Anything)),
+    {
+      valid,
+      never: ["kernel"],
+      ambiguous: !options.known,
+      writes: [...outs, ...written],
+      reads: dy.model ? [dy.model] : [],
+      inPlace,
+      layer: model,
+      writesVectors: ["weightGrad", "biasGrad"],
+      changes: ["weightGrad", "biasGrad"],
+      returned: (dx: Tensor) => {
+        options.checkTaken(GroupNormSaved);
+        const certain =
+          options.known &&
+          (!dy.wrong || !!dy.model || !!dy.of) &&
+          pass.known &&
+          lasts.get(model) === pass &&
+          options.one("saved").value == null;
+        if (!certain) {
+          takeResult(world, dy, outs, dx, name);
+          return;
+        }
+        if (freshness(world, pass).stale) {
+          throw new Fault("backward through what was overwritten", model.name);
+        }
+        const dyNow = dy.model ? world.values(dy.model) : dy.values;
+        const taken = takeResult(world, { ...dy, shape }, outs, dx, name);
+        const channels = shape[pass.axis] as number;
+        const compared = [layer.weight, layer.bias].map((parameter) => {
+          const tensor = parameter?.grad;
+          if (!tensor || !layer.requiresGrad) return null;
+          const known = world.modelOf.get(tensor);
+          return {
+            old: known ? world.values(known) : new Float32Array(channels),
+            now: known ? world.now(known) : tensor.toFloat32Array(),
+          };
+        });
+        expectBackward(taken.values, dyNow, pass, compared, dy.of);
+      },
+    },
+  );
+}
+
+function manage(world: World, random: Random, manner: Manner): void {
+  const model = world.pick(random, world.sampleLayers);
+  if (!model) return;
+  const { layer, name } = model;
+  const vector = (field: string) => world.modelOf.get(model.state[field]);
+  const write = (fields: readonly string[]) =>
+    fields.map(vector).filter((one): one is TensorModel => !!one);
+  const live = VECTORS.every((field) => !vector(field)?.disposed);
+  const value = manner === "hostile" && random.oneIn(3) ? hostile(random) : arg(1e-3, "1e-3");
+  const kind = random.below(8);
+  if (kind === 0) {
+    world.attempt(
+      () => `${name}.dispose();`,
+      () => layer.dispose(),
+      {
+        valid: true,
+        frees: true,
+        returned: () => {
+          world.goneLayer(model);
+          lasts.delete(model);
+        },
+      },
+    );
+    return;
+  }
+  const calls: (readonly [string, () => unknown, Parameters<World["attempt"]>[2]])[] = [
+    ["zeroGrad()", () => layer.zeroGrad(), { writes: write(["weightGrad", "biasGrad"]) }],
+    ["resetParameters()", () => layer.resetParameters(), { writes: write(VECTORS.slice(0, 4)) }],
+    ["train()", () => layer.train(), { changes: ["training"] }],
+    ["eval()", () => layer.eval(), { changes: ["training"] }],
+    ["parameters()", () => layer.parameters(), {}],
+    ["stateDict()", () => layer.stateDict(), {}],
+  ];
+  if (kind === 7) {
+    world.attempt(
+      () => `${name}.eps = ${value.code()};`,
+      () => {
+        layer.eps = value.value as number;
+      },
+      {
+        layer: model,
+        changes: ["eps"],
+        returned: () => {
+          const { eps } = layer;
+          if (!(Number.isFinite(eps) && eps >= 0)) throw new Fault("an eps is none", `${eps}`);
+        },
+      },
+    );
+    return;
+  }
+  const [code, run, plan] = calls[kind - 1] as (typeof calls)[number];
+  const valid = live && (code !== "stateDict()" || model.state.numChannels !== null);
+  world.attempt(() => `${name}.${code};`, run, { ...plan, layer: model, valid });
+}

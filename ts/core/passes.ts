@@ -1,0 +1,200 @@
+/**
+ * Forward and backward passes whose options were read: what the functions of all norms share.
+ * Nothing is written before all arguments are read and checked.
+ */
+import { Contents, Operation } from "../generated/abi.js";
+import {
+  bringIn,
+  portOfCall,
+  readOut,
+  readTensor,
+  readVector,
+  roomFor,
+  takeOut,
+  type Vector,
+} from "./arguments.js";
+import { checkEps } from "./checks.js";
+import { fail, mustBe } from "./errors.js";
+import { resolveAxis } from "./geometry.js";
+import type { Tracked } from "./kernel.js";
+import type { NormBackwardOptions, NormGradients, NormOptions } from "./norm-options.js";
+import { type Call, newCall, Place } from "./operands.js";
+import type { PlainResult, Read } from "./plain.js";
+import { runCall } from "./run.js";
+import { type SavedAccess, savedAccessOf } from "./saved-access.js";
+import type { SavedState } from "./saved-state.js";
+import { allocate, checkTensor, type Tensor, tensorOf } from "./tensor.js";
+import type { View } from "./view.js";
+
+/** What users call the operands of a forward pass, by their places. */
+export const FORWARD_NAMES = [
+  "x",
+  "dy",
+  "out",
+  "weight",
+  "bias",
+  "mean",
+  "variance",
+  "runningMean",
+  "runningVar",
+];
+const BACKWARD_NAMES = /* @__PURE__ */ FORWARD_NAMES.slice(0, -2).concat("weightGrad", "biasGrad");
+
+/** A forward pass as its norm declares it. */
+export interface ForwardPass {
+  readonly operation: Operation;
+  readonly owner: string;
+  /** The function that goes back. */
+  readonly backward: string;
+}
+
+/** Options of a forward pass; statistics where its norm takes them. */
+interface ForwardOptions extends NormOptions {
+  mean?: Vector | null | undefined;
+  variance?: Vector | null | undefined;
+}
+
+/**
+ * A forward pass.
+ *
+ * @param wanted saved values to overwrite, or `true` for new ones
+ * @param groupsOf how many groups so many channels are in; absent where there are none
+ * @returns y, and what users have of the saved values
+ */
+export function forwardPass(
+  { operation, owner, backward }: ForwardPass,
+  x: unknown,
+  given: ForwardOptions,
+  wanted: unknown,
+  run: (call: Call<View>, saved: SavedState | null) => View,
+  groupsOf?: (channels: number) => number,
+): { y: Tensor | PlainResult; saved: unknown } {
+  const eps = given.eps ?? 1e-5;
+  checkEps(eps, owner);
+  const port = portOfCall(x, given, owner);
+  const access = savedAccessOf(operation);
+  const saved =
+    wanted === true
+      ? (access?.make(port) ?? fail("unsupported", `saved: true needs ${backward}`))
+      : wanted == null
+        ? null
+        : insideOf(wanted, access, owner);
+  // All are read before the first is copied in, which may detach views of kernel memory.
+  const read = readTensor(x, port, owner, "x");
+  const weight = readVector(given.weight, port, owner, "weight");
+  const bias = readVector(given.bias, port, owner, "bias");
+  const mean = readVector(given.mean, port, owner, "mean");
+  const variance = readVector(given.variance, port, owner, "variance");
+  const out = readOut(given.out, read, owner);
+  const givenAxis = given.axis ?? 1;
+  const copies: View[] = [];
+  try {
+    const bring = (read: View | Read | null) => {
+      const view = read && bringIn(read, port);
+      if (view !== read) copies.push(view as View);
+      return view;
+    };
+    const view = bring(read) as View;
+    const axis = resolveAxis(givenAxis, view.shape.length, owner);
+    const groups = groupsOf?.(view.shape[axis] as number);
+    const call = newCall(FORWARD_NAMES, operation, owner, view, axis, groups);
+    const { operands } = call;
+    call.eps = eps;
+    operands[Place.OUT] = out;
+    operands[Place.WEIGHT] = bring(weight);
+    operands[Place.BIAS] = bring(bias);
+    operands[Place.MEAN] = bring(mean);
+    operands[Place.VARIANCE] = bring(variance);
+    const room = roomFor(view, read, owner);
+    const y = run(call, saved);
+    // The backward pass needs x.
+    if (saved && view !== read) saved.copy = copies.shift() as View;
+    const handle = saved?.handle;
+    if (wanted === true) port.track(handle as Tracked);
+    return { y: takeOut(y, read, room), saved: handle };
+  } finally {
+    for (const copy of copies) copy.dispose();
+  }
+}
+
+/** The backward pass of a forward pass that was saved. */
+export function backwardPass<S>(
+  owner: string,
+  access: SavedAccess,
+  dy: unknown,
+  given: NormBackwardOptions<S>,
+): NormGradients<Tensor | PlainResult> {
+  const saved = insideOf(given.saved, access, owner);
+  const made: View[] = [];
+  // Made where the forward pass had such a parameter, unless told otherwise.
+  const gradient = (one: unknown, name: string, parameter: View | null): View | null => {
+    if (one != null) return checkTensor(one, `${owner}: ${name}`);
+    if (one === null || parameter === null) return null;
+    const vector = allocate(saved.port, [saved.channels], Contents.Zero);
+    made.push(vector);
+    return vector;
+  };
+  const { weightGrad: ofWeight, biasGrad: ofBias } = given;
+  const read = readTensor(dy, saved.port, owner, "dy");
+  const out = readOut(given.out, read, owner);
+  const view = bringIn(read, saved.port);
+  try {
+    const pass = saved.check(owner); // of now: a getter may have overwritten the values
+    const room = roomFor(view, read, owner);
+    const weight = pass.operands[Place.WEIGHT] as View | null;
+    const weightGrad = gradient(ofWeight, "weightGrad", weight);
+    const biasGrad = gradient(ofBias, "biasGrad", pass.operands[Place.BIAS] ?? weight);
+    const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad);
+    return {
+      dx: takeOut(dx, read, room),
+      weightGrad: tensorOf(weightGrad),
+      biasGrad: tensorOf(biasGrad),
+    };
+  } catch (error) {
+    for (const vector of made) vector.dispose();
+    throw error;
+  } finally {
+    if (view !== read) view.dispose();
+  }
+}
+
+/**
+ * The call of a backward pass; adds to the gradients of γ and β.
+ *
+ * @returns the gradient of x: `out` if given
+ */
+export function runBackward(
+  owner: string,
+  pass: Call<View>,
+  dy: View,
+  out: View | null,
+  weightGrad: View | null,
+  biasGrad: View | null,
+): View {
+  const { operands: kept, axis, groups } = pass;
+  const x = kept[Place.X] as View;
+  const back = pass.operation === Operation.Forward ? Operation.Backward : Operation.GroupBackward;
+  const call = newCall(BACKWARD_NAMES, back, owner, x, axis, groups);
+  const { operands } = call;
+  operands[Place.OUT] = out;
+  operands[Place.DY] = dy;
+  operands[Place.FIRST_ACCUMULATOR] = weightGrad;
+  operands[Place.SECOND_ACCUMULATOR] = biasGrad;
+  // Not read again, but nothing is to be written over them.
+  for (let i = Place.WEIGHT; i <= Place.VARIANCE; i++) {
+    const view = kept[i] as View | null;
+    operands[i] = view?.disposed ? null : view;
+  }
+  call.eps = pass.eps;
+  call.saved = pass.saved;
+  call.constant = pass.constant;
+  return runCall(call);
+}
+
+/** @throws BatchNormError `invalid-option` */
+function insideOf(saved: unknown, access: SavedAccess | undefined, owner: string): SavedState {
+  return (
+    access?.inside(saved) ??
+    mustBe("invalid-option", `${owner}: saved`, "what a forward pass returned", saved)
+  );
+}
