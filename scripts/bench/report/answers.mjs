@@ -96,20 +96,16 @@ export function inWords(records) {
  * @param {readonly Record[]} records
  */
 export function fromMemory(records) {
+  const all = groups(records).filter(({ cell }) => bytesOf(cell) >= MEMORY);
   return OPS.flatMap((op) => {
-    const ours = records.filter(
-      (record) =>
-        record.kind === "ours" &&
-        record.op === op &&
-        record.ratio_to_bare !== undefined &&
-        record.ratio_to_copy !== undefined &&
-        bytesOf(record) >= MEMORY,
+    const ratios = all.flatMap(({ cell, ours }) =>
+      cell.op === op && ours?.ratio_to_bare && ours.ratio_to_copy
+        ? [{ overBare: ours.ratio_to_bare, bare: ours.ratio_to_copy / ours.ratio_to_bare }]
+        : [],
     );
-    if (ours.length === 0) return [];
-    const overBare = ours.map(({ ratio_to_bare = Number.NaN }) => ratio_to_bare);
-    const overCopy = ours.map(({ ratio_to_copy = Number.NaN }) => ratio_to_copy);
-    const bare = overCopy.map((ratio, i) => ratio / (overBare[i] ?? Number.NaN));
-    return [[op, mean(bare), mean(overBare), digits(max(overBare))]];
+    if (ratios.length === 0) return [];
+    const overBare = ratios.map((one) => one.overBare);
+    return [[op, mean(ratios.map(({ bare }) => bare)), mean(overBare), digits(max(overBare))]];
   });
 }
 
