@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, posix, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { kernelText } from "../scripts/kernel-text.mjs";
@@ -375,6 +375,38 @@ describe("in a bundle", () => {
       expect(whole, "else its absence says nothing").toContain(absent);
       expect(text.includes(absent), `${absent} is in the bundle`).toBe(false);
     }
+  });
+
+  const forward = "{ numGroups: 1, saved: true }";
+  const byBatch = "{ mean: [2, 4], variance: [1, 4], saved: true }";
+  test.each([
+    ["batchNormTraining", "batchNormTraining(x).saved.mean[1]", 4],
+    ["batchNormStatistics", "batchNormStatistics(x).mean[1]", 4],
+    ["batchNormInference", `batchNormInference(x, ${byBatch})`, "unsupported"],
+    [
+      "batchNormInference, batchNormBackward",
+      `batchNormBackward(x, { saved: batchNormInference(x, ${byBatch}).saved }).dx.size`,
+      4,
+    ],
+    ["groupNorm", "groupNorm(x, { numGroups: 1 }).size", 4],
+    ["groupNorm", `groupNorm(x, ${forward})`, "unsupported"],
+    [
+      "groupNorm, groupNormBackward",
+      `groupNormBackward(x, { saved: groupNorm(x, ${forward}).saved }).dx.size`,
+      4,
+    ],
+    ["instanceNorm", "instanceNorm(x).size", 4],
+    ["BatchNorm", "(bn => bn.forward(x) && bn.backward(x).size)(new BatchNorm(2))", 4],
+    ["GroupNorm", "(gn => gn.forward(x) && gn.backward(x).size)(new GroupNorm(1, 2))", 4],
+    ["InstanceNorm", "new InstanceNorm(2, { axis: 0 }).forward(x).size", 4],
+  ])("a program that uses %s alone has all that it needs: %s", async (names, code, result) => {
+    const text = await bundle(`import { Tensor, ${names} } from "batchnorm-wasm";
+      const x = Tensor.from([1, 2, 3, 6], [2, 2]);
+      const run = () => { try { return ${code} } catch (error) { return error.code ?? error } };
+      export default run();`);
+    const file = join(temporary, `${names}-${String(result)}.mjs`);
+    writeFileSync(file, text);
+    expect((await import(pathToFileURL(file).href)).default).toBe(result);
   });
 
   test("a program that uses nothing of slim is empty", async () => {

@@ -24,6 +24,7 @@ import { readOptions } from "../core/options.js";
 import { backwardPass, forwardPass } from "../core/passes.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
 import { runCall } from "../core/run.js";
+import { savedAccessOf } from "../core/saved-access.js";
 import type { SavedState } from "../core/saved-state.js";
 import type { Tensor } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
@@ -104,7 +105,7 @@ export function batchNormInference(
     if (missing) fail("invalid-option", `${owner}: ${missing} is missing`);
     return runCall(call, saved);
   };
-  const forward = forwardPass(INFERENCE, x, given, wanted, run);
+  const forward = forwardPass(INFERENCE, savedAccessOf(Operation.Forward), x, given, wanted, run);
   return wanted === true ? (forward as BatchNormForward<Tensor | PlainResult>) : forward.y;
 }
 
@@ -144,7 +145,7 @@ export function batchNormTraining(
   const running = readRunning(given, owner);
   const run = (call: Call<View>, saved: SavedState | null) =>
     runByBatch(call, running, saved as SavedState);
-  const forward = forwardPass(TRAINING, x, given, given.saved ?? true, run);
+  const forward = forwardPass(TRAINING, savedAccess, x, given, given.saved ?? true, run);
   return forward as BatchNormForward<Tensor | PlainResult>;
 }
 

@@ -21,7 +21,7 @@ import type { NormBackwardOptions, NormGradients, NormOptions } from "./norm-opt
 import { type Call, newCall, Place } from "./operands.js";
 import type { PlainResult, Read } from "./plain.js";
 import { runCall } from "./run.js";
-import { type SavedAccess, savedAccessOf } from "./saved-access.js";
+import type { SavedAccess } from "./saved-access.js";
 import type { SavedState } from "./saved-state.js";
 import { allocate, checkTensor, type Tensor, tensorOf } from "./tensor.js";
 import type { View } from "./view.js";
@@ -57,12 +57,14 @@ interface ForwardOptions extends NormOptions {
 /**
  * A forward pass.
  *
+ * @param access to saved values, if the program has any
  * @param wanted saved values to overwrite, or `true` for new ones
  * @param groupsOf how many groups so many channels are in; absent where there are none
  * @returns y, and what users have of the saved values
  */
 export function forwardPass(
   { operation, owner, backward }: ForwardPass,
+  access: SavedAccess | undefined,
   x: unknown,
   given: ForwardOptions,
   wanted: unknown,
@@ -72,7 +74,6 @@ export function forwardPass(
   const eps = given.eps ?? 1e-5;
   checkEps(eps, owner);
   const port = portOfCall(x, given, owner);
-  const access = savedAccessOf(operation);
   const saved =
     wanted === true
       ? (access?.make(port) ?? fail("unsupported", `saved: true needs ${backward}`))

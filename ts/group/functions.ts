@@ -25,6 +25,7 @@ import { readOptions } from "../core/options.js";
 import { backwardPass, type ForwardPass, forwardPass } from "../core/passes.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
 import { runCall } from "../core/run.js";
+import { savedAccessOf } from "../core/saved-access.js";
 import type { Tensor } from "../core/tensor.js";
 import { Operation } from "../generated/abi.js";
 import { checkGroups } from "./checks.js";
@@ -234,7 +235,15 @@ function forward(
 ): Tensor | PlainResult | GroupNormForward<Tensor | PlainResult> {
   const { saved } = given;
   const wanted = saved === false ? null : saved;
-  const result = forwardPass(pass, x, given, wanted, runCall, groupsOf);
+  const result = forwardPass(
+    pass,
+    savedAccessOf(pass.operation),
+    x,
+    given,
+    wanted,
+    runCall,
+    groupsOf,
+  );
   return wanted === true ? (result as GroupNormForward<Tensor | PlainResult>) : result.y;
 }
 
