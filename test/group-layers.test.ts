@@ -222,7 +222,7 @@ describe("a group norm layer", () => {
       ["GroupNorm: numGroups 4", "6 channels"],
       () => new GroupNorm(4, 6),
     );
-    for (const groups of [0, 1.5, -1, "2", null]) {
+    for (const groups of [0, 1.5, -1, "2", null, 2 ** 32]) {
       const words = ["GroupNorm: numGroups", "a whole number from 1 on"];
       expectError("invalid-option", words, () => new GroupNorm(wrong(groups), 6));
       if (groups === -1 || groups === null) continue;
@@ -232,7 +232,7 @@ describe("a group norm layer", () => {
     }
     const one = counting([1, 4]);
     for (const count of [-1, 1.5, 6n, "6", Object.create(null)]) {
-      const words = ["GroupNorm: numChannels", "a whole number from 0 on"];
+      const words = ["GroupNorm: numChannels", "a whole number from 0 on, or null to learn it"];
       expectError("invalid-option", words, () => new GroupNorm(2, wrong(count)));
       const ofInstance = ["InstanceNorm2d: numFeatures", "a whole number from 0 on"];
       expectError("invalid-option", ofInstance, () => new InstanceNorm2d(wrong(count)));
@@ -280,6 +280,19 @@ describe("a group norm layer", () => {
     }
   });
 
+  it("refuses a dict of channels that its groups don't divide, and can learn others then", () => {
+    using gn = new GroupNorm(2, null);
+    const three = { weight: [1, 1, 1], bias: [0, 0, 0] };
+    const words = ["GroupNorm.loadStateDict: numGroups 2", "3 channels"];
+    expectError("state-dict", words, () => gn.loadStateDict(three));
+    gn.forward(counting([3, 4]));
+    expect(gn.numChannels).toBe(4);
+    using keras = new GroupNormalization();
+    const x = counting([2, 3]);
+    const ofKeras = ["GroupNormalization.forward: groups 32", "3 channels"];
+    expectError("shape-mismatch", ofKeras, () => keras.forward(x));
+  });
+
   it("is done after dispose, and leaves nothing", () => {
     const usage = counting([1]).kernel.memoryUsage().liveBytes;
     const gn = new GroupNorm(2, 6);
@@ -324,8 +337,11 @@ describe("an instance norm layer", () => {
       const x = counting(shape);
       expectError("shape-mismatch", ["rank 4 or 3"], () => norm.forward(x));
     }
-    const x = counting([4, 4, 5]);
-    expectError("shape-mismatch", ["3 channels"], () => norm.forward(x));
+    // It can't be told another axis.
+    const x = counting([4, 4, 3]);
+    const words = ["3 channels along axis 0, got 4 in [4, 4, 3]"];
+    const error = expectError("shape-mismatch", words, () => norm.forward(x));
+    expect(error.message).not.toContain("axis:");
   });
 
   it("moves running statistics in training alone, never in part", () => {

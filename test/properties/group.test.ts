@@ -1,5 +1,7 @@
 /** Properties of group and instance norm over random problems. */
 import {
+  batchNormBackward,
+  batchNormTraining,
   groupNorm,
   groupNormBackward,
   instanceNorm,
@@ -116,6 +118,26 @@ describe(properties("group norm"), { timeout: 60_000 }, () => {
       const gradient = Tensor.from(dy, problem.shape);
       const want = groupNormBackward(gradient, { saved: group.saved });
       const got = instanceNormBackward(gradient, { saved: instance.saved });
+      expectSameBits(got.dx.data, want.dx.data, "dx");
+      const [a, b] = [got, want].map(({ weightGrad }) => weightGrad?.data ?? new Float32Array());
+      expectSameBits(a as Float32Array, b as Float32Array, "dweight");
+    });
+  });
+
+  it("a sample alone is batch norm's by instance norm, both ways and to the bit", () => {
+    holds(problems, (problem) => {
+      const { shape, axis } = problem;
+      const at = axis < 0 ? axis + shape.length : axis;
+      const alone = { ...problem, shape: at === 0 ? shape : [1, ...shape.slice(1)] };
+      const { x, dy, weight, bias, options } = dataOf(alone);
+      const far = dy.map((value) => value + 1e4);
+      const all = { ...options, weight, bias };
+      const instance = instanceNorm(Tensor.from(x, alone.shape), { ...all, saved: true });
+      const batch = batchNormTraining(Tensor.from(x, alone.shape), all);
+      expectSameBits(instance.y.data, batch.y.data, "y");
+      const gradient = Tensor.from(far, alone.shape);
+      const got = instanceNormBackward(gradient, { saved: instance.saved });
+      const want = batchNormBackward(gradient, { saved: batch.saved });
       expectSameBits(got.dx.data, want.dx.data, "dx");
       const [a, b] = [got, want].map(({ weightGrad }) => weightGrad?.data ?? new Float32Array());
       expectSameBits(a as Float32Array, b as Float32Array, "dweight");

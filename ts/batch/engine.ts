@@ -169,7 +169,7 @@ export class Engine {
       );
     }
     const axis = resolveAxis(this.options.axis, rank, owner);
-    this.state.checkChannels(shape, axis, this.options.axis, owner);
+    this.state.checkChannels(shape, axis, this.ranks ? null : this.options.axis, owner);
     return axis;
   }
 

@@ -14,7 +14,7 @@ export type BatchNormErrorCode =
   | "unknown-option"
   /** An option whose value is out of its range. */
   | "invalid-option"
-  /** One value per channel in training where the convention forbids it. */
+  /** Statistics of one value, where the convention forbids them. */
   | "batch-too-small"
   /** An output that shares some, but not exactly all, of its memory with another tensor of the call. */
   | "overlap"

@@ -68,7 +68,7 @@ export class LastPass {
     }
     return (
       this.#access.inside(given) ??
-      mustBe("invalid-option", `${owner}: saved`, "what takeSaved() gave", given)
+      mustBe("invalid-option", `${owner}: saved`, "what takeSaved() of such a layer gave", given)
     );
   }
 

@@ -1,6 +1,6 @@
 /** What a layer owns: parameters, running statistics and their names. */
 import { COUNT, isCount } from "./checks.js";
-import { fail, mustBe } from "./errors.js";
+import { type BatchNormErrorCode, fail, mustBe } from "./errors.js";
 import type { Port } from "./kernel.js";
 import { readOptions } from "./options.js";
 import { Parameter } from "./parameter.js";
@@ -51,6 +51,8 @@ export class LayerState {
   runningMean: View | null = null;
   runningVar: View | null = null;
   numBatchesTracked = 0;
+  /** Throws with the code unless a layer can have so many channels. */
+  fits: ((numFeatures: number, owner: string, code: BatchNormErrorCode) => void) | null = null;
 
   readonly #port: Port;
   /** Which vectors there are. */
@@ -76,11 +78,12 @@ export class LayerState {
     };
   }
 
-  /** @throws BatchNormError `invalid-option`, `out-of-memory` */
-  build(numFeatures: number, owner: string): void {
+  /** @throws BatchNormError `invalid-option`, `out-of-memory`, and `code` unless it {@link fits} */
+  build(numFeatures: number, owner: string, code: BatchNormErrorCode = "invalid-option"): void {
     if (!isCount(numFeatures)) {
       mustBe("invalid-option", `${owner}: numFeatures`, COUNT, numFeatures);
     }
+    this.fits?.(numFeatures, owner, code);
     try {
       for (const name of this.#has) {
         const Kind = name.startsWith("running") ? Tensor : Parameter;
@@ -117,22 +120,25 @@ export class LayerState {
   }
 
   /**
-   * @param axis of the channels, counted from 0; `given` is how the layer was told
+   * @param axis of the channels, counted from 0
+   * @param given how the layer was told; `null` where it can't be
    * @throws BatchNormError `shape-mismatch` unless a shape has as many channels
    */
-  checkChannels(shape: readonly number[], axis: number, given: number, owner: string): void {
+  checkChannels(shape: readonly number[], axis: number, given: number | null, owner: string): void {
     const { numFeatures } = this;
     if (numFeatures === null || shape[axis] === numFeatures) return;
     const last = shape.length - 1;
     const remedy =
-      axis !== last && shape[last] === numFeatures
-        ? " (channels last? axis: -1)"
-        : axis !== 1 && shape[1] === numFeatures
-          ? " (channels first? axis: 1)"
-          : "";
+      given === null
+        ? ""
+        : axis !== last && shape[last] === numFeatures
+          ? " (channels last? axis: -1)"
+          : axis !== 1 && shape[1] === numFeatures
+            ? " (channels first? axis: 1)"
+            : "";
     fail(
       "shape-mismatch",
-      `${owner}: expected x with ${numFeatures} channels along axis ${given}, ` +
+      `${owner}: expected x with ${numFeatures} channels along axis ${given ?? axis}, ` +
         `got ${shape[axis]} in ${showShape(shape)}${remedy}`,
     );
   }
@@ -188,7 +194,7 @@ export class LayerState {
       vectors[0]?.length ??
       this.numFeatures ??
       fail("not-built", `${owner}: no entry tells the feature count`);
-    if (this.numFeatures === null) this.build(length, owner);
+    if (this.numFeatures === null) this.build(length, owner, "state-dict");
     this.#has.forEach((name, i) => {
       tensorOf(this[name] as View).set(vectors[i] as Float32Array);
     });

@@ -196,6 +196,11 @@ export function runBackward(
 function insideOf(saved: unknown, access: SavedAccess | undefined, owner: string): SavedState {
   return (
     access?.inside(saved) ??
-    mustBe("invalid-option", `${owner}: saved`, "what a forward pass returned", saved)
+    mustBe(
+      "invalid-option",
+      `${owner}: saved`,
+      "what a forward pass of the same norm returned",
+      saved,
+    )
   );
 }

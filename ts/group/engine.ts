@@ -20,6 +20,7 @@ import { showShape } from "../core/show.js";
 import type { Tensor } from "../core/tensor.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
+import { checkDivides } from "./checks.js";
 import {
   type GroupBackwardOptions,
   type GroupForwardOptions,
@@ -40,21 +41,32 @@ export class GroupEngine {
   #disposed = false;
 
   /**
-   * @param numGroups checked
+   * @param numGroups checked; `groups` is what users call it
    * @throws BatchNormError `invalid-option`, `out-of-memory`
    */
-  constructor(options: LayerOptions, numGroups: number | null, numChannels: number | null) {
+  constructor(
+    options: LayerOptions,
+    numGroups: number | null,
+    numChannels: number | null,
+    groups = "numGroups",
+  ) {
     const { owner } = options;
     this.options = options;
     this.numGroups = numGroups;
     this.port = portIn(options.kernel, owner);
     this.state = new LayerState(this.port, options.preset.names, options);
     this.last = new LastPass(this.port, Operation.GroupForward, savedAccess);
+    if (numGroups !== null) {
+      this.state.fits = (channels, owner, code) =>
+        checkDivides(numGroups, channels, `${owner}: ${groups}`, code);
+    }
     if (numChannels === null) return;
-    // PyTorch calls it by two names.
-    const name = numGroups === null ? "numFeatures" : "numChannels";
-    if (!isCount(numChannels)) mustBe("invalid-option", `${owner}: ${name}`, COUNT, numChannels);
-    this.#checkGroups(numChannels, owner, "invalid-option");
+    if (!isCount(numChannels)) {
+      // PyTorch calls it by two names.
+      const name = numGroups === null ? "numFeatures" : "numChannels";
+      const what = `${COUNT}, or null to learn it`;
+      mustBe("invalid-option", `${owner}: ${name}`, what, numChannels);
+    }
     this.state.build(numChannels, owner);
   }
 
@@ -71,14 +83,11 @@ export class GroupEngine {
     const training = asked ?? this.options.training;
     checkOneOf(training, owner, "training");
     const { state, options } = this;
-    const axis = this.#axisOf(x.shape, owner);
+    const axis = this.axisOf(x.shape, owner);
     const channels = x.shape[axis] as number;
     if (options.preset.strict) this.checkSize(x, axis, training as boolean, owner);
     const learned = state.numFeatures === null;
-    if (learned) {
-      this.#checkGroups(channels, owner, "shape-mismatch");
-      state.build(channels, owner);
-    }
+    if (learned) state.build(channels, owner, "shape-mismatch");
     const saved = this.last.toFill();
     try {
       // Of no channels there is one group of none.
@@ -135,20 +144,11 @@ export class GroupEngine {
     return owner;
   }
 
-  #checkGroups(channels: number, owner: string, code: "invalid-option" | "shape-mismatch"): void {
-    if (this.numGroups !== null && channels % this.numGroups !== 0) {
-      fail(code, `${owner}: numGroups ${this.numGroups} does not divide ${channels} channels`);
-    }
-  }
-
-  /** The channel axis of a shape, counted from 0. */
-  protected axisIn(shape: readonly number[], owner: string): number {
-    return resolveAxis(this.options.axis, shape.length, owner);
-  }
-
-  #axisOf(shape: readonly number[], owner: string): number {
-    const axis = this.axisIn(shape, owner);
-    this.state.checkChannels(shape, axis, this.options.axis, owner);
+  /** The channel axis, counted from 0, of a shape that the layer can take. */
+  protected axisOf(shape: readonly number[], owner: string): number {
+    const { axis: given } = this.options;
+    const axis = resolveAxis(given, shape.length, owner);
+    this.state.checkChannels(shape, axis, given, owner);
     return axis;
   }
 }

@@ -12,7 +12,6 @@
  * the channels' there is one sample.
  */
 
-import { fail } from "../core/errors.js";
 import {
   NORM_BACKWARD_OPTIONS,
   NORM_OPTIONS,
@@ -28,7 +27,7 @@ import { runCall } from "../core/run.js";
 import { savedAccessOf } from "../core/saved-access.js";
 import type { Tensor } from "../core/tensor.js";
 import { Operation } from "../generated/abi.js";
-import { checkGroups } from "./checks.js";
+import { checkDivides, checkGroups } from "./checks.js";
 import { type GroupNormSaved, savedAccess } from "./saved.js";
 
 /** Options of `instanceNorm`. */
@@ -104,18 +103,17 @@ export function groupNorm(
 export function groupNorm(
   x: Tensor | PlainTensor,
   options: GroupNormOptions,
+): Tensor | PlainResult | GroupNormForward<Tensor | PlainResult>;
+export function groupNorm(
+  x: Tensor | PlainTensor,
+  options: GroupNormOptions,
 ): Tensor | PlainResult | GroupNormForward<Tensor | PlainResult> {
   const { owner } = GROUP;
   const given = readOptions(owner, options, GROUP_OPTIONS);
   const { numGroups } = given;
   checkGroups(numGroups, `${owner}: numGroups`);
   return forward(GROUP, x, given, (channels) => {
-    if (channels % numGroups !== 0) {
-      fail(
-        "shape-mismatch",
-        `${owner}: numGroups ${numGroups} does not divide ${channels} channels`,
-      );
-    }
+    checkDivides(numGroups, channels, `${owner}: numGroups`, "shape-mismatch");
     return numGroups;
   });
 }
@@ -154,6 +152,10 @@ export function instanceNorm(
   x: Tensor | PlainTensor,
   options?: (InstanceNormOptions & { saved?: GroupNormSaved | false | null | undefined }) | null,
 ): Tensor | PlainResult;
+export function instanceNorm(
+  x: Tensor | PlainTensor,
+  options?: InstanceNormOptions | null,
+): Tensor | PlainResult | GroupNormForward<Tensor | PlainResult>;
 export function instanceNorm(
   x: Tensor | PlainTensor,
   options?: InstanceNormOptions | null,

@@ -40,17 +40,19 @@ class InstanceEngine extends GroupEngine {
     this.ranks = ranks;
   }
 
-  protected override axisIn(shape: readonly number[], owner: string): number {
+  protected override axisOf(shape: readonly number[], owner: string): number {
     const rank = shape.length;
     const { ranks } = this;
-    if (ranks === null) return super.axisIn(shape, owner);
+    if (ranks === null) return super.axisOf(shape, owner);
     if (!ranks.includes(rank)) {
       fail(
         "shape-mismatch",
         `${owner}: expected x of rank ${ranks.join(" or ")}, got ${showShape(shape)}`,
       );
     }
-    return rank === ranks[1] ? 0 : 1;
+    const axis = rank === ranks[1] ? 0 : 1;
+    this.state.checkChannels(shape, axis, null, owner);
+    return axis;
   }
 
   protected override checkSize(x: View, axis: number, training: boolean, owner: string): void {
@@ -132,6 +134,16 @@ export class InstanceNorm extends SampleNorm {
   constructor(numFeatures: number | null, options?: InstanceNormLayerOptions | null) {
     const { owner, ranks } = new.target.prototype;
     super(new InstanceEngine(ranks, owner, numFeatures, options));
+  }
+
+  /**
+   * Number of channels, as {@link SampleNorm.numChannels}; PyTorch's name.
+   *
+   * @example
+   * new InstanceNorm(3).numFeatures;   // → 3
+   */
+  get numFeatures(): number | null {
+    return this.numChannels;
   }
 
   /**

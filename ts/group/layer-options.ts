@@ -36,7 +36,10 @@ export interface InstanceNormLayerOptions extends CommonOptions {
   preset?: keyof typeof instanceNormPresets | null | undefined;
   /** Whether there are running statistics, which normalize in evaluation (torch alone has them). */
   trackRunningStats?: boolean | null | undefined;
-  /** Weight of the new batch in the running statistics, from 0 to 1; default 0.1. */
+  /**
+   * Weight of the new batch in the running statistics, from 0 to 1; default 0.1, also for `null`
+   * (torch's `None` stands for 0 in this norm).
+   */
   momentum?: number | null | undefined;
 }
 
@@ -44,7 +47,7 @@ export interface InstanceNormLayerOptions extends CommonOptions {
 export interface GroupForwardOptions {
   /** Where to write y: a tensor of x's shape, or x itself. */
   out?: Tensor | null | undefined;
-  /** The mode of this call alone. */
+  /** The mode of this call alone; it tells where there are running statistics, and nowhere else. */
   training?: boolean | null | undefined;
 }
 

@@ -103,7 +103,7 @@ export class GroupNormalization extends SampleNorm {
     if (groups != null && groups !== -1) checkGroups(groups, `${owner}: groups`, ", or -1");
     const given = { ...same, eps: epsilon, offset: center, preset: "keras" as const };
     const read = readLayerOptions(owner, given, groupNormPresets, GROUP_OPTIONS);
-    super(new GroupEngine(read, groups === -1 ? null : (groups ?? 32), null));
+    super(new GroupEngine(read, groups === -1 ? null : (groups ?? 32), null, "groups"));
   }
 
   /**

@@ -10,6 +10,9 @@
 //! dβ = Σ D                   dγ = Σ s·C              over the samples
 //! dx = s·(γ·dy − ΣγD/m − (x − μ)·s²·ΣγC/m)           sums over the group's channels
 //! ```
+//!
+//! A channel that is a group by itself goes back as in batch norm, whose map takes the mean of dy
+//! off before anything else.
 
 use core::cell::Cell;
 use core::ops::Range;
@@ -20,6 +23,7 @@ use crate::co_moments::{self, co_moment};
 use crate::layout::{Band, Layout};
 use crate::norm::forward::Forward;
 use crate::parameters::{ParameterGradients, Parameters, accumulate};
+use crate::pivot::pivots;
 use crate::statistics::{Saved, Statistics};
 use crate::sweep::Pass;
 use crate::workspace::Workspace;
@@ -63,7 +67,11 @@ pub fn backward(
             backward.gather(pass, &band);
             co_moments::sum_up(pass, &channels);
             backward.settle(pass, &band);
-            affine::apply_backward_in_group(pass, &channels);
+            if together == 1 {
+                affine::apply_backward(pass, &channels);
+            } else {
+                affine::apply_backward_in_group(pass, &channels);
+            }
         }
     }
     if !layout.is_empty() {
@@ -90,13 +98,18 @@ impl Backward<'_> {
         set * self.together..(set + 1) * self.together
     }
 
-    /// What each channel of x and dy is summed up around. Of dy it is 0: Σ(x − mean) = 0 holds of
-    /// a group, but of none of its channels.
+    /// What each channel of x and dy is summed up around. Of dy it is 0, unless the channel is a
+    /// group: Σ(x − mean) = 0 holds of a group, but of none of its channels.
     fn gather(&self, pass: &mut Pass, band: &Band) {
+        if self.together == 1 {
+            pivots(pass, band, 1);
+        }
         for set in band.clone() {
             let center = self.saved.mean[self.first + set].get() as f32;
             for channel in self.channels(set) {
-                pass.workspace.set_constants(channel, [center, 0.0, 0.0, 0.0, 0.0]);
+                let [pivot, ..] = pass.workspace.constants(channel);
+                let pivot = if self.together == 1 { pivot } else { 0.0 };
+                pass.workspace.set_constants(channel, [center, pivot, 0.0, 0.0, 0.0]);
             }
         }
     }
@@ -110,15 +123,21 @@ impl Backward<'_> {
             let mean = of_set(saved.mean);
             let inverse_std = Statistics::BATCH.inverse_std(of_set(saved.variance) + eps);
             let mut means = [0.0; 2];
+            let mut sums = [0.0; 2];
             for channel in self.channels(set) {
                 let [sum_dy, co] = co_moment(pass, channel, mean, inverse_std);
-                pass.workspace.add_gradients(channel, [co * inverse_std, sum_dy]);
+                sums = [sum_dy, co * inverse_std];
+                pass.workspace.add_gradients(channel, [sums[1], sum_dy]);
                 let share = saved.gamma[channel].get() / count;
                 means = [means[0] + share * sum_dy, means[1] + share * co];
             }
             for channel in self.channels(set) {
                 let gamma = saved.gamma[channel].get();
-                let constants = affine::backward_in_group(mean, inverse_std, gamma, means);
+                let constants = if together == 1 {
+                    affine::backward(mean, inverse_std, gamma, sums[0] / count, sums[1] / count)
+                } else {
+                    affine::backward_in_group(mean, inverse_std, gamma, means)
+                };
                 pass.workspace.set_constants(channel, constants);
             }
         }
