@@ -211,7 +211,7 @@ function forward(world: World, random: Random, manner: Manner): void {
 }
 
 /** What of a layer its first input may change. */
-const BUILDS = ["numChannels", ...VECTORS];
+const BUILDS = ["numChannels", "numFeatures", ...VECTORS];
 
 function backward(world: World, random: Random, manner: Manner): void {
   const model = world.pick(random, world.sampleLayers);
