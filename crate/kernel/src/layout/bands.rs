@@ -23,10 +23,15 @@ impl Layout {
     /// can't be parted: what is between two stretches of memory is fetched, too.
     pub fn bands(&self, inputs: usize) -> Bands {
         let end = if self.is_empty() { 0 } else { self.channels };
+        // Of one image a band is one stretch of memory, however few channels it has.
+        let (most, band) = match self.all_lines().end {
+            1 => (8 * self.limits.slice, 4 * self.limits.slice),
+            _ => (self.limits.band, self.limits.band),
+        };
         let size = match self.form {
             // (What is small is not divided: a call on a few elements would feel it.)
-            Form::Runs if inputs * self.len() > self.limits.band => {
-                let near = self.limits.band / (inputs * self.count).max(1);
+            Form::Runs if inputs * self.len() > most => {
+                let near = band / (inputs * self.count).max(1);
                 near.max(self.limits.slice / self.run).max(1).next_multiple_of(LANES)
             }
             _ => end,
