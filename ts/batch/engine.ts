@@ -4,44 +4,27 @@
  */
 
 import { checkOneOf } from "../core/checks.js";
-import { portIn } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
-import { resolveAxis } from "../core/geometry.js";
-import type { Port } from "../core/kernel.js";
-import { LastPass } from "../core/last-pass.js";
-import { layerBackward, layerForward } from "../core/layer-passes.js";
-import { LayerState } from "../core/layer-state.js";
+import { checkRank, resolveAxis } from "../core/geometry.js";
+import { LayerEngine } from "../core/layer-engine.js";
 import { newCall, Place } from "../core/operands.js";
-import { readOptions } from "../core/options.js";
 import { FORWARD_NAMES } from "../core/passes.js";
-import type { PlainResult } from "../core/plain.js";
 import { runCall } from "../core/run.js";
 import { showShape } from "../core/show.js";
-import type { Tensor } from "../core/tensor.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
 import { type RunningUpdate, runByBatch, runByRunning } from "./calls.js";
 import {
-  type BackwardOptions,
   type BatchNormLayerOptions,
-  type ForwardOptions,
-  LAYER_BACKWARD_OPTIONS,
-  LAYER_FORWARD_OPTIONS,
   type LayerOptions,
   readLayerOptions,
 } from "./layer-options.js";
 import { savedAccess } from "./saved.js";
 
 /** The inside of a layer. */
-export class Engine {
+export class Engine extends LayerEngine<LayerOptions> {
   /** Ranks of x that `forward` takes; any, if `null`. */
   declare readonly ranks: readonly number[] | null;
-  declare readonly options: LayerOptions;
-  declare readonly port: Port;
-  declare readonly state: LayerState;
-  declare readonly last: LastPass;
-
-  #disposed = false;
 
   /** @throws BatchNormError as {@link readLayerOptions}, `out-of-memory` */
   constructor(
@@ -50,24 +33,12 @@ export class Engine {
     numFeatures: number | null,
     options: BatchNormLayerOptions | null | undefined,
   ) {
+    super(readLayerOptions(owner, options), Operation.Forward, savedAccess);
     this.ranks = ranks;
-    this.options = readLayerOptions(owner, options);
-    this.port = portIn(this.options.kernel, owner);
-    this.state = new LayerState(this.port, this.options.preset.names, this.options);
-    this.last = new LastPass(this.port, Operation.Forward, savedAccess);
     if (numFeatures !== null) this.state.build(numFeatures, owner);
   }
 
-  forward(x: unknown, options: ForwardOptions | null | undefined): Tensor | PlainResult {
-    const owner = this.checkLive("forward");
-    const given = readOptions(owner, options, LAYER_FORWARD_OPTIONS);
-    const asked = given.training;
-    return layerForward(owner, this, x, given.out, (x, out) => this.#forward(owner, x, out, asked));
-  }
-
-  /** Nothing of the user's runs any more from here on: what it can have changed is read here. */
-  #forward(owner: string, x: View, out: View | null, asked: unknown): View {
-    this.checkLive("forward"); // a getter may have disposed it
+  protected pass(owner: string, x: View, out: View | null, asked: unknown): View {
     const training = this.#modeOf(asked, owner);
     const { state, options } = this;
     const { statistics, updateRunningStats, trackRunningStats } = options;
@@ -109,28 +80,6 @@ export class Engine {
     }
   }
 
-  backward(dy: unknown, options: BackwardOptions | null | undefined): Tensor | PlainResult {
-    const owner = this.checkLive("backward");
-    const given = readOptions(owner, options, LAYER_BACKWARD_OPTIONS);
-    return layerBackward(owner, this, dy, given, () => {
-      this.checkLive("backward");
-      return this.options.requiresGrad;
-    });
-  }
-
-  dispose(): void {
-    this.#disposed = true;
-    this.state.dispose();
-    this.last.end();
-  }
-
-  /** The method's name for error messages, where the layer is alive. */
-  checkLive(method: string): string {
-    const owner = `${this.options.owner}.${method}`;
-    if (this.#disposed) fail("disposed", `${owner}: the layer was disposed`);
-    return owner;
-  }
-
   #modeOf(given: unknown, owner: string): boolean {
     const training = given ?? this.options.training;
     if (training === null) {
@@ -161,15 +110,10 @@ export class Engine {
 
   /** The channel axis, counted from 0, of a shape that the layer can take. */
   #axisOf(shape: readonly number[], owner: string): number {
-    const rank = shape.length;
-    if (this.ranks !== null && !this.ranks.includes(rank)) {
-      fail(
-        "shape-mismatch",
-        `${owner}: expected x of rank ${this.ranks.join(" or ")}, got ${showShape(shape)}`,
-      );
-    }
-    const axis = resolveAxis(this.options.axis, rank, owner);
-    this.state.checkChannels(shape, axis, this.ranks ? null : this.options.axis, owner);
+    const { ranks, state, options } = this;
+    if (ranks) checkRank(shape, ranks, owner);
+    const axis = resolveAxis(options.axis, shape.length, owner);
+    state.checkChannels(shape, axis, ranks ? null : options.axis, owner);
     return axis;
   }
 

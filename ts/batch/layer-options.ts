@@ -59,8 +59,6 @@ export interface BackwardOptions {
   saved?: BatchNormSaved | null | undefined;
 }
 
-export const LAYER_FORWARD_OPTIONS = ["out", "training"];
-export const LAYER_BACKWARD_OPTIONS = ["out", "saved"];
 const LAYER_OPTIONS = [
   ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
   ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],

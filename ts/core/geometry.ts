@@ -66,6 +66,16 @@ export function resolveAxis(axis: number, rank: number, owner: string): number {
   return axis < 0 ? axis + rank : axis;
 }
 
+/** @throws BatchNormError `shape-mismatch` unless x has one of these ranks */
+export function checkRank(shape: readonly number[], ranks: readonly number[], owner: string): void {
+  if (!ranks.includes(shape.length)) {
+    fail(
+      "shape-mismatch",
+      `${owner}: expected x of rank ${ranks.join(" or ")}, got ${showShape(shape)}`,
+    );
+  }
+}
+
 /** The number of elements of a shape that was checked. */
 export function sizeOf(shape: readonly number[]): number {
   // Any zero makes it nothing, whatever the others are; and products stay exact.

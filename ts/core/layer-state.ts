@@ -34,7 +34,7 @@ export interface StateNames {
 }
 
 /** Which vectors a layer has. */
-interface Vectors {
+export interface Vectors {
   /** γ. */
   readonly scale: boolean;
   /** β. */

@@ -3,42 +3,24 @@
  * around it.
  */
 import { COUNT, checkOneOf, isCount } from "../core/checks.js";
-import { portIn } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
-import type { Port } from "../core/kernel.js";
-import { LastPass } from "../core/last-pass.js";
-import { layerBackward, layerForward } from "../core/layer-passes.js";
-import { LayerState } from "../core/layer-state.js";
+import { LayerEngine } from "../core/layer-engine.js";
 import { type Call, newCall, Place } from "../core/operands.js";
-import { readOptions } from "../core/options.js";
 import { FORWARD_NAMES } from "../core/passes.js";
-import type { PlainResult } from "../core/plain.js";
 import { runCall } from "../core/run.js";
 import type { SavedState } from "../core/saved-state.js";
 import { showShape } from "../core/show.js";
-import type { Tensor } from "../core/tensor.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
 import { checkDivides } from "./checks.js";
-import {
-  type GroupBackwardOptions,
-  type GroupForwardOptions,
-  LAYER_BACKWARD_OPTIONS,
-  LAYER_FORWARD_OPTIONS,
-  type LayerOptions,
-} from "./layer-options.js";
+import type { LayerOptions } from "./layer-options.js";
 import { savedAccess } from "./saved.js";
 
 /** The inside of a layer. */
-export class GroupEngine {
-  declare readonly options: LayerOptions;
+export class GroupEngine extends LayerEngine<LayerOptions> {
   /** Groups of a sample; `null` for as many as there are channels. */
   declare readonly numGroups: number | null;
-  declare readonly port: Port;
-  declare readonly state: LayerState;
-  declare readonly last: LastPass;
-  #disposed = false;
 
   /**
    * @param numGroups checked; `groups` is what users call it
@@ -50,12 +32,9 @@ export class GroupEngine {
     numChannels: number | null,
     groups = "numGroups",
   ) {
+    super(options, Operation.GroupForward, savedAccess);
     const { owner } = options;
-    this.options = options;
     this.numGroups = numGroups;
-    this.port = portIn(options.kernel, owner);
-    this.state = new LayerState(this.port, options.preset.names, options);
-    this.last = new LastPass(this.port, Operation.GroupForward, savedAccess);
     if (numGroups !== null) {
       this.state.fits = (channels, owner, code) =>
         checkDivides(numGroups, channels, `${owner}: ${groups}`, code);
@@ -70,16 +49,7 @@ export class GroupEngine {
     this.state.build(numChannels, owner);
   }
 
-  forward(x: unknown, options: GroupForwardOptions | null | undefined): Tensor | PlainResult {
-    const owner = this.checkLive("forward");
-    const given = readOptions(owner, options, LAYER_FORWARD_OPTIONS);
-    const asked = given.training;
-    return layerForward(owner, this, x, given.out, (x, out) => this.#forward(owner, x, out, asked));
-  }
-
-  /** Nothing of the user's runs any more from here on: what it can have changed is read here. */
-  #forward(owner: string, x: View, out: View | null, asked: unknown): View {
-    this.checkLive("forward"); // a getter may have disposed it
+  protected pass(owner: string, x: View, out: View | null, asked: unknown): View {
     const training = asked ?? this.options.training;
     checkOneOf(training, owner, "training");
     const { state, options } = this;
@@ -120,28 +90,6 @@ export class GroupEngine {
         `${owner}: expected more than 1 value per group, got ${showShape(x.shape)}`,
       );
     }
-  }
-
-  backward(dy: unknown, options: GroupBackwardOptions | null | undefined): Tensor | PlainResult {
-    const owner = this.checkLive("backward");
-    const given = readOptions(owner, options, LAYER_BACKWARD_OPTIONS);
-    return layerBackward(owner, this, dy, given, () => {
-      this.checkLive("backward");
-      return this.options.requiresGrad;
-    });
-  }
-
-  dispose(): void {
-    this.#disposed = true;
-    this.state.dispose();
-    this.last.end();
-  }
-
-  /** The method's name for error messages, where the layer is alive. */
-  checkLive(method: string): string {
-    const owner = `${this.options.owner}.${method}`;
-    if (this.#disposed) fail("disposed", `${owner}: the layer was disposed`);
-    return owner;
   }
 
   /** The channel axis, counted from 0, of a shape that the layer can take. */

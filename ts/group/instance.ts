@@ -3,6 +3,7 @@
  * PyTorch's has an entry for counted batches, but counts none.
  */
 import { fail } from "../core/errors.js";
+import { checkRank } from "../core/geometry.js";
 import { type Call, newCall, Place } from "../core/operands.js";
 import { FORWARD_NAMES } from "../core/passes.js";
 import { runCall } from "../core/run.js";
@@ -41,16 +42,10 @@ class InstanceEngine extends GroupEngine {
   }
 
   protected override axisOf(shape: readonly number[], owner: string): number {
-    const rank = shape.length;
     const { ranks } = this;
     if (ranks === null) return super.axisOf(shape, owner);
-    if (!ranks.includes(rank)) {
-      fail(
-        "shape-mismatch",
-        `${owner}: expected x of rank ${ranks.join(" or ")}, got ${showShape(shape)}`,
-      );
-    }
-    const axis = rank === ranks[1] ? 0 : 1;
+    checkRank(shape, ranks, owner);
+    const axis = shape.length === ranks[1] ? 0 : 1;
     this.state.checkChannels(shape, axis, null, owner);
     return axis;
   }

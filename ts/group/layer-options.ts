@@ -59,8 +59,6 @@ export interface GroupBackwardOptions {
   saved?: GroupNormSaved | null | undefined;
 }
 
-export const LAYER_FORWARD_OPTIONS = ["out", "training"];
-export const LAYER_BACKWARD_OPTIONS = ["out", "saved"];
 export const GROUP_OPTIONS = [
   ...["preset", "eps", "affine", "scale", "offset", "axis", "requiresGrad", "kernel"],
 ];

@@ -1,0 +1,141 @@
+/**
+ * What the layers of all norms do alike: tensors in and out, the last pass, gradients, and the end.
+ * Each norm's `engine.ts` says what its forward pass is.
+ */
+import type { Operation } from "../generated/abi.js";
+import { bringIn, readOut, readTensor, roomFor, takeOut } from "./arguments.js";
+import { portIn } from "./default-kernel.js";
+import { fail } from "./errors.js";
+import type { Port } from "./kernel.js";
+import { LastPass } from "./last-pass.js";
+import { LayerState, type StateNames, type Vectors } from "./layer-state.js";
+import { Place } from "./operands.js";
+import { readOptions } from "./options.js";
+import { runBackward } from "./passes.js";
+import type { PlainResult } from "./plain.js";
+import type { SavedAccess } from "./saved-access.js";
+import { allocateVector, Tensor } from "./tensor.js";
+import type { View } from "./view.js";
+
+const FORWARD_OPTIONS = ["out", "training"];
+const BACKWARD_OPTIONS = ["out", "saved"];
+
+/** What every layer is told. */
+interface EngineOptions extends Vectors {
+  /** The name of the layer's class in error messages. */
+  readonly owner: string;
+  readonly preset: { readonly names: StateNames };
+  readonly kernel: unknown;
+  requiresGrad: boolean;
+}
+
+/** The inside of a layer. */
+export abstract class LayerEngine<Options extends EngineOptions> {
+  declare readonly options: Options;
+  declare readonly port: Port;
+  declare readonly state: LayerState;
+  declare readonly last: LastPass;
+  #disposed = false;
+
+  /**
+   * @param operation of a forward pass
+   * @param access to what it saves
+   * @throws BatchNormError `invalid-option`, `kernel`
+   */
+  constructor(options: Options, operation: Operation, access: SavedAccess) {
+    this.options = options;
+    this.port = portIn(options.kernel, options.owner);
+    this.state = new LayerState(this.port, options.preset.names, options);
+    this.last = new LastPass(this.port, operation, access);
+  }
+
+  /** A forward pass. */
+  forward(
+    x: unknown,
+    options: { out?: unknown; training?: unknown } | null | undefined,
+  ): Tensor | PlainResult {
+    const { port, last } = this;
+    const owner = this.checkLive("forward");
+    const given = readOptions(owner, options, FORWARD_OPTIONS);
+    const asked = given.training;
+    const to = given.out;
+    const read = readTensor(x, port, owner, "x");
+    const out = readOut(to, read, owner);
+    const view = bringIn(read, port);
+    try {
+      const room = roomFor(view, read, owner);
+      this.checkLive("forward"); // a getter may have disposed it
+      const y = this.pass(owner, view, out, asked);
+      if (view !== read) last.keep(view);
+      return takeOut(y, read, room);
+    } catch (error) {
+      if (view !== read) view.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * What is the norm's own of a forward pass. Nothing of the user's runs any more from here on:
+   * what it can have changed is read here.
+   *
+   * @param asked the mode of this call, if any
+   */
+  protected abstract pass(owner: string, x: View, out: View | null, asked: unknown): View;
+
+  /** The backward pass of the last forward pass, or of the one that was asked for. */
+  backward(
+    dy: unknown,
+    options: { out?: unknown; saved?: unknown } | null | undefined,
+  ): Tensor | PlainResult {
+    const { port, state, last } = this;
+    const owner = this.checkLive("backward");
+    const given = readOptions(owner, options, BACKWARD_OPTIONS);
+    const asked = given.saved;
+    const read = readTensor(dy, port, owner, "dy");
+    const out = readOut(given.out, read, owner);
+    const view = bringIn(read, port);
+    const { weight, bias } = state;
+    let weightGrad: View | null = null;
+    let biasGrad: View | null = null;
+    try {
+      this.checkLive("backward"); // a getter may have disposed it
+      state.check(owner);
+      const pass = last.find(asked, owner).check(owner);
+      if (pass.operands[Place.WEIGHT] !== weight || pass.operands[Place.BIAS] !== bias) {
+        fail("invalid-option", `${owner}: saved is of another layer`);
+      }
+      const room = roomFor(view, read, owner);
+      const learns = this.options.requiresGrad;
+      // Where a gradient is added: a parameter's own, or a new one that is not yet its.
+      const gradientOf = (parameter: View | null) =>
+        parameter && learns
+          ? (parameter.grad ?? allocateVector(Tensor, port, parameter.size, 0))
+          : null;
+      weightGrad = gradientOf(weight);
+      biasGrad = gradientOf(bias);
+      const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad);
+      if (weight && weightGrad) weight.grad = weightGrad;
+      if (bias && biasGrad) bias.grad = biasGrad;
+      return takeOut(dx, read, room);
+    } catch (error) {
+      if (weightGrad !== weight?.grad) weightGrad?.dispose();
+      if (biasGrad !== bias?.grad) biasGrad?.dispose();
+      throw error;
+    } finally {
+      if (view !== read) view.dispose();
+    }
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    this.state.dispose();
+    this.last.end();
+  }
+
+  /** The method's name for error messages, where the layer is alive. */
+  checkLive(method: string): string {
+    const owner = `${this.options.owner}.${method}`;
+    if (this.#disposed) fail("disposed", `${owner}: the layer was disposed`);
+    return owner;
+  }
+}
