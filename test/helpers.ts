@@ -155,6 +155,38 @@ export interface Truth {
   };
 }
 
+/** Fails unless what both passes gave is the truth within its bounds. */
+export function expectPasses(
+  truth: Truth,
+  statistics: { readonly mean: ArrayLike<number>; readonly variance: ArrayLike<number> },
+  { y, dx, weightGrad, biasGrad }: Outputs,
+): void {
+  const { bounds, gradients } = truth;
+  expectWithin(statistics.mean, truth.statistics.mean, bounds.mean, "mean");
+  expectWithin(statistics.variance, truth.statistics.variance, bounds.variance, "variance");
+  expectWithin(y.values(), truth.y, bounds.y, "y");
+  expectWithin(dx.values(), gradients.dx, bounds.dx, "dx");
+  expectWithin(weightGrad?.values() ?? [], gradients.dweight, bounds.dweight, "dweight");
+  expectWithin(biasGrad?.values() ?? [], gradients.dbias, bounds.dbias, "dbias");
+}
+
+/** What both passes write. */
+interface Outputs {
+  readonly y: Placed;
+  readonly dx: Placed;
+  readonly weightGrad: Placed | null;
+  readonly biasGrad: Placed | null;
+}
+
+/** Fails where inputs were written, or anything around outputs. */
+export function expectNothingElseWritten(
+  inputs: Readonly<Record<string, Placed | null>>,
+  outputs: Outputs,
+): void {
+  for (const [name, one] of Object.entries(inputs)) one?.expectUntouched(name);
+  for (const [name, one] of Object.entries(outputs)) one?.expectRestUntouched(name);
+}
+
 /**
  * Terms of the float32 sums that a term of a run ends in, one after the other, before they go
  * on in float64 (`crate/kernel/src/sweep/fold.rs`). It is in one of four lanes of one of two

@@ -11,7 +11,7 @@ import type { Random } from "../../scripts/random.mjs";
 import { expectBackward, expectForward, MOST_CHANNELS, type Pass } from "./group.js";
 import type { Kind } from "./kinds.js";
 import { Options } from "./options.js";
-import { freshness } from "./passes.js";
+import { forwardArguments, freshness } from "./passes.js";
 import {
   type Anything,
   allApart,
@@ -123,22 +123,11 @@ function forward(world: World, random: Random, manner: Manner): void {
     const size = shape[resolve(setting, shape.length)];
     return size !== undefined && (state.numChannels === null || size === state.numChannels);
   };
-  const like = themeOf(world).shapes.find(fits);
-  const x = input(world, random, manner, ({ shape }) => fits(shape) || random.oneIn(40), like);
-  if (!x) return;
+  const given = forwardArguments(world, random, manner, fits);
+  if (!given) return;
+  const { x, options, value, code, outs, inPlace, name } = given;
   const at = resolve(setting, x.shape.length);
   const channels = x.shape[at] as number;
-  const options = new Options();
-  if (random.oneIn(2)) {
-    const training = random.oneIn(2);
-    options.set("training", arg(training, `${training}`));
-  }
-  options.tensor("out", x.plain ? undefined : output(world, random, x));
-  if (manner === "hostile" && random.oneIn(2)) options.mutate(world, random, ["out", "training"]);
-  const { value, code } = options.build();
-  const outs = options.models(world, "out");
-  const name = world.name("t");
-  const inPlace = inPlaceOf(x, outs);
   const read = (field: string) => world.modelOf.get(layer[field as "weight"]);
   const vectors = () => ["weight", "bias", "runningMean", "runningVar"].map(read);
   const tracks = layer instanceof InstanceNorm && layer.trackRunningStats;

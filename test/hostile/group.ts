@@ -11,7 +11,7 @@ import {
 import type { Random } from "../../scripts/random.mjs";
 import * as batch from "../reference/batch.mjs";
 import * as reference from "../reference/group.mjs";
-import { bound, near, ordinary } from "./expect.js";
+import { type Added, bound, near, nearGradients, ordinary, wellConditioned } from "./expect.js";
 import type { Kind } from "./kinds.js";
 import { Options } from "./options.js";
 import { adoptGradients, freshness, type Past } from "./passes.js";
@@ -300,9 +300,7 @@ function backward(world: World, random: Random, manner: Manner, name: keyof type
 function prepare({ x, shape, axis, groups, eps }: Pass) {
   const all = reference.groupsOf(shape, axis, groups);
   const statistics = reference.statistics(x, all);
-  const largest = bound(x);
-  const isSound = (v: number) => v + eps > 1e-5 * (1e-3 + largest * largest);
-  if (!statistics.variance.every(isSound)) return undefined;
+  if (!wellConditioned(x, statistics, eps)) return undefined;
   return { all, statistics, xHat: bound(batch.normalized(x, all.sets, statistics, eps)) };
 }
 
@@ -337,7 +335,7 @@ export function expectBackward(
   dx: ArrayLike<number>,
   dy: Float32Array,
   pass: Pass,
-  gradients: readonly ({ old: Float32Array; now: Float32Array } | null)[],
+  gradients: readonly (Added | null)[],
   of = "",
 ): void {
   const { x, weight, eps } = pass;
@@ -346,23 +344,6 @@ export function expectBackward(
   if (!prepared) return;
   const { all, statistics, xHat } = prepared;
   const right = reference.backward(x, dy, all, { weight, eps });
-  const scale = bound(batch.inverseStd(statistics, eps)) * bound(weight ?? [1]) * bound(dy);
-  near(
-    `dx by group${of}`,
-    dx,
-    (i) => right.dx[i] as number,
-    () => scale * (1 + xHat * xHat),
-  );
-  const sum = bound(dy) * dy.length;
-  gradients.forEach((one, k) => {
-    if (!one) return;
-    const added = k === 0 ? right.dweight : right.dbias;
-    const value = (i: number) => (one.old[i] as number) + (added[i] as number);
-    near(
-      `${k === 0 ? "dγ" : "dβ"} by group${of}`,
-      one.now,
-      value,
-      (i) => Math.abs(value(i)) + sum * (1 + xHat) * 1e-2,
-    );
-  });
+  const scale = bound(batch.inverseStd(statistics, eps)) * bound(weight ?? [1]);
+  nearGradients(` by group${of}`, right, { dx, gradients }, { dy, xHat, scale });
 }

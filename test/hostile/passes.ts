@@ -1,6 +1,10 @@
 /** What is known of forward passes of any norm, and what going back through them leaves. */
 import type { NormGradients } from "batchnorm-wasm";
-import { bits, type Home, type TensorModel, type World } from "./world.js";
+import type { Random } from "../../scripts/random.mjs";
+import { Options } from "./options.js";
+import { inPlaceOf, input, output, themeOf } from "./theme.js";
+import { arg } from "./values.js";
+import { bits, type Home, type Manner, type TensorModel, type World } from "./world.js";
 
 /** A forward pass as it was. */
 export interface Past {
@@ -30,6 +34,28 @@ export function freshness(world: World, pass: Past): { fresh: boolean; stale: bo
     xModel !== null &&
     (xModel.disposed || bits(world.values(xModel)).some((bits, i) => bits !== was[i]));
   return { fresh, stale };
+}
+
+/** What a layer's `forward` is called with: x, mostly of a shape that fits, and options. */
+export function forwardArguments(
+  world: World,
+  random: Random,
+  manner: Manner,
+  fits: (shape: readonly number[]) => boolean,
+) {
+  const like = themeOf(world).shapes.find(fits);
+  const x = input(world, random, manner, ({ shape }) => fits(shape) || random.oneIn(40), like);
+  if (!x) return undefined;
+  const options = new Options();
+  if (random.oneIn(2)) {
+    const training = random.oneIn(2);
+    options.set("training", arg(training, `${training}`));
+  }
+  options.tensor("out", x.plain ? undefined : output(world, random, x));
+  if (manner === "hostile" && random.oneIn(2)) options.mutate(world, random, ["out", "training"]);
+  const { value, code } = options.build();
+  const outs = options.models(world, "out");
+  return { x, options, value, code, outs, inPlace: inPlaceOf(x, outs), name: world.name("t") };
 }
 
 /** Gradients of parameters that a call has made. */

@@ -1,6 +1,6 @@
 /** The right numbers, by `test/reference/batch.mjs`, of what a call of batch norm read. */
 import * as reference from "../../reference/batch.mjs";
-import { bound, near, ordinary } from "../expect.js";
+import { type Added, bound, near, nearGradients, ordinary, wellConditioned } from "../expect.js";
 import type { Pass } from "./pass.js";
 
 /** Statistics that normalized, and x̂, of a pass whose channels are not all but constant. */
@@ -9,10 +9,7 @@ function prepare({ x, shape, axis, given, eps }: Pass) {
   const statistics = given
     ? { mean: Float64Array.from(given.mean), variance: Float64Array.from(given.variance) }
     : reference.statistics(x, channels);
-  const largest = x.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
-  // What is left of x − μ there is rounding, of float32 in what made x.
-  const conditioned = statistics.variance.every((v) => v + eps > 1e-5 * (1e-3 + largest * largest));
-  return { channels, statistics, conditioned };
+  return { channels, statistics, conditioned: wellConditioned(x, statistics, eps) };
 }
 
 export function expectForward(
@@ -100,7 +97,7 @@ export function expectBackward(
   dx: ArrayLike<number>,
   dy: Float32Array,
   pass: Pass,
-  gradients: readonly ({ old: Float32Array; now: Float32Array } | null)[],
+  gradients: readonly (Added | null)[],
   of = "",
 ): void {
   const { x, weight, eps, given } = pass;
@@ -112,24 +109,7 @@ export function expectBackward(
   const right = given
     ? reference.backwardConstant(x, dy, channels, statistics, parameters)
     : reference.backward(x, dy, channels, parameters);
-  const scale = bound(reference.inverseStd(statistics, eps)) * bound(weight ?? [1]) * bound(dy);
   const xHat = bound(reference.normalized(x, channels, statistics, eps));
-  near(
-    `dx${of}`,
-    dx,
-    (i) => right.dx[i] as number,
-    () => scale * (1 + xHat * xHat),
-  );
-  const sum = bound(dy) * dy.length;
-  gradients.forEach((one, k) => {
-    if (!one) return;
-    const added = k === 0 ? right.dweight : right.dbias;
-    const value = (i: number) => (one.old[i] as number) + (added[i] as number);
-    near(
-      `${k === 0 ? "dγ" : "dβ"}${of}`,
-      one.now,
-      value,
-      (i) => Math.abs(value(i)) + sum * (1 + xHat) * 1e-2,
-    );
-  });
+  const scale = bound(reference.inverseStd(statistics, eps)) * bound(weight ?? [1]);
+  nearGradients(of, right, { dx, gradients }, { dy, xHat, scale });
 }

@@ -3,14 +3,12 @@ import * as library from "batchnorm-wasm";
 import { BatchNorm, type BatchNormSaved, presets, type Tensor } from "batchnorm-wasm";
 import type { Random } from "../../../scripts/random.mjs";
 import { Options } from "../options.js";
+import { forwardArguments } from "../passes.js";
 import {
   type Anything,
   allApart,
   axisOf,
   here,
-  inPlaceOf,
-  input,
-  output,
   product,
   resolve,
   same,
@@ -133,22 +131,11 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
       product(shape) > size
     );
   };
-  const like = themeOf(world).shapes.find(fits);
-  const x = input(world, random, manner, ({ shape }) => fits(shape) || random.oneIn(40), like);
-  if (!x) return;
+  const given = forwardArguments(world, random, manner, fits);
+  if (!given) return;
+  const { x, options, value, code, outs, inPlace, name } = given;
   const at = resolve(axisSetting, x.shape.length);
   const channels = x.shape[at] as number;
-  const options = new Options();
-  if (random.oneIn(2)) {
-    const training = random.oneIn(2);
-    options.set("training", arg(training, `${training}`));
-  }
-  options.tensor("out", x.plain ? undefined : output(world, random, x));
-  if (manner === "hostile" && random.oneIn(2)) options.mutate(world, random, ["out", "training"]);
-  const { value, code } = options.build();
-  const outs = options.models(world, "out");
-  const name = world.name("t");
-  const inPlace = inPlaceOf(x, outs);
   const read = (field: string) => world.modelOf.get(layer[field as "weight"]);
   const vectors = () => ["weight", "bias", "runningMean", "runningVar"].map(read);
   const mode = options.one("training").known
