@@ -14,7 +14,7 @@ const CORE = [
   ...["memory-section", "instance", "memory", "operands", "record", "kernel", "default-kernel"],
   ...["allocation", "view", "tensor", "parameter", "plain", "arguments", "norm-options"],
   ...["saved-state", "saved-access", "run", "passes", "scope", "saved", "trace", "state-dict"],
-  ...["presets", "layer-state", "last-pass", "layer-engine"],
+  ...["presets", "layer-options", "layer-state", "last-pass", "layer-engine", "sample-norm"],
 ];
 
 /** Of the kernel's exports, those that compute nothing. */

@@ -21,6 +21,8 @@ const WITHOUT: Record<string, string> = {
   "NormSaved.[Symbol.toStringTag]": "as Tensor's",
   "BatchNormSaved.[Symbol.toStringTag]": "as Tensor's",
   "GroupNormSaved.[Symbol.toStringTag]": "as Tensor's",
+  "LayerNormSaved.[Symbol.toStringTag]": "as Tensor's",
+  "RMSNormSaved.[Symbol.toStringTag]": "as Tensor's",
   'Tensor.[Symbol.for("nodejs.util.inspect.custom")]': "called by Node's console",
   "BatchNormError.name": "as every Error has it",
   "BatchNormError.cause": "as every Error has it",

@@ -16,7 +16,11 @@ import {
   groupNormBackward,
   instanceNorm,
   instanceNormBackward,
+  layerNorm,
+  layerNormBackward,
   type PresetName,
+  rmsNorm,
+  rmsNormBackward,
   scope,
   Tensor,
 } from "batchnorm-wasm";
@@ -33,7 +37,9 @@ import {
 } from "./helpers.js";
 import * as reference from "./reference/batch.mjs";
 import { groupsOf } from "./reference/group.mjs";
+import { rowsOf } from "./reference/layer.mjs";
 import { truthOfGroups } from "./truth-of-groups.js";
+import { truthOfRows } from "./truth-of-rows.js";
 
 type Vector = number[] | null;
 
@@ -220,6 +226,10 @@ const torchGroupNorm = torchCases.filter((one): one is Case & Step & { dy: numbe
   ["group_norm", "instance_norm"].includes(one.op),
 );
 
+const torchRowNorm = torchCases.filter((one): one is Case & Step & { dy: number[] } =>
+  ["layer_norm", "rms_norm"].includes(one.op),
+);
+
 const SPELLINGS = { 2: BatchNorm1d, 3: BatchNorm1d, 4: BatchNorm2d, 5: BatchNorm3d } as const;
 
 /** PyTorch's options in our spelling. */
@@ -258,13 +268,41 @@ function torchSubject(one: Case, layer: BatchNorm): Subject {
 }
 
 describe("PyTorch's golden values", () => {
-  it("has 13 batch norm cases, 4 of group and instance norm, and 3 of norms that are not there yet", () => {
+  it("has 13 batch norm cases, 4 of group and instance norm, and 3 of layer and RMS norm", () => {
     expect(torchBatchNorm).toHaveLength(13);
     expect(torchGroupNorm).toHaveLength(4);
-    const others = torchCases.filter(
-      (one) => ![...torchBatchNorm, ...torchGroupNorm].includes(one),
-    );
-    expect(others.map(({ op }) => op)).toEqual(["layer_norm", "layer_norm", "rms_norm"]);
+    expect(torchRowNorm.map(({ op }) => op)).toEqual(["layer_norm", "layer_norm", "rms_norm"]);
+  });
+
+  torchRowNorm.forEach((one, index) => {
+    const { op, shape, options, x, dy, weight = null, bias = null } = one;
+
+    it(`${op} does what PyTorch does: ${name(one, index)}`, () => {
+      const { normalized_shape: normalized, eps = 2 ** -23 } = options as {
+        normalized_shape: number[];
+        eps?: number;
+      };
+      const axes = normalized.map((_, i) => i - normalized.length);
+      const [norm, input] = [op === "layer_norm" ? "layer" : "rms", Tensor.from(x, shape)] as const;
+      const given = { axes, eps, weight: weight && Tensor.from(weight, normalized) };
+      const gradient = Tensor.from(dy, shape);
+      const forward =
+        norm === "layer"
+          ? layerNorm(input, { ...given, bias, saved: true })
+          : rmsNorm(input, { ...given, saved: true });
+      const back: { dx: Tensor; weightGrad: Tensor | null; biasGrad?: Tensor | null } =
+        norm === "layer"
+          ? layerNormBackward(gradient, { saved: forward.saved })
+          : rmsNormBackward(gradient, { saved: forward.saved });
+      const parameters = { weight, bias, eps };
+      const { bounds } = truthOfRows(norm, x, dy, rowsOf(shape, axes), parameters);
+      const subject = { errors: worst.torch };
+      compare(subject, "y by row", forward.y.data, one.y, bounds.y);
+      compare(subject, "dx by row", back.dx.data, one.dx, bounds.dx);
+      compare(subject, "dweight by row", back.weightGrad?.data, one.dweight, bounds.dweight);
+      if (bias) compare(subject, "dbias by row", back.biasGrad?.data, one.dbias, bounds.dbias);
+      expect(back.weightGrad?.shape).toEqual(weight ? normalized : undefined);
+    });
   });
 
   torchGroupNorm.forEach((one, index) => {

@@ -20,6 +20,14 @@ import {
   instanceNorm,
   instanceNormBackward,
   type Kernel,
+  LayerNorm,
+  LayerNormalization,
+  layerNorm,
+  layerNormBackward,
+  RMSNorm,
+  RMSNormalization,
+  rmsNorm,
+  rmsNormBackward,
   type Tensor,
 } from "batchnorm-wasm";
 import { counting, type Watched, wrong } from "./call-helpers.js";
@@ -270,7 +278,134 @@ function withGroups(options: object): never {
   return wrong(isPlain ? { numGroups: 1, ...options } : options);
 }
 
-export const OPERATIONS: readonly Operation[] = [...BATCH_NORM, ...GROUP_NORM];
+/** Operands of layer norm over rows of so many channels. */
+function exampleOfRows(kernel = defaultKernel(), channels = 3) {
+  const tensor = () => counting([4, channels], 1, kernel);
+  const vector = () => counting([channels], 1, kernel);
+  const [x, dy, out] = [tensor(), tensor(), tensor()];
+  const [weight, bias, weightGrad, biasGrad] = [vector(), vector(), vector(), vector()];
+  const { y, saved } = layerNorm(x, { weight, bias, saved: true });
+  const ln = new LayerNorm(channels, { kernel });
+  ln.forward(x);
+  ln.backward(dy);
+  const operands = { x, dy, out, weight, bias, saved, ln };
+  const written = { weightGrad, biasGrad };
+  const all: Watched[] = [...Object.values(operands), ...Object.values(written), y];
+  return { ...operands, ...written, all };
+}
+
+/** The same of RMS norm. */
+function exampleOfSquares(kernel = defaultKernel(), channels = 3) {
+  const { x, dy, out, weight, weightGrad } = exampleOfRows(kernel, channels);
+  const { y, saved } = rmsNorm(x, { weight, saved: true });
+  const rn = new RMSNorm(channels, { kernel });
+  rn.forward(x);
+  rn.backward(dy);
+  const operands = { x, dy, out, weight, weightGrad, saved, rn };
+  return { ...operands, all: [...Object.values(operands), y] as Watched[] };
+}
+
+const LAYER_NORM: readonly Operation<ReturnType<typeof exampleOfRows>>[] = [
+  {
+    name: "layerNorm",
+    example: exampleOfRows,
+    operands: OF_FORWARD,
+    options: ["eps", "axes", "kernel"],
+    call: (_, x, options) => layerNorm(x, options),
+  },
+  {
+    name: "layerNormBackward",
+    example: exampleOfRows,
+    operands: OF_BACKWARD,
+    required: ["saved"],
+    options: [],
+    call: (_, dy, options) => layerNormBackward(dy, options),
+  },
+  {
+    name: "LayerNorm.forward",
+    example: exampleOfRows,
+    operands: { x: "x", out: "output" },
+    options: ["training"],
+    call: ({ ln }, x, options) => ln.forward(x, options),
+  },
+  {
+    name: "LayerNorm.backward",
+    example: exampleOfRows,
+    operands: { dy: "dy", out: "output" },
+    // Not any record, but one of the layer's own.
+    options: ["saved"],
+    own: ({ ln }) => [ln.weight?.grad, ln.bias?.grad],
+    call: ({ ln }, dy, options) => ln.backward(dy, options),
+  },
+  {
+    name: "new LayerNorm",
+    example: exampleOfRows,
+    operands: {},
+    options: ["preset", "eps", "elementwiseAffine", "bias", "axes", "requiresGrad", "kernel"],
+    call: (_, __, options) => new LayerNorm(3, options),
+  },
+  {
+    name: "new LayerNormalization",
+    example: exampleOfRows,
+    operands: {},
+    options: ["axis", "epsilon", "center", "scale", "kernel"],
+    call: (_, __, options) => new LayerNormalization(options),
+  },
+];
+
+const RMS_NORM: readonly Operation<ReturnType<typeof exampleOfSquares>>[] = [
+  {
+    name: "rmsNorm",
+    example: exampleOfSquares,
+    operands: { x: "x", out: "output", weight: "vector", saved: "record" },
+    options: ["eps", "axes", "kernel"],
+    call: (_, x, options) => rmsNorm(x, options),
+  },
+  {
+    name: "rmsNormBackward",
+    example: exampleOfSquares,
+    operands: { dy: "dy", out: "output", weightGrad: "state", saved: "record" },
+    required: ["saved"],
+    options: [],
+    call: (_, dy, options) => rmsNormBackward(dy, options),
+  },
+  {
+    name: "RMSNorm.forward",
+    example: exampleOfSquares,
+    operands: { x: "x", out: "output" },
+    options: ["training"],
+    call: ({ rn }, x, options) => rn.forward(x, options),
+  },
+  {
+    name: "RMSNorm.backward",
+    example: exampleOfSquares,
+    operands: { dy: "dy", out: "output" },
+    options: ["saved"],
+    own: ({ rn }) => [rn.weight?.grad],
+    call: ({ rn }, dy, options) => rn.backward(dy, options),
+  },
+  {
+    name: "new RMSNorm",
+    example: exampleOfSquares,
+    operands: {},
+    options: ["preset", "eps", "elementwiseAffine", "axes", "requiresGrad", "kernel"],
+    call: (_, __, options) => new RMSNorm(3, options),
+  },
+  {
+    name: "new RMSNormalization",
+    example: exampleOfSquares,
+    operands: {},
+    options: ["axis", "epsilon", "kernel"],
+    call: (_, __, options) => new RMSNormalization(options),
+  },
+];
+
+export const OPERATIONS: readonly Operation[] = [
+  ...BATCH_NORM,
+  ...GROUP_NORM,
+  ...LAYER_NORM,
+  ...RMS_NORM,
+];
 
 /** The operands that {@link callWith} passes in any case. */
 export function neededBy({ operands, required = [], together }: Operation): string[] {

@@ -139,6 +139,11 @@ const FAULTS: readonly Fault[] = [
 /** What no option of that name may be: every option of an operation has to be here. */
 const OPTIONS: Record<string, readonly Wrong[]> = {
   axis: [[0.5, "axis", "0.5"]],
+  axes: [
+    [0.5, "axis", "0.5"],
+    [[0, "1"], "axis", '"1"'],
+    ["1", "axis", '"1"'],
+  ],
   groups: [0, -2, 0.5, "1"].map((value) => [value, "groups", "from 1 on, or -1"]),
   numGroups: [0, -1, 0.5, Number.NaN, "1"].map((value) => [
     value,
@@ -161,10 +166,10 @@ const OPTIONS: Record<string, readonly Wrong[]> = {
   kernel: [{}, kernelBytes, "default", 1, false].map((value) => [value, "kernel", "createKernel"]),
   saved: [{}, "last", 1, false].map((value) => [value, "saved", "takeSaved()"]),
   ...Object.fromEntries(
-    ["affine", "scale", "offset", "trackRunningStats", "requiresGrad"].map((name) => [
-      name,
-      [[1, name, "true, false", "got 1"]],
-    ]),
+    [
+      ...["affine", "scale", "offset", "trackRunningStats", "requiresGrad"],
+      ...["elementwiseAffine", "bias"],
+    ].map((name) => [name, [[1, name, "true, false", "got 1"]]]),
   ),
 };
 OPTIONS.epsilon = OPTIONS.eps as readonly Wrong[];

@@ -55,6 +55,11 @@ export type {
 } from "./core/norm-options.js";
 export { Parameter } from "./core/parameter.js";
 export type { PlainResult, PlainTensor } from "./core/plain.js";
+export {
+  type SampleBackwardOptions,
+  type SampleForwardOptions,
+  SampleNorm,
+} from "./core/sample-norm.js";
 export { NormSaved } from "./core/saved.js";
 export { scope } from "./core/scope.js";
 export type {
@@ -79,13 +84,8 @@ export {
   instanceNormBackward,
 } from "./group/functions.js";
 export { InstanceNorm } from "./group/instance.js";
-export { GroupNorm, SampleNorm } from "./group/layer.js";
-export type {
-  GroupBackwardOptions,
-  GroupForwardOptions,
-  GroupNormLayerOptions,
-  InstanceNormLayerOptions,
-} from "./group/layer-options.js";
+export { ChannelNorm, GroupNorm } from "./group/layer.js";
+export type { GroupNormLayerOptions, InstanceNormLayerOptions } from "./group/layer-options.js";
 export { groupNormPresets, instanceNormPresets } from "./group/presets.js";
 export { GroupNormSaved } from "./group/saved.js";
 export {
@@ -96,3 +96,28 @@ export {
   InstanceNorm3d,
   type InstanceNormNdOptions,
 } from "./group/spellings.js";
+// Layer and RMS norm.
+export type { Axes } from "./layer/axes.js";
+export {
+  type LayerNormBackwardOptions,
+  type LayerNormForward,
+  type LayerNormOptions,
+  layerNorm,
+  layerNormBackward,
+  type RMSNormBackwardOptions,
+  type RMSNormForward,
+  type RMSNormGradients,
+  type RMSNormOptions,
+  rmsNorm,
+  rmsNormBackward,
+} from "./layer/functions.js";
+export { LayerNorm, RMSNorm, RowNorm } from "./layer/layer.js";
+export type { LayerNormLayerOptions, RMSNormLayerOptions } from "./layer/layer-options.js";
+export { layerNormPresets, rmsNormPresets } from "./layer/presets.js";
+export { LayerNormSaved, RMSNormSaved } from "./layer/saved.js";
+export {
+  LayerNormalization,
+  type LayerNormalizationOptions,
+  RMSNormalization,
+  type RMSNormalizationOptions,
+} from "./layer/spellings.js";

@@ -11,7 +11,7 @@ import { kernelBytes, kernelFile } from "../../scripts/kernel/under-test.mjs";
 type Library = typeof import("batchnorm-wasm");
 
 /** In docstrings: two rows of three channels. */
-const ofDocstrings = ({ BatchNorm, GroupNorm, Tensor, batchNormTraining }: Library) => ({
+const ofDocstrings = ({ BatchNorm, GroupNorm, LayerNorm, Tensor, batchNormTraining }: Library) => ({
   /** [N, C]. By channels: mean 2, 4, 6 and variance 1, 4, 9. */
   get x() {
     return Tensor.from([1, 2, 3, 3, 6, 9], [2, 3]);
@@ -27,6 +27,10 @@ const ofDocstrings = ({ BatchNorm, GroupNorm, Tensor, batchNormTraining }: Libra
   /** The same, of one group. */
   get gn() {
     return new GroupNorm(1, 3);
+  },
+  /** Of rows of three. */
+  get ln() {
+    return new LayerNorm(3);
   },
   /** γ. */
   get weight() {

@@ -2,8 +2,9 @@ import { Random } from "../../scripts/random.mjs";
 import { BATCH_NORM } from "./batch/index.js";
 import { construct } from "./batch/layers.js";
 import { GROUP_NORM } from "./group.js";
-import { GROUP_LAYERS } from "./group-layers.js";
+import { LAYER_NORM } from "./layer.js";
 import { assign, forge, kernel, record, scoped, wrapped } from "./others.js";
+import { SAMPLE_LAYERS } from "./sample-layers.js";
 import { dispose, make, read, set, view } from "./tensors.js";
 import { root, themes } from "./theme.js";
 import type { Manner, World } from "./world.js";
@@ -53,7 +54,8 @@ export type Kind = readonly [name: string, weight: number, call: Call];
 export const KINDS: readonly Kind[] = [
   ...BATCH_NORM,
   ...GROUP_NORM,
-  ...GROUP_LAYERS,
+  ...LAYER_NORM,
+  ...SAMPLE_LAYERS,
   ["record", 3, record],
   ["new tensor", 5, make],
   ["view", 6, view],

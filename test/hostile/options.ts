@@ -12,6 +12,9 @@ const isVector = (value: unknown) =>
   value instanceof Float32Array ||
   value instanceof Uint8Array ||
   Array.isArray(value);
+/** Of most options one; where it has to be, code that reads it finds out. */
+const isAxes = (value: unknown) =>
+  Number.isInteger(value) || (Array.isArray(value) && value.every(Number.isInteger));
 const isShare = (value: unknown) => isNumber(value) && value >= 0 && value <= 1;
 const Kernel = defaultKernel().constructor as unknown as new () => object;
 
@@ -23,7 +26,9 @@ const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   variance: isVector,
   eps: (value) => isNumber(value) && value >= 0 && value < Infinity,
   epsilon: (value) => isNumber(value) && value >= 0 && value < Infinity,
-  axis: Number.isInteger,
+  axis: isAxes,
+  axes: isAxes,
+  elementwiseAffine: isBoolean,
   numGroups: (value) => Number.isInteger(value) && (value as number) > 0,
   out: isTensor,
   kernel: (value) => value instanceof Kernel,

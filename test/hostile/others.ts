@@ -71,10 +71,12 @@ export function assign(world: World, random: Random, manner: Manner): void {
   );
 }
 
-/** The accessors of a record, of whatever norm. */
+/** The accessors of a record, of whatever norm: its class's, and of those above that. */
 function told(record: object): string[] {
-  const all = Object.entries(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(record)));
-  return all.flatMap(([name, { get }]) => (get ? [name] : []));
+  const above = Object.getPrototypeOf(record);
+  if (above === Object.prototype) return [];
+  const all = Object.entries(Object.getOwnPropertyDescriptors(above));
+  return [...all.flatMap(([name, { get }]) => (get ? [name] : [])), ...told(above)];
 }
 
 /** What a record tells, and its end. */

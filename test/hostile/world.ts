@@ -202,7 +202,8 @@ interface Plan {
 }
 
 const FIELDS = [
-  ...["training", "eps", "momentum", "axis", "numFeatures", "numChannels", "numBatchesTracked"],
+  ...["training", "eps", "momentum", "axis", "axes", "numFeatures", "numChannels"],
+  ...["normalizedShape", "numBatchesTracked"],
   ...["statistics", "updateRunningStats", "requiresGrad", "trainable"],
   ...["weight", "bias", "runningMean", "runningVar"],
 ];
@@ -214,6 +215,10 @@ function readLayer(layer: AnyLayer): Record<string, unknown> {
   state.biasGrad = (state.bias as Parameter | null)?.grad;
   return state;
 }
+
+/** The same value, or the same numbers. */
+const isSame = (a: unknown, b: unknown) =>
+  Object.is(a, b) || (Array.isArray(a) && Array.isArray(b) && `${a}` === `${b}`);
 
 /** Tensors of a layer, by their field. */
 export const VECTORS = ["weight", "bias", "runningMean", "runningVar", "weightGrad", "biasGrad"];
@@ -505,7 +510,7 @@ export class World {
   #refresh(model: LayerModel<AnyLayer>, changes: readonly string[]): void {
     const state = readLayer(model.layer);
     for (const name of Object.keys(state)) {
-      if (changes.includes(name) || Object.is(state[name], model.state[name])) continue;
+      if (changes.includes(name) || isSame(state[name], model.state[name])) continue;
       throw new Fault(`a layer's ${name} changed`, model.name);
     }
     for (const name of VECTORS) {
@@ -521,7 +526,11 @@ export class World {
       const tensor = state[field];
       if (!(tensor instanceof Tensor) || this.modelOf.has(tensor)) continue;
       const path = field.endsWith("Grad") ? `${field.slice(0, -4)}.grad` : field;
-      this.adopt(tensor, [(state.numFeatures ?? state.numChannels) as number], `${name}.${path}`);
+      // What a dict told of rows, of which no input has come yet, is a vector.
+      const shape = state.normalizedShape ?? [
+        state.numFeatures ?? state.numChannels ?? tensor.size,
+      ];
+      this.adopt(tensor, shape as number[], `${name}.${path}`);
     }
   }
 
@@ -545,7 +554,7 @@ export class World {
       if (disposed) continue;
       const now = readLayer(layer);
       for (const field of Object.keys(now)) {
-        if (Object.is(now[field], state[field])) continue;
+        if (isSame(now[field], state[field])) continue;
         throw new Fault(`a layer's ${field} changed`, `${name}: ${describe(now[field])}`);
       }
     }

@@ -11,6 +11,8 @@ export function golden(/** @type {string | undefined} */ fingerprint) {
     keras: pick("keras", "batch_norm", [4, 7, 3]),
     group: pick("torch", "group_norm", [3, 6, 4, 5]),
     instance: pick("torch", "instance_norm", [3, 4, 5, 6]),
+    layer: pick("torch", "layer_norm", [3, 5, 7]),
+    rms: pick("torch", "rms_norm", [3, 5, 7]),
     fingerprint,
   };
 }

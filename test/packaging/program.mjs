@@ -22,7 +22,8 @@ const SPACINGS = 8;
 export function run(library, golden) {
   const { BatchNorm, BatchNormError, memoryUsage, scope, Tensor } = library;
   const { groupNorm, groupNormBackward, instanceNorm, instanceNormBackward } = library;
-  const { torch, keras, group, instance } = golden;
+  const { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } = library;
+  const { torch, keras, group, instance, layer, rms } = golden;
   /** @type {Check[]} */
   const checks = [];
   let hash = 0x811c9dc5;
@@ -125,6 +126,26 @@ export function run(library, golden) {
       compare("dbias", biasGrad?.toFloat32Array(), want.dbias);
     });
   }
+
+  check("layer_norm", () => {
+    const { shape, options, weight, bias, x, dy, ...want } = layer;
+    const given = { eps: options.eps, weight: Tensor.from(weight), bias: Tensor.from(bias) };
+    const { y, saved } = layerNorm(Tensor.from(x, shape), { ...given, saved: true });
+    const { dx, weightGrad } = layerNormBackward(Tensor.from(dy, shape), { saved });
+    compare("y", y.toFloat32Array(), want.y);
+    compare("dx", dx.toFloat32Array(), want.dx);
+    compare("dweight", weightGrad?.toFloat32Array(), want.dweight);
+  });
+
+  check("rms_norm", () => {
+    const { shape, options, weight, x, dy, ...want } = rms;
+    const given = { eps: options.eps, weight: Tensor.from(weight) };
+    const { y, saved } = rmsNorm(Tensor.from(x, shape), { ...given, saved: true });
+    const { dx, weightGrad } = rmsNormBackward(Tensor.from(dy, shape), { saved });
+    compare("y", y.toFloat32Array(), want.y);
+    compare("dx", dx.toFloat32Array(), want.dx);
+    compare("dweight", weightGrad?.toFloat32Array(), want.dweight);
+  });
 
   check("state dict", () => {
     const dict = bn.stateDict();

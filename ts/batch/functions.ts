@@ -21,7 +21,7 @@ import {
 } from "../core/norm-options.js";
 import { type Call, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
-import { backwardPass, forwardPass } from "../core/passes.js";
+import { alongAxis, backwardPass, forwardPass } from "../core/passes.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
 import { runCall } from "../core/run.js";
 import { savedAccessOf } from "../core/saved-access.js";
@@ -105,7 +105,9 @@ export function batchNormInference(
     if (missing) fail("invalid-option", `${owner}: ${missing} is missing`);
     return runCall(call, saved);
   };
-  const forward = forwardPass(INFERENCE, savedAccessOf(Operation.Forward), x, given, wanted, run);
+  const access = savedAccessOf(Operation.Forward);
+  const callOf = alongAxis(INFERENCE, given.axis);
+  const forward = forwardPass(INFERENCE, access, x, given, wanted, callOf, run);
   return wanted === true ? (forward as BatchNormForward<Tensor | PlainResult>) : forward.y;
 }
 
@@ -145,7 +147,9 @@ export function batchNormTraining(
   const running = readRunning(given, owner);
   const run = (call: Call<View>, saved: SavedState | null) =>
     runByBatch(call, running, saved as SavedState);
-  const forward = forwardPass(TRAINING, savedAccess, x, given, given.saved ?? true, run);
+  const callOf = alongAxis(TRAINING, given.axis);
+  const wanted = given.saved ?? true;
+  const forward = forwardPass(TRAINING, savedAccess, x, given, wanted, callOf, run);
   return forward as BatchNormForward<Tensor | PlainResult>;
 }
 

@@ -14,14 +14,14 @@ import { readOptions } from "./options.js";
 import { runBackward } from "./passes.js";
 import type { PlainResult } from "./plain.js";
 import type { SavedAccess } from "./saved-access.js";
-import { allocateVector, Tensor } from "./tensor.js";
+import { allocateOwn, Tensor } from "./tensor.js";
 import type { View } from "./view.js";
 
 const FORWARD_OPTIONS = ["out", "training"];
 const BACKWARD_OPTIONS = ["out", "saved"];
 
 /** What every layer is told. */
-interface EngineOptions extends Vectors {
+export interface EngineOptions extends Vectors {
   /** The name of the layer's class in error messages. */
   readonly owner: string;
   readonly preset: { readonly names: StateNames };
@@ -109,7 +109,7 @@ export abstract class LayerEngine<Options extends EngineOptions> {
       // Where a gradient is added: a parameter's own, or a new one that is not yet its.
       const gradientOf = (parameter: View | null) =>
         parameter && learns
-          ? (parameter.grad ?? allocateVector(Tensor, port, parameter.size, 0))
+          ? (parameter.grad ?? allocateOwn(Tensor, port, parameter.shape, 0))
           : null;
       weightGrad = gradientOf(weight);
       biasGrad = gradientOf(bias);

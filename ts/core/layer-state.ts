@@ -14,7 +14,7 @@ import {
   type StateDict,
   type StateDictOptions,
 } from "./state-dict.js";
-import { allocateVector, Tensor, tensorOf } from "./tensor.js";
+import { allocateOwn, Tensor, tensorOf } from "./tensor.js";
 import type { Float32Values } from "./values.js";
 import { copyOut, type View } from "./view.js";
 
@@ -46,6 +46,8 @@ export interface Vectors {
 export class LayerState {
   /** Number of channels; `null` before it is built. */
   numFeatures: number | null = null;
+  /** The shape in which the channels are, if not a vector's. */
+  shape: readonly number[] | null = null;
   weight: View | null = null;
   bias: View | null = null;
   runningMean: View | null = null;
@@ -87,7 +89,7 @@ export class LayerState {
     try {
       for (const name of this.#has) {
         const Kind = name.startsWith("running") ? Tensor : Parameter;
-        this[name] = allocateVector(Kind, this.#port, numFeatures, INITIAL[name]);
+        this[name] = allocateOwn(Kind, this.#port, this.shape ?? [numFeatures], INITIAL[name]);
       }
     } catch (error) {
       this.dispose();
@@ -185,7 +187,8 @@ export class LayerState {
     const changes = this.#changes;
     // Reading may run getters, and what these do has to be seen: all checks of the layer
     // come after it. What was read is copies: building may detach views of kernel memory.
-    const { vectors, count } = readStateDict(dict, this.#entries, this.numFeatures, options, owner);
+    const names = { ...this.#entries, shape: this.shape };
+    const { vectors, count } = readStateDict(dict, names, this.numFeatures, options, owner);
     if (changes !== this.#changes) {
       fail("state-dict", `${owner}: reading the dict has changed the layer`);
     }

@@ -10,7 +10,7 @@ export enum Place {
   X,
   DY,
   OUT,
-  // Vectors of one value a channel, in the order of the record.
+  // One value a channel, in the order of the record.
   WEIGHT,
   BIAS,
   MEAN,
@@ -31,19 +31,27 @@ export interface Operand extends Geometry {
   readonly allocation: { readonly port: object };
 }
 
+/** Axes that are normalized together, counted from 0 and in order, and their sizes. */
+export interface Rows {
+  readonly axes: readonly number[];
+  readonly shape: readonly number[];
+}
+
 /** A call, declared whole. */
 export interface Call<Tensor extends Operand = Operand> {
   readonly owner: string;
   /** What users call the operands, by their places. */
   readonly names: readonly string[];
   readonly operation: Operation;
-  /** The channel axis, counted from 0. */
+  /** The channel axis, counted from 0; the first of {@link rows}. */
   readonly axis: number;
-  readonly channels: number;
-  /** Of channels, in each sample; 0 where statistics are a channel's, of the batch. */
+  /** Where statistics are a row's: its axes, whose elements are the channels. */
+  rows: Rows | null;
+  channels: number;
+  /** Of channels, in each sample; 0 where statistics are no group's. */
   readonly groups: number;
-  /** How many sets of elements share statistics: channels, or groups of each sample. */
-  readonly sets: number;
+  /** How many sets of elements share statistics: channels, groups of each sample, or rows. */
+  sets: number;
   /** By their places; `null` where there is none. */
   readonly operands: (Tensor | null)[];
   eps: number;
@@ -55,6 +63,8 @@ export interface Call<Tensor extends Operand = Operand> {
   saved: number;
   /** Whether the saved statistics are constants to the gradient. */
   constant: boolean;
+  /** Runs it, checked, where its tensors may lie otherwise than the kernel takes them. */
+  through: { run(call: Call<Tensor>): void } | null;
 }
 
 /** A call, to which its other operands and numbers are added. */
@@ -75,6 +85,7 @@ export function newCall<Tensor extends Operand>(
     names,
     operation,
     axis,
+    rows: null,
     channels,
     groups,
     sets,
@@ -86,6 +97,7 @@ export function newCall<Tensor extends Operand>(
     correction: Number.NaN,
     saved: 0,
     constant: false,
+    through: null,
   };
 }
 
@@ -95,7 +107,7 @@ export function newCall<Tensor extends Operand>(
  * @throws BatchNormError `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap`
  */
 export function checkCall(call: Call): void {
-  const { owner, names, channels, operands } = call;
+  const { owner, names, channels, operands, rows } = call;
   const x = operands[Place.X] as Operand;
   for (let i = Place.X; i <= Place.SECOND_ACCUMULATOR; i++) {
     const view = operands[i] as Operand | null;
@@ -105,8 +117,11 @@ export function checkCall(call: Call): void {
     const missed =
       i < Place.WEIGHT
         ? !sameNumbers(view.shape, x.shape) && `have x's shape ${showShape(x.shape)}`
-        : !(view.shape.length === 1 && view.size === channels && view.contiguous) &&
-          `be a contiguous tensor of ${channels} values`;
+        : !(
+            view.size === channels &&
+            view.contiguous &&
+            (view.shape.length === 1 || (rows !== null && sameNumbers(view.shape, rows.shape)))
+          ) && `be a contiguous tensor of ${channels} values`;
     if (missed) {
       fail("shape-mismatch", `${owner}: ${names[i]} must ${missed}, got ${showShape(view.shape)}`);
     }

@@ -1,4 +1,5 @@
 import { fail } from "./errors.js";
+import { sameNumbers } from "./geometry.js";
 import { showShape } from "./show.js";
 import { checkTensor, liveView, Tensor, tensorOf } from "./tensor.js";
 
@@ -38,10 +39,11 @@ export class Parameter extends Tensor {
     if (view) {
       const { port } = parameter.allocation;
       if (view.allocation.port !== port) fail("foreign-kernel", "grad is of another kernel");
-      if (view.shape.length !== 1 || view.size !== parameter.size || !view.contiguous) {
+      if (!sameNumbers(view.shape, parameter.shape) || !view.contiguous) {
         fail(
           "shape-mismatch",
-          `grad must be a contiguous tensor of ${parameter.size} values, got ${showShape(view.shape)}`,
+          `grad must be a contiguous tensor of ${parameter.size} values, ` +
+            `${showShape(parameter.shape)}, got ${showShape(view.shape)}`,
         );
       }
       if (view.allocation === parameter.allocation)

@@ -46,10 +46,20 @@ export interface ForwardPass {
   readonly owner: string;
   /** The function that goes back. */
   readonly backward: string;
+  /** What ε is unless told; 1e-5 if absent. */
+  readonly eps?: number;
 }
 
+/** The operations that go back. */
+const BACKWARD_OF: { readonly [forward: number]: Operation } = {
+  [Operation.Forward]: Operation.Backward,
+  [Operation.GroupForward]: Operation.GroupBackward,
+  [Operation.LayerForward]: Operation.LayerBackward,
+  [Operation.RmsForward]: Operation.RmsBackward,
+};
+
 /** Options of a forward pass; statistics where its norm takes them. */
-interface ForwardOptions extends NormOptions {
+interface ForwardOptions extends Omit<NormOptions, "axis"> {
   mean?: Vector | null | undefined;
   variance?: Vector | null | undefined;
 }
@@ -59,19 +69,19 @@ interface ForwardOptions extends NormOptions {
  *
  * @param access to saved values, if the program has any
  * @param wanted saved values to overwrite, or `true` for new ones
- * @param groupsOf how many groups so many channels are in; absent where there are none
+ * @param callOf the call over x: from there on its shape is known
  * @returns y, and what users have of the saved values
  */
 export function forwardPass(
-  { operation, owner, backward }: ForwardPass,
+  { owner, backward, eps: usual = 1e-5 }: ForwardPass,
   access: SavedAccess | undefined,
   x: unknown,
   given: ForwardOptions,
   wanted: unknown,
-  run: (call: Call<View>, saved: SavedState | null) => View,
-  groupsOf?: (channels: number) => number,
+  callOf: (x: View) => Call<View>,
+  run: (call: Call<View>, saved: SavedState | null) => View = runCall,
 ): { y: Tensor | PlainResult; saved: unknown } {
-  const eps = given.eps ?? 1e-5;
+  const eps = given.eps ?? usual;
   checkEps(eps, owner);
   const port = portOfCall(x, given, owner);
   const saved =
@@ -87,7 +97,6 @@ export function forwardPass(
   const mean = readVector(given.mean, port, owner, "mean");
   const variance = readVector(given.variance, port, owner, "variance");
   const out = readOut(given.out, read, owner);
-  const givenAxis = given.axis ?? 1;
   const copies: View[] = [];
   try {
     const bring = (read: View | Read | null) => {
@@ -96,9 +105,7 @@ export function forwardPass(
       return view;
     };
     const view = bring(read) as View;
-    const axis = resolveAxis(givenAxis, view.shape.length, owner);
-    const groups = groupsOf?.(view.shape[axis] as number);
-    const call = newCall(FORWARD_NAMES, operation, owner, view, axis, groups);
+    const call = callOf(view);
     const { operands } = call;
     call.eps = eps;
     operands[Place.OUT] = out;
@@ -118,6 +125,20 @@ export function forwardPass(
   }
 }
 
+/** Calls over a channel axis, for {@link forwardPass}: the second one, unless told otherwise. */
+export function alongAxis(
+  { operation, owner }: ForwardPass,
+  axis: number | null | undefined,
+  groupsOf?: (channels: number) => number,
+): (x: View) => Call<View> {
+  const given = axis ?? 1;
+  return (x) => {
+    const axis = resolveAxis(given, x.shape.length, owner);
+    const groups = groupsOf?.(x.shape[axis] as number);
+    return newCall(FORWARD_NAMES, operation, owner, x, axis, groups);
+  };
+}
+
 /** The backward pass of a forward pass that was saved. */
 export function backwardPass<S>(
   owner: string,
@@ -131,7 +152,7 @@ export function backwardPass<S>(
   const gradient = (one: unknown, name: string, parameter: View | null): View | null => {
     if (one != null) return checkTensor(one, `${owner}: ${name}`);
     if (one === null || parameter === null) return null;
-    const vector = allocate(saved.port, [saved.channels], Contents.Zero);
+    const vector = allocate(saved.port, parameter.shape, Contents.Zero);
     made.push(vector);
     return vector;
   };
@@ -174,8 +195,11 @@ export function runBackward(
 ): View {
   const { operands: kept, axis, groups } = pass;
   const x = kept[Place.X] as View;
-  const back = pass.operation === Operation.Forward ? Operation.Backward : Operation.GroupBackward;
+  const back = BACKWARD_OF[pass.operation] as Operation;
   const call = newCall(BACKWARD_NAMES, back, owner, x, axis, groups);
+  call.rows = pass.rows;
+  call.channels = pass.channels;
+  call.sets = pass.sets;
   const { operands } = call;
   operands[Place.OUT] = out;
   operands[Place.DY] = dy;
@@ -189,6 +213,7 @@ export function runBackward(
   call.eps = pass.eps;
   call.saved = pass.saved;
   call.constant = pass.constant;
+  call.through = pass.through;
   return runCall(call);
 }
 

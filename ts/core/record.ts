@@ -37,9 +37,11 @@ export class CallRecord {
    */
   run(call: Call): void {
     const { memory } = this;
-    const { operands } = call;
+    const { operands, axis, channels } = call;
     const { shape } = operands[Place.X] as Operand;
-    const rank = shape.length;
+    // The axes of a row, which lie end to end, are one.
+    const isRow = call.rows !== null;
+    const rank = isRow ? axis + 1 : shape.length;
     // A detached view has length 0; asking for its buffer would cost more than all else.
     if (this.#words.length === 0) {
       const { buffer } = memory.linear;
@@ -52,7 +54,7 @@ export class CallRecord {
     numbers[RecordNumber.Momentum] = call.momentum;
     numbers[RecordNumber.Correction] = call.correction;
     words[Word.Operation] = call.operation;
-    words[Word.Axis] = call.axis;
+    words[Word.Axis] = axis;
     words[Word.Rank] = rank;
     words[Word.Saved] = call.saved;
     words[Word.Constant] = call.constant ? 1 : 0;
@@ -61,7 +63,7 @@ export class CallRecord {
       words[i + (Word.Weight - Place.WEIGHT)] = operands[i]?.address ?? 0;
     }
     let at = Word.Sizes as number;
-    for (let i = 0; i < rank; i++) words[at++] = shape[i] as number;
+    for (let i = 0; i < rank; i++) words[at++] = i === axis ? channels : (shape[i] as number);
     // Those that there are, then zeros.
     const end = at + RecordSize.Tensors * (RecordSize.Tensor + rank);
     for (let i = Place.X; i <= Place.OUT; i++) {
@@ -69,7 +71,8 @@ export class CallRecord {
       if (!tensor) continue;
       words[at++] = tensor.address;
       words[at++] = tensor.extent;
-      for (let axis = 0; axis < rank; axis++) words[at++] = tensor.strides[axis] as number;
+      for (let i = 0; i < rank; i++) words[at++] = tensor.strides[i] as number;
+      if (isRow) words[at - 1] = 1;
     }
     while (at < end) words[at++] = 0;
     let status = Status.Ok;

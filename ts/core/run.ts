@@ -23,7 +23,7 @@ export function runCall(call: Call<View>, saved: SavedState | null = null): View
   try {
     operands[Place.OUT] = y;
     if (saved) call.saved = saved.reserve(call);
-    port.record.run(call);
+    (call.through ?? port.record).run(call);
   } catch (error) {
     saved?.abandon();
     if (y !== out) y.dispose();

@@ -1,6 +1,6 @@
 import { COUNT, checkOneOf, isCount } from "./checks.js";
 import { fail, mustBe } from "./errors.js";
-import { readShape, sizeOf } from "./geometry.js";
+import { readShape, sameNumbers, sizeOf } from "./geometry.js";
 import { readOptions } from "./options.js";
 import { isPlain, readPlain } from "./plain.js";
 import { cut, isBytes, list, remedyFor, show, showNames, showShape } from "./show.js";
@@ -46,6 +46,8 @@ export interface EntryNames {
   readonly variance: string | undefined;
   /** The count of batches. */
   readonly counter: string | undefined;
+  /** The vectors' shape, if it is another than their length. */
+  readonly shape?: readonly number[] | null;
 }
 
 /** @throws BatchNormError `invalid-option` unless `prefix` is a string or absent */
@@ -78,7 +80,7 @@ export function readStateDict(
   let expected = length;
   const vectors = names.vectors.map((name) => {
     const label = `${owner}: ${cut(prefix + name)}`;
-    const values = readVector(dict[prefix + name], expected, label);
+    const values = readVector(dict[prefix + name], expected, names.shape ?? null, label);
     expected = values.length;
     for (let i = 0; i < values.length; i++) {
       const value = values[i] as number;
@@ -153,14 +155,20 @@ function readEntry(
 }
 
 /** A copy of the values as float32 has them: what is finite in float64 may be infinite then. */
-function readVector(entry: unknown, expected: number | null, owner: string): Float32Array {
+function readVector(
+  entry: unknown,
+  expected: number | null,
+  wanted: readonly number[] | null,
+  owner: string,
+): Float32Array {
   const { values, shape } = readEntry(entry, owner);
   const check = (size: number) => {
     const length = expected ?? sizeOf(readShape([size], owner));
-    if (size !== length || (shape && (shape.length !== 1 || shape[0] !== length))) {
+    const whole = wanted ?? [length];
+    if (size !== length || (shape && !sameNumbers(shape, whole))) {
       fail(
         "state-dict",
-        `${owner}: expected the shape [${length}], got ${showShape(shape ?? [size])} of ` +
+        `${owner}: expected the shape ${showShape(whole)}, got ${showShape(shape ?? [size])} of ` +
           `${size} values${Array.isArray(values) ? remedyFor(values[0]) : ""}`,
       );
     }

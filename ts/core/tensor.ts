@@ -499,14 +499,14 @@ export function copyIn(
   return view;
 }
 
-/** A vector that belongs to a layer: no scope frees it. */
-export function allocateVector(
+/** Values that belong to a layer: no scope frees them. */
+export function allocateOwn(
   Kind: typeof Tensor,
   port: Port,
-  length: number,
+  shape: readonly number[],
   value: number,
 ): View {
-  const view = make(port, [length], Contents.Zero, Kind);
+  const view = make(port, shape, Contents.Zero, Kind);
   if (value !== 0) view.elements.fill(value);
   return view;
 }

@@ -2,7 +2,7 @@ import { isCount } from "../core/checks.js";
 import { type BatchNormErrorCode, fail, mustBe } from "../core/errors.js";
 
 /** No tensor has more channels. */
-const MOST = 2 ** 30;
+const MOST = 0x4000_0000;
 
 /** @throws BatchNormError `invalid-option` unless there can be so many groups */
 export function checkGroups(groups: unknown, name: string, or = ""): void {

@@ -21,9 +21,8 @@ import {
   type NormOptions,
 } from "../core/norm-options.js";
 import { readOptions } from "../core/options.js";
-import { backwardPass, type ForwardPass, forwardPass } from "../core/passes.js";
+import { alongAxis, backwardPass, type ForwardPass, forwardPass } from "../core/passes.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
-import { runCall } from "../core/run.js";
 import { savedAccessOf } from "../core/saved-access.js";
 import type { Tensor } from "../core/tensor.js";
 import { Operation } from "../generated/abi.js";
@@ -237,15 +236,9 @@ function forward(
 ): Tensor | PlainResult | GroupNormForward<Tensor | PlainResult> {
   const { saved } = given;
   const wanted = saved === false ? null : saved;
-  const result = forwardPass(
-    pass,
-    savedAccessOf(pass.operation),
-    x,
-    given,
-    wanted,
-    runCall,
-    groupsOf,
-  );
+  const access = savedAccessOf(pass.operation);
+  const callOf = alongAxis(pass, given.axis, groupsOf);
+  const result = forwardPass(pass, access, x, given, wanted, callOf);
   return wanted === true ? (result as GroupNormForward<Tensor | PlainResult>) : result.y;
 }
 

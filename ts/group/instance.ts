@@ -4,21 +4,22 @@
  */
 import { fail } from "../core/errors.js";
 import { checkRank } from "../core/geometry.js";
+import { setOption } from "../core/layer-options.js";
 import { type Call, newCall, Place } from "../core/operands.js";
 import { FORWARD_NAMES } from "../core/passes.js";
 import { runCall } from "../core/run.js";
+import { inside } from "../core/sample-norm.js";
 import { type SavedState, SavedVector } from "../core/saved-state.js";
 import { showShape } from "../core/show.js";
 import { type Tensor, tensorOf } from "../core/tensor.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
 import { GroupEngine } from "./engine.js";
-import { inside, SampleNorm } from "./layer.js";
+import { ChannelNorm, groupsOf } from "./layer.js";
 import {
   INSTANCE_OPTIONS,
   type InstanceNormLayerOptions,
   readLayerOptions,
-  setOption,
 } from "./layer-options.js";
 import { instanceNormPresets } from "./presets.js";
 
@@ -121,7 +122,7 @@ function move(
  * const y = new InstanceNorm(2).forward(image);   // → Tensor([1, 2, 2]) { -1, 1, -1, 1 }
  * const norm = new InstanceNorm(64, { preset: "onnx" });   // with γ and β
  */
-export class InstanceNorm extends SampleNorm {
+export class InstanceNorm extends ChannelNorm {
   /**
    * @param numFeatures number of channels; `null` to learn it from the first input
    * @throws BatchNormError `invalid-option`, `unknown-option`, `unsupported`, `out-of-memory`
@@ -132,7 +133,7 @@ export class InstanceNorm extends SampleNorm {
   }
 
   /**
-   * Number of channels, as {@link SampleNorm.numChannels}; PyTorch's name.
+   * Number of channels, as {@link ChannelNorm.numChannels}; PyTorch's name.
    *
    * @example
    * new InstanceNorm(3).numFeatures;   // → 3
@@ -148,7 +149,7 @@ export class InstanceNorm extends SampleNorm {
    * new InstanceNorm(3).trackRunningStats;   // → false
    */
   get trackRunningStats(): boolean {
-    return inside(this).options.trackRunningStats;
+    return groupsOf(this).options.trackRunningStats;
   }
 
   /**
@@ -160,11 +161,11 @@ export class InstanceNorm extends SampleNorm {
    * norm.momentum = 0.01;
    */
   get momentum(): number {
-    return inside(this).options.momentum;
+    return groupsOf(this).options.momentum;
   }
 
   set momentum(value: number) {
-    setOption(inside(this).options, "momentum", value);
+    setOption(groupsOf(this).options, "momentum", value);
   }
 
   /**

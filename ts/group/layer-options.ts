@@ -1,12 +1,11 @@
 /** What group and instance norm layers can be told. */
-import { checkAxis, checkEps, checkMomentum, checkOneOf } from "../core/checks.js";
+import { checkAxis, checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail } from "../core/errors.js";
+import { setOption } from "../core/layer-options.js";
 import { readOptions } from "../core/options.js";
 import { presetOf } from "../core/presets.js";
-import type { Tensor } from "../core/tensor.js";
 import type { GroupPreset, groupNormPresets, instanceNormPresets } from "./presets.js";
-import type { GroupNormSaved } from "./saved.js";
 
 /** What both can be told; what is absent follows the preset. */
 interface CommonOptions extends KernelOption {
@@ -41,22 +40,6 @@ export interface InstanceNormLayerOptions extends CommonOptions {
    * (torch's `None` stands for 0 in this norm).
    */
   momentum?: number | null | undefined;
-}
-
-/** Options of {@link GroupNorm.forward}. */
-export interface GroupForwardOptions {
-  /** Where to write y: a tensor of x's shape, or x itself. */
-  out?: Tensor | null | undefined;
-  /** The mode of this call alone; it tells where there are running statistics, and nowhere else. */
-  training?: boolean | null | undefined;
-}
-
-/** Options of {@link GroupNorm.backward}. */
-export interface GroupBackwardOptions {
-  /** Where to write dx: a tensor of x's shape, or dy itself. */
-  out?: Tensor | null | undefined;
-  /** Which forward pass, as `takeSaved()` gave it; default the last one. */
-  saved?: GroupNormSaved | null | undefined;
 }
 
 export const GROUP_OPTIONS = [
@@ -127,21 +110,4 @@ export function readLayerOptions(
     fail("unsupported", `${owner}: trackRunningStats is of the torch preset`);
   }
   return read;
-}
-
-/**
- * Sets what may be set.
- *
- * @throws BatchNormError `invalid-option`
- */
-export function setOption<Name extends "training" | "eps" | "momentum" | "requiresGrad">(
-  options: LayerOptions,
-  name: Name,
-  value: LayerOptions[Name],
-): void {
-  const { owner } = options;
-  if (name === "eps") checkEps(value, owner);
-  else if (name === "momentum") checkMomentum(value, owner);
-  else checkOneOf(value, owner, name);
-  options[name] = value;
 }

@@ -1,76 +1,17 @@
-import { fail } from "../core/errors.js";
-import type { Kernel } from "../core/kernel.js";
-import type { Parameter } from "../core/parameter.js";
-import type { PlainResult, PlainTensor } from "../core/plain.js";
-import type {
-  LoadOptions,
-  SavedStateDict,
-  StateDict,
-  StateDictOptions,
-} from "../core/state-dict.js";
-import { type Tensor, tensorOf } from "../core/tensor.js";
+import { inside, SampleNorm } from "../core/sample-norm.js";
 import { checkGroups } from "./checks.js";
 import { GroupEngine } from "./engine.js";
-import {
-  GROUP_OPTIONS,
-  type GroupBackwardOptions,
-  type GroupForwardOptions,
-  type GroupNormLayerOptions,
-  readLayerOptions,
-  setOption,
-} from "./layer-options.js";
+import { GROUP_OPTIONS, type GroupNormLayerOptions, readLayerOptions } from "./layer-options.js";
 import { groupNormPresets } from "./presets.js";
 import type { GroupNormSaved } from "./saved.js";
 
-// Apart, and not a private field with a friend: that would keep the class in every bundle.
-const engines = /* @__PURE__ */ new WeakMap<object, GroupEngine>();
-
 /**
- * What group norm layers, and instance norm layers over them, have in common: parameters, passes
- * and modes. Both modes normalize alike, unless there are running statistics.
+ * What group and instance norm layers have in common: channels, along an axis.
  *
  * @example
- * new GroupNorm(1, 3) instanceof SampleNorm;   // → true
+ * new InstanceNorm(3) instanceof ChannelNorm;   // → true
  */
-export abstract class SampleNorm {
-  /**
-   * The kernel that it computes with.
-   *
-   * @example
-   * gn.kernel === defaultKernel();   // → true
-   */
-  readonly kernel: Kernel;
-  /** What `Object.prototype.toString` says: who wraps plain objects in Proxies leaves it alone. */
-  readonly [Symbol.toStringTag]: string = this.owner;
-
-  /** @internal */
-  constructor(engine: GroupEngine) {
-    if (!(engine instanceof GroupEngine)) {
-      fail("invalid-option", "new SampleNorm: use GroupNorm or InstanceNorm");
-    }
-    engines.set(this, engine);
-    // Its own, so that posting a layer to a worker throws and doesn't send an empty object.
-    this.kernel = engine.port.kernel;
-    // What Node's `console.log` shows. Not in the class, which would stay in every bundle.
-    const inspect = Symbol.for("nodejs.util.inspect.custom");
-    Object.defineProperty(this, inspect, { value: () => this.toString() });
-  }
-
-  /**
-   * Whether in training mode, in which a new layer is; `train()` and `eval()` set it.
-   *
-   * @example
-   * gn.training;          // → true
-   * gn.eval().training;   // → false
-   */
-  get training(): boolean {
-    return inside(this).options.training;
-  }
-
-  set training(value: boolean) {
-    setOption(inside(this).options, "training", value);
-  }
-
+export abstract class ChannelNorm extends SampleNorm<GroupNormSaved> {
   /**
    * The channel axis, negative from the end.
    *
@@ -79,22 +20,7 @@ export abstract class SampleNorm {
    * new GroupNorm(1, 3, { preset: "keras" }).axis;     // → -1
    */
   get axis(): number {
-    return inside(this).options.axis;
-  }
-
-  /**
-   * Added to the variance; finite, not negative.
-   *
-   * @example
-   * gn.eps;          // → 0.00001
-   * gn.eps = 1e-3;   // for the calls from here on
-   */
-  get eps(): number {
-    return inside(this).options.eps;
-  }
-
-  set eps(value: number) {
-    setOption(inside(this).options, "eps", value);
+    return groupsOf(this).options.axis;
   }
 
   /**
@@ -107,256 +33,7 @@ export abstract class SampleNorm {
    * gn.numChannels;   // → 3
    */
   get numChannels(): number | null {
-    return inside(this).state.numFeatures;
-  }
-
-  /**
-   * γ, `[C]`; `null` without.
-   *
-   * @example
-   * gn.weight;                   // → Parameter([3]) { 1, 1, 1 }
-   * gn.weight?.set([2, 2, 2]);
-   * gn.forward(x);               // → Tensor([2, 3]) { -2.449, 0, 2.449, -2.449, 0, 2.449 }
-   */
-  get weight(): Parameter | null {
-    return tensorOf(inside(this).state.weight) as Parameter | null;
-  }
-
-  /**
-   * β, `[C]`; `null` without.
-   *
-   * @example
-   * gn.bias?.set([10, 10, 10]);   // → Parameter([3]) { 10, 10, 10 }
-   * gn.forward(x);                // → Tensor([2, 3]) { 8.775, 10, 11.22, 8.775, 10, 11.22 }
-   */
-  get bias(): Parameter | null {
-    return tensorOf(inside(this).state.bias) as Parameter | null;
-  }
-
-  /**
-   * Whether `backward` gathers the gradients of γ and β.
-   *
-   * @example
-   * gn.requiresGrad = false;
-   * gn.forward(x);
-   * const dx = gn.backward(dy);
-   * gn.weight?.grad;   // → null
-   */
-  get requiresGrad(): boolean {
-    return inside(this).options.requiresGrad;
-  }
-
-  set requiresGrad(value: boolean) {
-    setOption(inside(this).options, "requiresGrad", value);
-  }
-
-  /**
-   * γ and β, those that there are: for an optimizer.
-   *
-   * @example
-   * gn.parameters();   // → [Parameter([3]) { 1, 1, 1 }, Parameter([3]) { 0, 0, 0 }]
-   */
-  parameters(): Parameter[] {
-    return [this.weight, this.bias].filter((one) => one !== null);
-  }
-
-  /**
-   * Switches to training mode, or with `false` to evaluation.
-   *
-   * @example
-   * gn.train(false).training;   // → false
-   */
-  train(mode: boolean = true): this {
-    setOption(inside(this).options, "training", mode);
-    return this;
-  }
-
-  /**
-   * Switches to evaluation.
-   *
-   * @example
-   * gn.eval().forward(x);   // → Tensor([2, 3]) { -1.225, 0, 1.225, -1.225, 0, 1.225 }
-   */
-  eval(): this {
-    return this.train(false);
-  }
-
-  /**
-   * Normalizes x. What `backward` needs is saved until the next call.
-   *
-   * @param x a tensor, or `{ data, shape }` at the cost of a copy in and out
-   * @param options `out`: where to write, a tensor of x's shape or x itself;
-   *   `training`: the mode of this call alone
-   * @returns `out`, or a new tensor of x's shape
-   * @throws BatchNormError `shape-mismatch`, `batch-too-small`, `invalid-option`, `dtype`,
-   *   `overlap`, `disposed`, `foreign-kernel`, `out-of-memory`; parameters and running
-   *   statistics are untouched then
-   *
-   * @example
-   * gn.forward(x);               // → Tensor([2, 3]) { -1.225, 0, 1.225, -1.225, 0, 1.225 }
-   * gn.forward(x, { out: x });   // in place
-   */
-  forward(x: Tensor, options?: GroupForwardOptions | null): Tensor;
-  forward(x: PlainTensor, options?: GroupForwardOptions | null): PlainResult;
-  forward(x: Tensor | PlainTensor, options?: GroupForwardOptions | null): Tensor | PlainResult;
-  forward(x: Tensor | PlainTensor, options?: GroupForwardOptions | null): Tensor | PlainResult {
-    return inside(this).forward(x, options);
-  }
-
-  /**
-   * The gradient with respect to x; adds those of γ and β to their `.grad`, unless
-   * `requiresGrad` is off. Running statistics that normalized x are constant to dx.
-   *
-   * @param dy of x's shape, or `{ data, shape }` of it
-   * @param options `out`: where to write, a tensor of x's shape or dy itself;
-   *   `saved`: which forward pass, default the last one
-   * @returns `out`, or a new tensor of x's shape
-   * @throws BatchNormError `stale` before any forward pass, or where x was overwritten
-   *   since; `shape-mismatch`, `dtype`, `overlap`, `disposed`, `foreign-kernel`,
-   *   `out-of-memory`; no `.grad` is touched then
-   *
-   * @example
-   * gn.forward(x);
-   * const dx = gn.backward(dy);
-   * gn.bias?.grad;   // → Tensor([3]) { 3, 5, 7 }
-   */
-  backward(dy: Tensor, options?: GroupBackwardOptions | null): Tensor;
-  backward(dy: PlainTensor, options?: GroupBackwardOptions | null): PlainResult;
-  backward(dy: Tensor | PlainTensor, options?: GroupBackwardOptions | null): Tensor | PlainResult;
-  backward(dy: Tensor | PlainTensor, options?: GroupBackwardOptions | null): Tensor | PlainResult {
-    return inside(this).backward(dy, options);
-  }
-
-  /**
-   * What the last forward pass saved, `null` before the first. It is the layer's: the next
-   * forward pass ends it, and {@link SampleNorm.takeSaved} keeps it from that.
-   *
-   * @example
-   * gn.saved;         // → null
-   * gn.forward(x);
-   * gn.saved?.mean;   // → Float64Array [2, 6]
-   */
-  get saved(): GroupNormSaved | null {
-    return inside(this).last.handle as GroupNormSaved | null;
-  }
-
-  /**
-   * Takes what the last forward pass saved, for `backward` after other forward passes (shared
-   * weights, micro-batches). It is the caller's from then on: dispose it, or use `scope`.
-   *
-   * @throws BatchNormError `stale` before the first forward pass, `disposed`
-   *
-   * @example
-   * gn.forward(x);
-   * using first = gn.takeSaved();
-   * gn.forward(Tensor.zeros([4, 3]));   // another micro-batch
-   * const dx = gn.backward(dy, { saved: first });
-   */
-  takeSaved(): GroupNormSaved {
-    const engine = inside(this);
-    return engine.last.take(engine.checkLive("takeSaved")) as GroupNormSaved;
-  }
-
-  /**
-   * Sets the gradients of γ and β to zero, if there are any.
-   *
-   * @throws BatchNormError `disposed`
-   *
-   * @example
-   * gn.forward(x);
-   * gn.backward(dy);
-   * gn.zeroGrad();
-   * gn.bias?.grad;   // → Tensor([3]) { 0, 0, 0 }
-   */
-  zeroGrad(): void {
-    const engine = inside(this);
-    engine.state.zeroGrad(engine.checkLive("zeroGrad"));
-  }
-
-  /**
-   * γ = 1, β = 0, and where there are running statistics mean 0, variance 1.
-   *
-   * @throws BatchNormError `disposed`
-   *
-   * @example
-   * gn.weight?.set([2, 2, 2]);
-   * gn.resetParameters();
-   * gn.weight;   // → Parameter([3]) { 1, 1, 1 }
-   */
-  resetParameters(): void {
-    const engine = inside(this);
-    engine.state.resetParameters(engine.checkLive("resetParameters"));
-  }
-
-  /**
-   * Copies of all that it has learned by its names in the preset's framework, each behind `prefix`.
-   *
-   * @throws BatchNormError `not-built`, `disposed`, `invalid-option`
-   *
-   * @example
-   * gn.stateDict({ prefix: "norm." })["norm.weight"];   // → Float32Array [1, 1, 1]
-   */
-  stateDict(options?: StateDictOptions | null): SavedStateDict {
-    const engine = inside(this);
-    return engine.state.toDict(options, engine.checkLive("stateDict"));
-  }
-
-  /**
-   * Sets all that it has learned, or nothing.
-   *
-   * @param dict exactly the entries that `stateDict` gives, as tensors, float arrays,
-   *   `number[]` or `{ data, shape }`
-   * @throws BatchNormError `state-dict`, `dtype`, `not-built`, `disposed`, `invalid-option`
-   *
-   * @example
-   * gn.loadStateDict({ weight: [2, 2, 2], bias: [1, 1, 1] });
-   * gn.weight;                                // → Parameter([3]) { 2, 2, 2 }
-   * gn.loadStateDict({ weight: [2, 2, 2] });   // throws state-dict
-   */
-  loadStateDict(dict: StateDict, options?: LoadOptions | null): this {
-    const engine = inside(this);
-    engine.state.load(dict, options, engine.checkLive("loadStateDict"));
-    return this;
-  }
-
-  /**
-   * Gives all memory back, that of gradients and saved values included.
-   *
-   * @example
-   * gn.dispose();
-   * gn.forward(x);   // throws disposed
-   */
-  dispose(): void {
-    inside(this).dispose();
-  }
-
-  /**
-   * {@link SampleNorm.dispose}, at the end of the block.
-   *
-   * @example
-   * using gn = new GroupNorm(1, 3);
-   */
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-
-  /**
-   * The kind, the number of channels and the constants.
-   *
-   * @example
-   * `${gn}`;   // → "GroupNorm(1, 3, eps=0.00001)"
-   */
-  toString(): string {
-    const { options, numGroups, state } = inside(this);
-    const { eps, trackRunningStats, momentum } = options;
-    const counts = [...(numGroups === null ? [] : [numGroups]), state.numFeatures ?? "?"];
-    const more = trackRunningStats ? `, momentum=${momentum}` : "";
-    return `${this.owner}(${counts.join(", ")}, eps=${eps}${more})`;
-  }
-
-  /** The name of the class in error messages. */
-  protected get owner(): string {
-    return "SampleNorm";
+    return groupsOf(this).state.numFeatures;
   }
 }
 
@@ -369,7 +46,7 @@ export abstract class SampleNorm {
  * const y = gn.forward(Tensor.zeros([2, 256, 14, 14]));
  * const dx = gn.backward(y);           // adds to gn.weight.grad, gn.bias.grad
  */
-export class GroupNorm extends SampleNorm {
+export class GroupNorm extends ChannelNorm {
   /**
    * @param numGroups that the channels are divided into, in their order
    * @param numChannels a multiple of it; `null` to learn it from the first input
@@ -392,7 +69,7 @@ export class GroupNorm extends SampleNorm {
    * new GroupNorm(32, 256).numGroups;   // → 32
    */
   get numGroups(): number {
-    return inside(this).numGroups as number;
+    return groupsOf(this).numGroups as number;
   }
 
   protected override get owner(): string {
@@ -400,13 +77,7 @@ export class GroupNorm extends SampleNorm {
   }
 }
 
-/** The engine of a layer, which a Proxy has not. */
-export function inside(layer: SampleNorm): GroupEngine {
-  return (
-    engines.get(layer) ??
-    fail(
-      "dtype",
-      "this is no layer, a Proxy of one (Vue: toRaw), or of another copy of the package",
-    )
-  );
+/** The engine of a layer. */
+export function groupsOf(layer: ChannelNorm): GroupEngine {
+  return inside(layer) as GroupEngine;
 }

@@ -4,7 +4,7 @@ import { readOptions } from "../core/options.js";
 import { checkGroups } from "./checks.js";
 import { GroupEngine } from "./engine.js";
 import { InstanceNorm } from "./instance.js";
-import { inside, SampleNorm } from "./layer.js";
+import { ChannelNorm, groupsOf } from "./layer.js";
 import { GROUP_OPTIONS, type InstanceNormLayerOptions, readLayerOptions } from "./layer-options.js";
 import { groupNormPresets } from "./presets.js";
 
@@ -94,7 +94,7 @@ export interface GroupNormalizationOptions extends KernelOption {
  * const norm = new GroupNormalization({ groups: 1 });
  * norm.forward(x);   // → Tensor([2, 3]) { -1.224, 0, 1.224, -1.225, 0, 1.225 }
  */
-export class GroupNormalization extends SampleNorm {
+export class GroupNormalization extends ChannelNorm {
   /** @throws BatchNormError `invalid-option`, `unknown-option`, `out-of-memory` */
   constructor(options?: GroupNormalizationOptions | null) {
     const owner = "GroupNormalization";
@@ -113,7 +113,7 @@ export class GroupNormalization extends SampleNorm {
    * new GroupNormalization({ groups: -1 }).groups;   // → -1
    */
   get groups(): number {
-    return inside(this).numGroups ?? -1;
+    return groupsOf(this).numGroups ?? -1;
   }
 
   protected override get owner(): string {

@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[derive(Clone, Copy)]
 pub enum Abi {
     /// To be raised with every change of them.
-    Version = 3,
+    Version = 4,
 }
 
 /// Places of a record's numbers, of eight bytes.
@@ -56,7 +56,7 @@ pub enum Word {
     /// Address of the running variance, or β's gradient: likewise.
     SecondAccumulator = 14,
     /// Address of `f64` of a forward pass: the mean of each set of elements that share statistics
-    /// (a channel, or a group of a sample), then their variances, then γ of each channel (1 where
+    /// (a channel, a group of a sample or a row), then their variances, then γ of each channel (1 where
     /// absent).
     Saved = 15,
     /// 1 where gradients see constants in these statistics.
@@ -100,6 +100,15 @@ pub enum Operation {
     GroupForward = 4,
     /// Tensors x, dy, dx: of that, as of [`Operation::Forward`].
     GroupBackward = 5,
+    /// Tensors x, y: normalizes rows across the channels, which are side by side, by their own
+    /// statistics, and saves them where there is an address to.
+    LayerForward = 6,
+    /// Tensors x, dy, dx: of that, as of [`Operation::Forward`].
+    LayerBackward = 7,
+    /// [`Operation::LayerForward`] around 0: the means are 0, the variances mean squares.
+    RmsForward = 8,
+    /// [`Operation::LayerBackward`] of that.
+    RmsBackward = 9,
 }
 
 /// What is in memory that was allocated.

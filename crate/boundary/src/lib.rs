@@ -24,7 +24,7 @@ mod tests;
 use abi::{Abi, Contents, Operation, Status};
 use batchnorm_kernel::Workspace;
 use batchnorm_kernel::layout::Layout;
-use calls::{batch, group};
+use calls::{batch, group, layer};
 use memory::Memory;
 use per_instance::PerInstance;
 use record::Record;
@@ -67,7 +67,7 @@ pub fn run(record: usize) -> Status {
 /// Memory of a call that the next one uses again.
 struct State {
     layout: Layout,
-    /// The same, with channels that are normalized together as one.
+    /// The same, with channels that are normalized together as one, or some of its rows.
     sets: Layout,
     workspace: Workspace,
 }
@@ -90,5 +90,9 @@ fn call(memory: Memory, record: usize, state: &mut State) -> Result<(), Status> 
         Operation::GroupForward | Operation::GroupBackward => {
             group::call(record, layout, sets, workspace)
         }
+        Operation::LayerForward
+        | Operation::LayerBackward
+        | Operation::RmsForward
+        | Operation::RmsBackward => layer::call(record, layout, sets, workspace),
     }
 }

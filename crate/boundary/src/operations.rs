@@ -84,6 +84,34 @@ operations! {
         needs_saved: true,
         may_be_given: false,
     }
+    LayerForward {
+        over: Over::Row,
+        tensors: 2,
+        writes: &[Output::Tensor(1), Output::Saved],
+        needs_saved: false,
+        may_be_given: false,
+    }
+    LayerBackward {
+        over: Over::Row,
+        tensors: 3,
+        writes: &[Output::Tensor(2), Output::Accumulators],
+        needs_saved: true,
+        may_be_given: false,
+    }
+    RmsForward {
+        over: Over::Row,
+        tensors: 2,
+        writes: &[Output::Tensor(1), Output::Saved],
+        needs_saved: false,
+        may_be_given: false,
+    }
+    RmsBackward {
+        over: Over::Row,
+        tensors: 3,
+        writes: &[Output::Tensor(2), Output::Accumulators],
+        needs_saved: true,
+        may_be_given: false,
+    }
 }
 
 const _: () = {

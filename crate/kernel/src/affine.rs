@@ -8,6 +8,8 @@
 //!                                         r = k·(mean − c) − (mean dy − e)
 //! by group   dx = (dy·γ − (x − c)·k + r)·s
 //!                                         k = s²·ΣγC/n            r = k·(mean − c) − ΣγD/n
+//! by row     y  = ((x − c)·s + o)·γ + β   o = −(mean − c)·s
+//!            dγ = Σ((x − c)·s + o)·dy      dx: the backward map of γ·dy, with a = s
 //! ```
 //!
 //! where C/n is the mean of (x̂ − mean x̂)·(dy − mean dy); ΣγC and ΣγD are a group's sums of
@@ -17,9 +19,10 @@
 //! `c`), so that it can go into the offset. All constants are made in f64 and
 //! rounded once.
 
+use crate::Cells;
 use crate::lanes::F32x4;
 use crate::layout::{Band, Order};
-use crate::sweep::{Pass, map};
+use crate::sweep::{Pass, fold_across, map, map_along};
 use crate::workspace::Constants;
 
 /// Constants `[c, a, b]` of the forward map.
@@ -101,4 +104,32 @@ pub fn apply_backward(pass: &mut Pass, band: &Band) {
 /// Applies the backward map of groups to a band, from x and dy, operands 0 and 1, to dx.
 pub fn apply_backward_in_group(pass: &mut Pass, band: &Band) {
     map(pass, band, [0, 1], 2, Order::Backwards, backward_map_in_group);
+}
+
+/// Applies the forward map to runs of a band, with γ and β along them.
+#[inline(never)]
+pub fn apply_forward_along(
+    pass: &mut Pass,
+    band: &Band,
+    [from, to]: [usize; 2],
+    parameters: [Cells; 2],
+) {
+    map_along(
+        pass,
+        band,
+        [from],
+        parameters,
+        to,
+        |[x, gamma, beta]: [F32x4; 3], constants: [F32x4; 3]| {
+            forward_map([x], constants) * gamma + beta
+        },
+    );
+}
+
+/// Adds up the gradients of γ and β across runs of a band of x and dy, operands 0 and 1, by the
+/// constants of x's forward map; `parts` are room for it, as [`fold_across`] has it.
+pub fn gradients_across(pass: &mut Pass, band: &Band, parts: [Cells; 2]) {
+    fold_across(pass, band, parts, |[gamma, beta]: [F32x4; 2], [x, dy], constants| {
+        [gamma + forward_map([x], constants) * dy, beta + dy]
+    });
 }

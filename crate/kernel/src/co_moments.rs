@@ -36,7 +36,7 @@ pub fn gather(pass: &mut Pass, band: &Band, means: &[Cell<f64>], statistics: Sta
     for channel in band.clone() {
         let [pivot, ..] = pass.workspace.constants(channel);
         // dy may be taken around a pivot where Σ(x − mean) = 0.
-        let pivot = if statistics.of_batch { pivot } else { 0.0 };
+        let pivot = if statistics.of_batch && statistics.centered { pivot } else { 0.0 };
         let center = means[channel].get() as f32;
         pass.workspace.set_constants(channel, [center, pivot, 0.0, 0.0, 0.0]);
     }

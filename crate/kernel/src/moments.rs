@@ -1,4 +1,4 @@
-//! Mean and variance of a channel's values.
+//! Mean and variance of a channel's values; around 0, their mean square.
 //!
 //! ```text
 //! p     pivot
@@ -20,6 +20,7 @@
 use crate::lanes::F32x4;
 use crate::layout::{Band, Form};
 use crate::pivot::{finite, pivots};
+use crate::statistics::Statistics;
 use crate::sweep::{Pass, fold, fold_wide};
 
 /// Below this a mean square may have lost terms to underflow.
@@ -35,7 +36,11 @@ fn deviations([sum, squares]: [F32x4; 2], [x]: [F32x4; 1], [pivot]: [F32x4; 1]) 
 }
 
 /// Sums up a band's channels of x, operand 0, for [`moments`].
-pub fn gather(pass: &mut Pass, band: &Band) {
+pub fn gather(pass: &mut Pass, band: &Band, statistics: Statistics) {
+    if !statistics.centered {
+        pass.workspace.clear_constants(band);
+        return sum_up(pass, band);
+    }
     pivots(pass, band, 0);
     sum_up(pass, band);
     // Columns can't be walked by themselves.
@@ -75,7 +80,7 @@ fn sum_up(pass: &mut Pass, band: &Band) {
 /// Mean and biased variance of a channel that was gathered. Where `eps` decides, as in a dead
 /// channel, a variance below [`TINY`] is not looked into: that would take ten times as long
 /// as all else.
-pub fn moments(pass: &Pass, channel: usize, eps: f64) -> [f64; 2] {
+pub fn moments(pass: &Pass, channel: usize, eps: f64, statistics: Statistics) -> [f64; 2] {
     let count = pass.layout.count as f64;
     let mut pivot = f64::from(pass.workspace.constants(channel)[0]);
     let [mut sum, mut squares] = pass.workspace.sums(channel);
@@ -86,7 +91,7 @@ pub fn moments(pass: &Pass, channel: usize, eps: f64) -> [f64; 2] {
         pivot = finite(pivot);
         [sum, squares] = fold_wide(pass, channel, [0, 0], [pivot; 2]);
     }
-    let shift = sum / count;
+    let shift = if statistics.centered { sum / count } else { 0.0 };
     let variance = squares / count - shift * shift;
     // Not `max`: what isn't a number has to stay so.
     [pivot + shift, if variance < 0.0 { 0.0 } else { variance }]

@@ -1,6 +1,8 @@
 //! Scale and offset of each channel, and their gradients.
 
 use crate::Cells;
+use crate::layout::Layout;
+use crate::workspace::Workspace;
 
 /// Scale γ (1 where absent) and offset β (0 where absent) of each channel.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,25 @@ pub struct ParameterGradients<'a> {
     pub gamma: Option<Cells<'a>>,
     /// `+= dβ`.
     pub beta: Option<Cells<'a>>,
+}
+
+impl ParameterGradients<'_> {
+    /// Whether one of them is wanted.
+    pub fn any(&self) -> bool {
+        self.gamma.is_some() || self.beta.is_some()
+    }
+
+    /// Adds what was gathered over several walks of a layout.
+    pub fn add(&self, layout: &Layout, workspace: &Workspace) {
+        if layout.is_empty() {
+            return;
+        }
+        for channel in 0..layout.channels {
+            let [gamma, beta] = workspace.gradients(channel);
+            accumulate(self.gamma, channel, gamma);
+            accumulate(self.beta, channel, beta);
+        }
+    }
 }
 
 /// The value of a parameter, or what stands for it where it is absent.

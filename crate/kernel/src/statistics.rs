@@ -1,4 +1,4 @@
-//! The statistics that normalize: two facts about them, and what of them is kept.
+//! The statistics that normalize: three facts about them, and what of them is kept.
 
 use core::cell::Cell;
 
@@ -11,13 +11,17 @@ pub struct Statistics {
     pub of_batch: bool,
     /// Whether the gradient sees constants in them, and not functions of x.
     pub constant: bool,
+    /// Whether there is a mean; else that is 0, and the variance the mean square.
+    pub centered: bool,
 }
 
 impl Statistics {
     /// The batch's own.
-    pub const BATCH: Self = Self { of_batch: true, constant: false };
+    pub const BATCH: Self = Self { of_batch: true, constant: false, centered: true };
+    /// The batch's own mean squares.
+    pub const SQUARES: Self = Self { centered: false, ..Self::BATCH };
     /// Given ones.
-    pub const GIVEN: Self = Self { of_batch: false, constant: true };
+    pub const GIVEN: Self = Self { of_batch: false, constant: true, centered: true };
 
     /// `1/√variance`, where ε is in the variance. Where that of the batch is zero every
     /// `x − mean` is zero too, and 0 stands for their quotient.
@@ -33,11 +37,17 @@ pub struct Saved<'a> {
     pub mean: &'a [Cell<f64>],
     /// Variance, likewise; x's own is the biased one.
     pub variance: &'a [Cell<f64>],
-    /// Scale γ of each channel, 1 where absent.
+    /// Scale γ of each channel, 1 where absent. Of a backward pass without γ there are none.
     pub gamma: &'a [Cell<f64>],
 }
 
 impl Saved<'_> {
+    /// γ of a channel.
+    #[inline(always)]
+    pub fn gamma(&self, channel: usize) -> f64 {
+        self.gamma.get(channel).map_or(1.0, Cell::get)
+    }
+
     /// Sets mean and variance of a set.
     #[inline(always)]
     pub fn set_statistics(&self, set: usize, [mean, variance]: [f64; 2]) {

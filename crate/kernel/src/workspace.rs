@@ -7,8 +7,9 @@
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::array::from_fn;
+use core::cell::Cell;
 
-use crate::lanes::{F32x4, LANES};
+use crate::lanes::{F32x4, F64x2, LANES};
 use crate::layout::{Band, Layout, TILE};
 
 /// Constants of the largest map, [`crate::affine::apply_backward`].
@@ -59,14 +60,35 @@ pub(crate) enum Turn {
 #[derive(Debug, Default)]
 pub struct Workspace {
     pub(crate) tiles: Vec<Tile>,
-    /// Gradients of each channel's γ and β, where they are added up over several walks.
-    gradients: Vec<[f64; 2]>,
+    /// Where gradients of γ and β are added up over several walks.
+    pub(crate) gradients: Gradients,
+    /// Elements of vectors of one value a channel, for walks along them, and of tensors in between.
+    pub(crate) along: Vec<Cell<f32>>,
+}
+
+/// Gradients of each channel's γ, and then of each β.
+#[derive(Debug, Default)]
+pub(crate) struct Gradients(Vec<f64>);
+
+impl Gradients {
+    /// Adds to those of four channels, from `first` on.
+    #[inline(always)]
+    pub fn add(&mut self, first: usize, parts: [F32x4; 2]) {
+        let middle = self.0.len() / 2;
+        let (gamma, beta) = self.0.split_at_mut(middle);
+        for (to, part) in [gamma, beta].into_iter().zip(parts) {
+            for (to, two) in to[first..][..LANES].chunks_exact_mut(2).zip(part.widen()) {
+                // SAFETY: there are two.
+                unsafe { (F64x2::load(to.as_ptr()) + two).store(to.as_mut_ptr()) };
+            }
+        }
+    }
 }
 
 impl Workspace {
     /// An empty one.
     pub const fn new() -> Self {
-        Self { tiles: Vec::new(), gradients: Vec::new() }
+        Self { tiles: Vec::new(), gradients: Gradients(Vec::new()), along: Vec::new() }
     }
 
     /// Makes room for a pass over `layout`.
@@ -81,22 +103,38 @@ impl Workspace {
 
     /// Makes room for gradients of `channels`, which are 0 then.
     pub fn reserve_gradients(&mut self, channels: usize) -> Result<(), TryReserveError> {
-        self.gradients.clear();
-        self.gradients.try_reserve_exact(channels)?;
-        self.gradients.resize(channels, [0.0; 2]);
+        // Whole vectors: what is behind the last channel is nobody's.
+        let len = 2 * channels.next_multiple_of(LANES);
+        let Gradients(gradients) = &mut self.gradients;
+        gradients.clear();
+        gradients.try_reserve_exact(len)?;
+        gradients.resize(len, 0.0);
+        Ok(())
+    }
+
+    /// Makes room for so many elements of vectors, or of tensors in between.
+    pub fn reserve_along(&mut self, len: usize) -> Result<(), TryReserveError> {
+        if self.along.len() < len {
+            self.along.try_reserve_exact(len - self.along.len())?;
+            self.along.resize(len, Cell::new(0.0));
+        }
         Ok(())
     }
 
     /// Adds to the gradients of a channel's γ and β.
     #[inline(always)]
     pub fn add_gradients(&mut self, channel: usize, values: [f64; 2]) {
-        let sums = &mut self.gradients[channel];
-        *sums = from_fn(|kind| sums[kind] + values[kind]);
+        let Gradients(gradients) = &mut self.gradients;
+        let betas = gradients.len() / 2;
+        for (sum, value) in [channel, betas + channel].into_iter().zip(values) {
+            gradients[sum] += value;
+        }
     }
 
     /// What was added.
     pub fn gradients(&self, channel: usize) -> [f64; 2] {
-        self.gradients[channel]
+        let Gradients(gradients) = &self.gradients;
+        [gradients[channel], gradients[gradients.len() / 2 + channel]]
     }
 
     /// The constants of a channel or column.
@@ -113,6 +151,11 @@ impl Workspace {
         for (tile, value) in self.tiles[at / TILE].constants.iter_mut().zip(values) {
             tile[at % TILE] = value;
         }
+    }
+
+    /// Sets those of a band to 0.
+    pub fn clear_constants(&mut self, band: &Band) {
+        band.clone().for_each(|at| self.set_constants(at, [0.0; MAX_CONSTANTS]));
     }
 
     /// Sets the first constants of four channels, from a multiple of four on. (Of those behind

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod group;
+pub mod layer;
 
 use batchnorm_kernel::Workspace;
 use batchnorm_kernel::layout::Layout;

@@ -176,6 +176,61 @@ fn gradients_of_groups_are_those_of_each_sample_and_their_sums() {
     assert_eq!(arena.values::<f32>(words.accumulators[1], 2), [23.0, 25.0]);
 }
 
+/// Of [`X`] as two rows: the mean of each, its variance, and γ.
+const SAVED_OF_ROWS: [f64; 6] = [1.5, 4.5, 0.25, 2.25, 2.0, 1.0];
+
+/// Around 0.
+const SAVED_OF_SQUARES: [f64; 6] = [0.0, 0.0, 2.5, 22.5, 2.0, 1.0];
+
+#[test]
+fn rows_are_normalized_and_saved_where_there_is_an_address_to() {
+    for (operation, y, saved) in [
+        (Operation::LayerForward, [-1.5, 1.0, -1.5, 1.0], SAVED_OF_ROWS),
+        (Operation::RmsForward, [1.764_911, 1.264_911, 1.764_911, 1.264_911], SAVED_OF_SQUARES),
+    ] {
+        for save in [true, false] {
+            let arena = &mut Arena::new();
+            let mut words = words(arena, operation);
+            words.gamma = arena.put(&[2.0f32, 1.0]);
+            words.beta = arena.put(&[0.5f32, 0.0]);
+            words.saved = if save { arena.put(&[0.0f64; 6]) } else { 0 };
+            assert_eq!(call(arena, &words), Status::Ok);
+            let got = arena.values::<f32>(words.tensors[1].0, 4);
+            assert!(got.iter().zip(y).all(|(got, y)| (got - y).abs() < 1e-6), "{got:?}");
+            if save {
+                assert_eq!(arena.values::<f64>(words.saved, 6), saved);
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_rows_are_summed_up_across_them() {
+    for (operation, saved, dx, gamma) in [
+        // Of two values each normalized gradient is a line over x̂ = ∓1, and nothing is left.
+        (Operation::LayerBackward, SAVED_OF_ROWS, [0.0; 4], [-3.0, 5.0]),
+        (
+            Operation::RmsBackward,
+            SAVED_OF_SQUARES,
+            [0.758_947, -0.379_473, 0.337_310, -0.168_655],
+            [1.897_367, 6.324_555],
+        ),
+    ] {
+        let arena = &mut Arena::new();
+        let mut words = words(arena, operation);
+        arena.write(words.tensors[1].0, &[1.0f32, 1.0, 2.0, 4.0]);
+        words.saved = arena.put(&saved);
+        words.accumulators = [arena.put(&[10.0f32, 10.0]), arena.put(&[20.0f32, 20.0])];
+        assert_eq!(call(arena, &words), Status::Ok);
+        let near = |got: Vec<f32>, want: &[f32]| {
+            assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() < 2e-5), "{got:?}");
+        };
+        near(arena.values::<f32>(words.tensors[2].0, 4), &dx);
+        near(arena.values::<f32>(words.accumulators[0], 2), &gamma.map(|gamma| 10.0 + gamma));
+        near(arena.values::<f32>(words.accumulators[1], 2), &[23.0, 25.0]);
+    }
+}
+
 #[test]
 fn a_batch_without_elements_leaves_no_statistics_of_an_earlier_one_and_moves_none() {
     for operation in [Operation::Forward, Operation::Statistics, Operation::Update] {
@@ -203,7 +258,8 @@ fn a_batch_without_elements_leaves_no_statistics_of_an_earlier_one_and_moves_non
 #[test]
 fn a_record_that_contradicts_itself_is_refused() {
     type Spoil = fn(&mut Words, usize);
-    let wrong: [(Operation, Spoil); 7] = [
+    let wrong: [(Operation, Spoil); 8] = [
+        (Operation::LayerForward, |words, _| words.axis = 0),
         (Operation::GroupForward, |words, _| words.groups = 0),
         (Operation::GroupForward, |words, _| words.groups = 3),
         (Operation::Forward, |words, vector| words.mean = vector),

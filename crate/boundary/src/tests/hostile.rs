@@ -51,7 +51,11 @@ fn values(random: &mut Random, len: usize) -> Vec<f32> {
 
 /// Sets of elements that share statistics.
 fn sets_of(over: Over, sizes: &[u32], axis: usize, groups: usize) -> usize {
+    let of_others = || sizes.iter().enumerate().filter(|&(dim, _)| dim != axis);
     match over {
+        // Of no elements the kernel knows no rows.
+        Over::Row if sizes.contains(&0) => 0,
+        Over::Row => of_others().map(|(_, &size)| size as usize).product(),
         Over::Batch => sizes[axis] as usize,
         Over::Sample if axis == 0 => groups,
         Over::Sample => sizes[0] as usize * groups,
@@ -70,20 +74,22 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
     if random.below(8) == 0 {
         sizes.resize(rank + random.below(MAX_RANK + 1 - rank), 1);
     }
-    let axis = random.below(sizes.len());
+    let operation = OPERATIONS[random.below(OPERATIONS.len())];
+    let Described { over, tensors, needs_saved, may_be_given, .. } = operation.described();
+    // In the order of the dimensions, or the other way round.
+    let reversed = seed.is_multiple_of(3);
+    let innermost = if reversed { 0 } else { sizes.len() - 1 };
+    let axis = if over == Over::Row { innermost } else { random.below(sizes.len()) };
     let channels = sizes[axis] as usize;
     let len: usize = sizes.iter().map(|&size| size as usize).product();
     let mut strides = vec![0; sizes.len()];
     let mut stride = 1;
     for dim in (0..sizes.len()).rev() {
-        // In the order of the dimensions, or the other way round.
-        let dim = if seed.is_multiple_of(3) { sizes.len() - 1 - dim } else { dim };
+        let dim = if reversed { sizes.len() - 1 - dim } else { dim };
         strides[dim] = stride;
         stride *= sizes[dim];
     }
 
-    let operation = OPERATIONS[random.below(OPERATIONS.len())];
-    let Described { over, tensors, needs_saved, may_be_given, .. } = operation.described();
     let mut words =
         Words { operation: operation as u32, axis: axis as u32, sizes, ..Words::default() };
     words.numbers = [[0.0, 1e-5, 1e-3][random.below(3)], 0.1, 1.5];

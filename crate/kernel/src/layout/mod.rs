@@ -121,6 +121,8 @@ pub enum Over {
     Batch,
     /// Elements of one sample: the first axis counts them, unless it counts the channels.
     Sample,
+    /// One element of each channel: a row. All are walked at once ([`Layout::rows`]).
+    Row,
 }
 
 /// What to walk for one shape and its operands: all of it, or one sample after the other.
@@ -139,7 +141,7 @@ pub struct Layout {
     pub limits: Limits,
     /// Elements of a run, or columns of one channel side by side.
     run: usize,
-    channel_strides: PerOperand,
+    pub(crate) channel_strides: PerOperand,
     /// What parts a channel's runs, or the rows of columns.
     outer: Dims,
     /// Rows of columns that are walked as one.
@@ -247,6 +249,32 @@ impl Layout {
             self.outer.push_outermost(together, of.channel_strides);
         }
         self.find_lines();
+    }
+
+    /// Whether the channels are side by side in every operand, so that there are [`Layout::rows`].
+    pub fn has_rows(&self) -> bool {
+        self.is_empty() || self.channels <= 1 || self.channel_strides == [1; MAX_OPERANDS]
+    }
+
+    /// The walk of some rows of `of`, which cross its channels, each as a channel: of those from
+    /// `first` on, `most` of them or as many as lie evenly apart. Returns where they begin.
+    pub fn rows(&mut self, of: &Self, first: usize, most: usize) -> PerOperand {
+        let (evenly, stride, _) = of.outer.split();
+        // Rows of one element can lie end to end.
+        let (evenly, stride) =
+            if of.run > 1 { (of.run, [1; MAX_OPERANDS]) } else { (evenly, stride) };
+        self.channels = most.min(evenly - first % evenly);
+        self.count = of.channels;
+        self.samples = 1;
+        self.form = Form::Runs;
+        self.limits = of.limits;
+        self.run = of.channels;
+        self.channel_strides = stride;
+        self.outer.len = 0;
+        self.joined = 1;
+        self.find_lines();
+        let (row, rest) = (first / of.run, first % of.run);
+        of.outer.at_row(row).map(|place| place + rest)
     }
 
     fn find_form(

@@ -24,6 +24,8 @@ pub struct Piece {
     pub stride: PerOperand,
     /// Elements of a stretch.
     pub width: usize,
+    /// Elements of a parted run before those of its stretch.
+    pub before: usize,
 }
 
 /// In which order pieces come.
@@ -88,7 +90,7 @@ impl Layout {
         let border = if self.tuples == 1 { usize::MAX } else { self.lines };
         for lines in (Parts { order, left: lines, size, border }) {
             if self.form == Form::Columns {
-                visit(&self.rows(&lines));
+                visit(&self.lines_of_columns(&lines));
                 continue;
             }
             // Images that are longer than a piece, some channels after the others.
@@ -114,7 +116,7 @@ impl Layout {
     }
 
     /// Lines of columns.
-    fn rows(&self, lines: &Lines) -> Piece {
+    fn lines_of_columns(&self, lines: &Lines) -> Piece {
         Piece {
             column: 0,
             start: self.start(lines),
@@ -123,6 +125,7 @@ impl Layout {
             rows: lines.len(),
             stride: self.line_stride,
             width: self.columns(),
+            before: 0,
         }
     }
 
@@ -138,6 +141,7 @@ impl Layout {
             rows: band.len(),
             stride: self.channel_strides,
             width: if parted { self.limits.piece.min(self.run - part) } else { self.run },
+            before: if parted { part } else { 0 },
         }
     }
 
@@ -153,6 +157,7 @@ impl Layout {
             rows: rows % self.joined,
             stride,
             width: self.channels * self.run,
+            before: 0,
         })
     }
 }

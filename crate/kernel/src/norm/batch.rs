@@ -33,13 +33,15 @@ pub fn forward(
     saved: Option<&Saved>,
     workspace: &mut Workspace,
 ) {
-    let forward = Forward { parameters: Some(parameters), given, saved };
+    let own = Statistics::BATCH;
+    let forward = Forward { parameters: Some(parameters), given, own, saved };
     forward.run([layout, layout], 1, [x, y, &[]], workspace);
 }
 
 /// Saves mean and biased variance of each channel of x, the layout's only operand.
 pub fn statistics(layout: &Layout, x: Cells, saved: &Saved, workspace: &mut Workspace) {
-    let forward = Forward { parameters: None, given: None, saved: Some(saved) };
+    let own = Statistics::BATCH;
+    let forward = Forward { parameters: None, given: None, own, saved: Some(saved) };
     forward.run([layout, layout], 1, [x, &[], &[]], workspace);
 }
 
@@ -56,7 +58,7 @@ pub fn backward(
     workspace: &mut Workspace,
 ) {
     let pass = &mut Pass { layout, tensors, workspace };
-    let sums = !statistics.constant || gradients.gamma.is_some() || gradients.beta.is_some();
+    let sums = !statistics.constant || gradients.any();
     let backward = Backward { saved, statistics, eps, gradients, sums };
     for band in layout.bands(if sums { 2 } else { 0 }) {
         if sums {
@@ -84,7 +86,7 @@ impl Backward<'_> {
     #[inline(always)]
     fn settle(&self, pass: &mut Pass, channel: usize) {
         let Self { saved, statistics, .. } = *self;
-        let (mean, gamma) = (saved.mean[channel].get(), saved.gamma[channel].get());
+        let (mean, gamma) = (saved.mean[channel].get(), saved.gamma(channel));
         let inverse_std = statistics.inverse_std(saved.variance[channel].get() + self.eps);
         let [sum_dy, co] =
             if self.sums { co_moment(pass, channel, mean, inverse_std) } else { [0.0; 2] };
@@ -96,7 +98,8 @@ impl Backward<'_> {
         } else {
             let count = pass.layout.count as f64;
             let covariance = co * inverse_std / count;
-            affine::backward(mean, inverse_std, gamma, sum_dy / count, covariance)
+            let mean_dy = if statistics.centered { sum_dy / count } else { 0.0 };
+            affine::backward(mean, inverse_std, gamma, mean_dy, covariance)
         };
         pass.workspace.set_constants(channel, constants);
     }

@@ -14,6 +14,8 @@ pub(super) struct Forward<'a> {
     pub parameters: Option<&'a Parameters<'a>>,
     /// Mean and variance of each set; else x's own.
     pub given: Option<[Cells<'a>; 2]>,
+    /// What x's own are.
+    pub own: Statistics,
     pub saved: Option<&'a Saved<'a>>,
 }
 
@@ -40,7 +42,7 @@ impl Forward<'_> {
             for band in sets.bands(usize::from(own)) {
                 pass.layout = sets;
                 if own {
-                    moments::gather(pass, &band);
+                    moments::gather(pass, &band, self.own);
                 }
                 self.settle(pass, &band, sample * sets.channels, together);
                 if self.parameters.is_some() {
@@ -53,7 +55,8 @@ impl Forward<'_> {
     }
 
     /// Of all sets and channels, and first: nothing is settled where there are no elements.
-    fn save_what_is_known(&self) {
+    #[inline(never)]
+    pub fn save_what_is_known(&self) {
         let Some(saved) = self.saved else { return };
         for set in 0..saved.mean.len() {
             saved.set_statistics(set, self.given_of(set).unwrap_or([0.0; 2]));
@@ -70,19 +73,19 @@ impl Forward<'_> {
 
     /// Statistics of a band's sets, of which `first` are in the samples before, and of these the
     /// constants of the map, for each of the `together` channels of a set.
-    #[inline(always)]
-    fn settle(&self, pass: &mut Pass, band: &Band, first: usize, together: usize) {
+    #[inline(never)]
+    pub fn settle(&self, pass: &mut Pass, band: &Band, first: usize, together: usize) {
         let eps = self.parameters.map_or(0.0, |parameters| parameters.eps);
         // From the last one: no channel's place is that of a set which comes later.
         for set in band.clone().rev() {
             let (statistics, [mean, variance]) = match self.given_of(set) {
                 Some(given) => (Statistics::GIVEN, given),
                 None => {
-                    let moments = moments(pass, set, eps);
+                    let moments = moments(pass, set, eps, self.own);
                     if let Some(saved) = self.saved {
                         saved.set_statistics(first + set, moments);
                     }
-                    (Statistics::BATCH, moments)
+                    (self.own, moments)
                 }
             };
             let Some(parameters) = self.parameters else { continue };

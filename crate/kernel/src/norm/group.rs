@@ -22,7 +22,7 @@ use crate::affine;
 use crate::co_moments::{self, co_moment};
 use crate::layout::{Band, Layout};
 use crate::norm::forward::Forward;
-use crate::parameters::{ParameterGradients, Parameters, accumulate};
+use crate::parameters::{ParameterGradients, Parameters};
 use crate::pivot::pivots;
 use crate::statistics::{Saved, Statistics};
 use crate::sweep::Pass;
@@ -41,7 +41,8 @@ pub fn forward(
 ) {
     let together = layout.channels / groups;
     sets.group(layout, together);
-    let forward = Forward { parameters: Some(parameters), given: None, saved };
+    let own = Statistics::BATCH;
+    let forward = Forward { parameters: Some(parameters), given: None, own, saved };
     forward.run([sets, layout], together, [x, y, &[]], workspace);
 }
 
@@ -74,13 +75,7 @@ pub fn backward(
             }
         }
     }
-    if !layout.is_empty() {
-        for channel in 0..layout.channels {
-            let [gamma, beta] = workspace.gradients(channel);
-            accumulate(gradients.gamma, channel, gamma);
-            accumulate(gradients.beta, channel, beta);
-        }
-    }
+    gradients.add(layout, workspace);
 }
 
 /// A backward pass over one sample.

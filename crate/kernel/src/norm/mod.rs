@@ -3,3 +3,4 @@
 pub mod batch;
 mod forward;
 pub mod group;
+pub mod layer;

@@ -7,8 +7,9 @@
 use core::array::from_fn;
 use core::ops::Range;
 
-use super::patch::{Patch, load, load_part, vectors};
+use super::patch::{Along, Patch, load, load_part, vectors};
 use super::{Pass, STRIP, VECTORS, Walk, sweep};
+use crate::Cells;
 use crate::lanes::{F32x4, LANES};
 use crate::layout::{Band, MAX_OPERANDS, Order, TILE};
 use crate::workspace::Tile;
@@ -39,7 +40,24 @@ pub fn map<const I: usize, const P: usize>(
     pass.workspace.spread(pass.layout);
     sweep(pass, band, lines, &operands[..=I], order, &mut |walk, patch, tiles| match walk {
         Walk::Columns(at_once) => map_columns(patch, at_once, tiles, map),
-        Walk::Runs => map_runs(patch, tiles, map),
+        Walk::Runs => map_runs::<I, 0, I, P>(patch, tiles, Along::new([], 0), map),
+    });
+}
+
+/// [`map`] of runs, backwards, with vectors `along` each of them as the last inputs.
+pub fn map_along<const T: usize, const S: usize, const I: usize, const P: usize>(
+    pass: &mut Pass,
+    band: &Band,
+    inputs: [usize; T],
+    along: [Cells; S],
+    output: usize,
+    map: impl Map<I, P>,
+) {
+    let along = Along::new(along, pass.layout.count);
+    let operands: [usize; MAX_OPERANDS] = from_fn(|k| *inputs.get(k).unwrap_or(&output));
+    let lines = pass.layout.all_lines();
+    sweep(pass, band, lines, &operands[..=T], Order::Backwards, &mut |_, patch, tiles| {
+        map_runs::<T, S, I, P>(patch, tiles, along, map);
     });
 }
 
@@ -124,12 +142,17 @@ fn map_row<const I: usize, const P: usize>(
 
 /// Every row is a run, of a column of its own.
 #[inline(never)]
-fn map_runs<const I: usize, const P: usize>(patch: &Patch, tiles: &[Tile], map: impl Map<I, P>) {
+fn map_runs<const T: usize, const S: usize, const I: usize, const P: usize>(
+    patch: &Patch,
+    tiles: &[Tile],
+    along: Along<S>,
+    map: impl Map<I, P>,
+) {
     for row in 0..patch.rows() {
         let column = patch.column + row;
         let tile = &tiles[column / TILE];
         let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][column % TILE]));
-        let (mut at, mut to): ([*mut f32; I], _) = (patch.row(row), patch.start(I, row));
+        let (mut at, mut to) = (patch.row_along::<T, S, I>(row, along), patch.start(T, row));
         for _ in 0..patch.width() / UNROLLED {
             for v in 0..UNROLLED / LANES {
                 // SAFETY: by the patch's invariant, since so many elements of the row are left.

@@ -25,8 +25,11 @@
 //!    Which one is a matter of speed ([`walk_of`]), and no bit of a result depends on it.
 //! 6. What is left of a row behind whole strips is walked as runs of one element, and what is
 //!    left of a run as a vector of fewer elements.
-//! 7. Where f32's range may not do, a channel is summed up once more, in f64 ([`fold_wide`]).
+//! 7. Runs that cross what γ and β belong to take these as vectors *along* them, and what is
+//!    summed up for γ and β is summed up *across* the runs ([`mod@across`]).
+//! 8. Where f32's range may not do, a channel is summed up once more, in f64 ([`fold_wide`]).
 
+mod across;
 mod fold;
 mod map;
 mod patch;
@@ -37,13 +40,14 @@ use crate::lanes::LANES;
 use crate::layout::{Band, Form, Layout, Lines, MAX_OPERANDS, Order};
 use crate::workspace::{Tile, Workspace};
 
+pub use across::fold_across;
 pub use fold::fold;
-pub use map::map;
+pub use map::{map, map_along};
 use patch::Patch;
 pub use wide::fold_wide;
 
 /// Steps that are added up in f32 before their sums are added in f64.
-const CHUNK: usize = 16;
+pub const CHUNK: usize = 16;
 
 /// Vectors of a run side by side: their additions don't wait for each other.
 const VECTORS: usize = 2;

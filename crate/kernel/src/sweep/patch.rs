@@ -22,6 +22,8 @@ pub(super) struct Patch<'a> {
     borrowed: PhantomData<Cells<'a>>,
     /// The column of the first row, or of the first element of each row.
     pub column: usize,
+    /// Elements of a run before those of its row.
+    pub before: usize,
     rows: usize,
     stride: PerOperand,
     width: usize,
@@ -36,7 +38,7 @@ impl<'a> Patch<'a> {
         piece: &Piece,
         mut visit: impl FnMut(&Self),
     ) {
-        let Piece { column, planes, rows, width, .. } = *piece;
+        let Piece { column, planes, rows, width, before, .. } = *piece;
         let mut at = [core::ptr::null_mut(); MAX_OPERANDS];
         let mut stride = [0; MAX_OPERANDS];
         let mut plane_stride = [0; MAX_OPERANDS];
@@ -47,7 +49,7 @@ impl<'a> Patch<'a> {
             let cells = &tensors[operand][piece.start[operand]..][..last + width];
             at[k] = cells.as_ptr().cast::<f32>().cast_mut();
         }
-        let mut patch = Self { at, borrowed: PhantomData, column, rows, stride, width };
+        let mut patch = Self { at, borrowed: PhantomData, column, before, rows, stride, width };
         for _ in 0..planes {
             visit(&patch);
             for (at, stride) in patch.at.iter_mut().zip(plane_stride) {
@@ -63,6 +65,7 @@ impl<'a> Patch<'a> {
             at: from_fn(|k| self.start(k, row).wrapping_add(self.whole())),
             borrowed: PhantomData,
             column: self.column + self.whole(),
+            before: 0,
             rows: self.tail(),
             stride: [1; MAX_OPERANDS],
             width: 1,
@@ -105,10 +108,48 @@ impl<'a> Patch<'a> {
         from_fn(|i| self.start(i, row))
     }
 
+    /// Where a row begins in the first operands, and the same place in vectors `along` each run.
+    #[inline(always)]
+    pub fn row_along<const T: usize, const S: usize, const I: usize>(
+        &self,
+        row: usize,
+        along: Along<S>,
+    ) -> [*mut f32; I] {
+        const { assert!(T + S == I) };
+        let beside = self.beside(along);
+        from_fn(|i| if i < T { self.start(i, row) } else { beside[i - T] })
+    }
+
+    /// Where vectors `along` each run are beside the first element of each row.
+    #[inline(always)]
+    pub fn beside<const S: usize>(&self, along: Along<S>) -> [*mut f32; S] {
+        along.at.map(|at| at.wrapping_add(self.before))
+    }
+
     /// Where a row begins in an operand.
     #[inline(always)]
     pub fn start(&self, operand: usize, row: usize) -> *mut f32 {
         self.at[operand].wrapping_add(row * self.stride[operand])
+    }
+}
+
+/// Vectors with an element for each of a run, which are walked beside every run.
+///
+/// # Invariant
+///
+/// They have as many elements as a run, that may be read as long as this lives, whatever else
+/// reads and writes them. [`Along::new`] checks that.
+#[derive(Clone, Copy)]
+pub(super) struct Along<'a, const S: usize> {
+    at: [*mut f32; S],
+    borrowed: PhantomData<Cells<'a>>,
+}
+
+impl<'a, const S: usize> Along<'a, S> {
+    /// The first `len` elements of each.
+    pub fn new(vectors: [Cells<'a>; S], len: usize) -> Self {
+        let at = vectors.map(|cells| cells[..len].as_ptr().cast::<f32>().cast_mut());
+        Self { at, borrowed: PhantomData }
     }
 }
 

@@ -16,6 +16,7 @@ use batchnorm_kernel::layout::{Form, Layout, Order};
 
 use crate::naive::batch::{self, Gradients, Parameters, Statistics};
 use crate::naive::group::{self, Groups};
+use crate::naive::layer::{self, Around, Rows};
 use crate::naive::{Channels, mean};
 
 /// Unit roundoff of f32.
@@ -277,6 +278,96 @@ impl Bounds {
             groups.over_samples(&of_strands).iter().map(|sum| sum + DENORMAL).collect()
         };
         Gradients { dx, gamma: over_samples(&of_gamma), beta: over_samples(&of_beta) }
+    }
+
+    /// Of the mean and variance of each row.
+    pub fn row_statistics(&self, rows: &Rows, x: &[f64], truth: &Statistics) -> Statistics {
+        match rows.around {
+            Around::Mean => self.statistics(&rows.sets, x, truth),
+            Around::Zero => Statistics {
+                mean: vec![0.0; rows.sets.number],
+                variance: truth.variance.iter().map(|square| self.growth * U * square).collect(),
+            },
+        }
+    }
+
+    /// Of x̂ = (x − c)·s + o, and of y = x̂·γ + β.
+    pub fn row(&self, rows: &Rows, x: &[f64], parameters: &Parameters) -> [Vec<f64>; 2] {
+        let truth = layer::statistics(rows, x);
+        let errors = self.row_statistics(rows, x, &truth);
+        let eps = parameters.eps;
+        let x_hat = layer::normalized(rows, x, eps);
+        let of_x_hat = rows.sets.map(|i, set| {
+            let scale = Self::scale(&truth, &errors, set, eps);
+            let inverse_std = truth.inverse_std(set, eps);
+            let shift = errors.mean[set] * inverse_std;
+            let center = U * truth.mean[set].abs() * inverse_std;
+            let arithmetic = U * (4.0 * x_hat[i].abs() + 4.0 * center) + DENORMAL * inverse_std;
+            arithmetic + x_hat[i].abs() * scale + shift * (1.0 + scale) + DENORMAL
+        });
+        let of_y = rows.channels.map(|i, c| {
+            let (gamma, beta) = (parameters.gamma[c], parameters.beta[c]);
+            let product = (x_hat[i] * gamma).abs();
+            gamma.abs() * of_x_hat[i] * (1.0 + U) + U * (2.0 * product + beta.abs()) + DENORMAL
+        });
+        [of_x_hat, of_y]
+    }
+
+    /// Of the gradients through the statistics of each row; sums across the rows are of `across`.
+    pub fn row_backward(
+        &self,
+        rows: &Rows,
+        x: &[f64],
+        dy: &[f64],
+        parameters: &Parameters,
+    ) -> Gradients {
+        let Rows { sets, channels, .. } = rows;
+        let eps = parameters.eps;
+        let truth = layer::statistics(rows, x);
+        let errors = self.row_statistics(rows, x, &truth);
+        let x_hat = layer::normalized(rows, x, eps);
+        let weighed = layer::weighed(rows, dy, parameters);
+        let mut sums = self.gradient_sums(sets, &x_hat, &weighed, &truth, eps, root_mean_square);
+        // γ·dy is rounded before it is summed up.
+        let means = layer::mean_of(rows, &weighed);
+        let plain_means = sets.each(&weighed, mean);
+        let slopes = sets.each(&sets.map(|i, _| weighed[i] * x_hat[i]), mean);
+        let root_mean_squares = sets.each(&weighed, root_mean_square);
+        for (set, error) in sums.gamma.iter_mut().enumerate() {
+            *error += errors.mean[set] * truth.inverse_std(set, eps) * plain_means[set].abs();
+            *error += U * root_mean_squares[set];
+        }
+        for (set, error) in sums.beta.iter_mut().enumerate() {
+            let counts = rows.around == Around::Mean;
+            *error = if counts { *error + U * root_mean_squares[set] } else { 0.0 };
+        }
+        let dx = sets.map(|i, set| {
+            let inverse_std = truth.inverse_std(set, eps);
+            let scale = Self::scale(&truth, &errors, set, eps);
+            let (mean_dy, slope) = (means[set].abs(), slopes[set].abs());
+            let center = U * truth.mean[set].abs() * inverse_std;
+            let dy = weighed[i].abs() + mean_dy;
+            let x = (x_hat[i].abs() + center) * slope;
+            let arithmetic = U * (6.0 * dy + 9.0 * x) + DENORMAL * x_hat[i].abs() / inverse_std;
+            let of_statistics = scale * (dy + 3.0 * x) + slope * inverse_std * errors.mean[set];
+            let of_sums = sums.beta[set] + (x_hat[i].abs() + center) * sums.gamma[set];
+            if inverse_std == 0.0 {
+                return 0.0;
+            }
+            inverse_std * (arithmetic + of_statistics + of_sums + DENORMAL) + DENORMAL
+        });
+        // Sixteen rows at most are summed up in f32.
+        let [of_x_hat, _] = self.row(rows, x, parameters);
+        let across = (16.0f64).min(sets.number as f64) + 2.0;
+        let gamma = channels.each(
+            &channels.map(|i, _| {
+                dy[i].abs() * (of_x_hat[i] + across * U * (x_hat[i].abs() + of_x_hat[i]))
+            }),
+            |errors| errors.iter().sum::<f64>() + DENORMAL,
+        );
+        let beta = channels
+            .each(dy, |dy| dy.iter().map(|dy| dy.abs()).sum::<f64>() * across * U + DENORMAL);
+        Gradients { dx, gamma, beta }
     }
 
     /// Of the co-moment (`gamma`) and the mean of dy (`beta`), for one element; `spread`

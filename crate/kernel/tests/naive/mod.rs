@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod group;
+pub mod layer;
 
 /// Which elements of a tensor belong to which channel.
 pub struct Channels {

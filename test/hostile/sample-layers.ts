@@ -1,17 +1,23 @@
-/** Calls of group and instance norm layers. */
+/** Calls of the layers that normalize within a sample. */
 import * as library from "batchnorm-wasm";
 import {
+  type ChannelNorm,
   GroupNormalization,
-  GroupNormSaved,
   InstanceNorm,
+  NormSaved,
+  RMSNorm,
+  RMSNormalization,
+  RowNorm,
   type SampleNorm,
   type Tensor,
 } from "batchnorm-wasm";
 import type { Random } from "../../scripts/random.mjs";
-import { expectBackward, expectForward, MOST_CHANNELS, type Pass } from "./group.js";
+import { grouped } from "./group.js";
 import type { Kind } from "./kinds.js";
+import { inRows, someAxes } from "./layer.js";
 import { Options } from "./options.js";
 import { forwardArguments, freshness } from "./passes.js";
+import { type Division, expectBackward, expectForward, type Pass } from "./sets.js";
 import {
   type Anything,
   allApart,
@@ -20,7 +26,6 @@ import {
   input,
   output,
   product,
-  resolve,
   same,
   takeResult,
   themeOf,
@@ -41,27 +46,46 @@ type Model = LayerModel<SampleNorm>;
 /** The last forward pass of a layer. */
 const lasts = new WeakMap<Model, Pass>();
 
-export const GROUP_LAYERS: readonly Kind[] = [
-  ["new group layer", 3, construct],
-  ["forward by group", 7, forward],
-  ["backward by group", 5, backward],
-  ["group layer upkeep", 3, manage],
+export const SAMPLE_LAYERS: readonly Kind[] = [
+  ["new layer of sets", 4, construct],
+  ["forward by set", 9, forward],
+  ["backward by set", 6, backward],
+  ["upkeep of such a layer", 4, manage],
 ];
 
 function construct(world: World, random: Random, manner: Manner): void {
   const { channels, shapes } = themeOf(world);
-  const kind = random.pick(["GroupNorm", "GroupNorm", "InstanceNorm", "GroupNormalization"]);
+  const ofChannels = ["GroupNorm", "GroupNorm", "InstanceNorm", "GroupNormalization"];
+  const ofRows = ["LayerNorm", "RMSNorm", "LayerNormalization", "RMSNormalization"];
+  const kind = random.pick([...ofChannels, ...ofRows]);
   const options = new Options();
   if (!random.oneIn(12)) options.set("kernel", arg(world.home.kernel, "k"));
-  const axis = axisOf(world, random, random.pick(shapes));
-  if (!random.oneIn(3)) options.set("axis", arg(axis, `${axis}`));
+  const shape = random.pick(shapes);
+  const axis = axisOf(world, random, shape);
+  const isOfRows = ofRows.includes(kind);
+  if (!isOfRows && !random.oneIn(3)) options.set("axis", arg(axis, `${axis}`));
   const divisors = Array.from({ length: channels }, (_, i) => i + 1).filter(
     (number) => channels % number === 0,
   );
   const groups = random.pick(divisors);
   const given: { value: unknown; code: () => string }[] = [];
   let known = ["preset", "eps", "affine", "scale", "offset", "axis", "requiresGrad", "kernel"];
-  if (kind === "GroupNormalization") {
+  if (isOfRows) {
+    const ofKeras = kind.endsWith("ization");
+    const axes = someAxes(random, shape);
+    if (!random.oneIn(3)) options.set(ofKeras ? "axis" : "axes", axes);
+    known = ofKeras
+      ? ["axis", "epsilon", "kernel"]
+      : ["preset", "eps", "elementwiseAffine", "axes", "requiresGrad", "kernel"];
+    if (kind.startsWith("Layer")) known.push(...(ofKeras ? ["center", "scale"] : ["bias"]));
+    if (!ofKeras) {
+      const preset = random.pick(["torch", "keras", "onnx", "flax"]);
+      options.set("preset", arg(preset, `"${preset}"`));
+      const given_ = options.one("axes").value ?? -1;
+      const sizes = inRows(shape, given_, "layer")?.normalizedShape;
+      given.push(random.oneIn(3) || !sizes ? arg(null, "null") : arg(sizes, `[${sizes}]`));
+    }
+  } else if (kind === "GroupNormalization") {
     options.set("groups", random.oneIn(3) ? arg(-1, "-1") : arg(groups, `${groups}`));
     known = ["groups", "axis", "epsilon", "center", "scale", "kernel"];
   } else {
@@ -108,43 +132,53 @@ function construct(world: World, random: Random, manner: Manner): void {
 }
 
 /** Groups of a layer with so many channels. */
-function groupsOf(layer: SampleNorm, channels: number): number {
-  if (layer instanceof InstanceNorm) return channels;
+function groupsOf(layer: ChannelNorm, channels: number): number {
+  if (layer instanceof InstanceNorm) return Math.max(channels, 1);
   if (layer instanceof GroupNormalization) return layer.groups === -1 ? channels : layer.groups;
   return (layer as library.GroupNorm).numGroups;
+}
+
+/** How a layer divides a shape; undefined where it can't. */
+function divisionOf(
+  layer: SampleNorm,
+  state: Readonly<Record<string, unknown>>,
+  shape: readonly number[],
+): Division | undefined {
+  if (layer instanceof RowNorm) {
+    const isRms = layer instanceof RMSNorm || layer instanceof RMSNormalization;
+    const rows = inRows(shape, state.axes, isRms ? "rms" : "layer");
+    const wanted = state.normalizedShape as readonly number[] | null;
+    return rows && (wanted === null || same(rows.normalizedShape, wanted)) ? rows : undefined;
+  }
+  const division = grouped(shape, state.axis, (channels) =>
+    groupsOf(layer as ChannelNorm, channels),
+  );
+  const fits = state.numChannels === null || state.numChannels === division?.channels;
+  return fits ? division : undefined;
 }
 
 function forward(world: World, random: Random, manner: Manner): void {
   const model = world.pick(random, world.sampleLayers);
   if (!model) return;
   const { layer, state } = model;
-  const setting = state.axis as number;
-  const fits = (shape: readonly number[]) => {
-    const size = shape[resolve(setting, shape.length)];
-    return size !== undefined && (state.numChannels === null || size === state.numChannels);
-  };
+  const fits = (shape: readonly number[]) => divisionOf(layer, state, shape) !== undefined;
   const given = forwardArguments(world, random, manner, fits);
   if (!given) return;
   const { x, options, value, code, outs, inPlace, name } = given;
-  const at = resolve(setting, x.shape.length);
-  const channels = x.shape[at] as number;
+  const division = divisionOf(layer, state, x.shape);
+  const channels = division?.channels ?? 0;
   const read = (field: string) => world.modelOf.get(layer[field as "weight"]);
   const vectors = () => ["weight", "bias", "runningMean", "runningVar"].map(read);
   const tracks = layer instanceof InstanceNorm && layer.trackRunningStats;
-  const groups = groupsOf(layer, channels);
-  const samples = at === 0 ? 1 : (x.shape[0] as number);
-  const count = product(x.shape) / samples / groups;
+  // What PyTorch refuses of group and instance norm: one value a set.
+  const count = product(x.shape) / (division?.sets.number || 1);
   const valid =
     options.benign &&
     !x.wrong &&
     !tracks &&
-    at >= 0 &&
-    at < x.shape.length &&
+    division !== undefined &&
     model.home === world.home &&
-    channels <= MOST_CHANNELS &&
-    (state.numChannels === null || state.numChannels === channels) &&
-    channels % groups === 0 &&
-    count > 1 &&
+    (count > 1 || layer instanceof RowNorm) &&
     [x.model, ...outs, ...vectors()].every((one) => !one?.disposed) &&
     outs.every(
       (out) =>
@@ -154,6 +188,7 @@ function forward(world: World, random: Random, manner: Manner): void {
     ) &&
     vectors().every((one) => !one || !x.model || apart(one, x.model));
   const eps = state.eps as number;
+  const learns = (state.numChannels ?? state.normalizedShape) == null;
   world.attempt(
     () => options.surrounded(`${name} = ${model.name}.forward(${x.arg.code()}, ${code()});`),
     () => options.surround(() => layer.forward(x.arg.value as Anything, value as Anything)),
@@ -167,8 +202,8 @@ function forward(world: World, random: Random, manner: Manner): void {
       reads: [x.model, read("weight"), read("bias")].filter((one): one is TensorModel => !!one),
       inPlace,
       layer: model,
-      writesVectors: state.numChannels === null ? VECTORS : [],
-      changes: ["numBatchesTracked", ...(state.numChannels === null ? BUILDS : [])],
+      writesVectors: learns ? VECTORS : [],
+      changes: ["numBatchesTracked", ...(learns ? BUILDS : [])],
       returned: (y: Tensor) => {
         options.checkTaken();
         const started = (field: "weight" | "bias", start: number) => {
@@ -181,8 +216,8 @@ function forward(world: World, random: Random, manner: Manner): void {
         const pass: Pass = {
           x: x.model ? world.values(x.model) : x.values,
           shape: x.shape,
-          axis: at,
-          groups,
+          axis: division?.axis ?? -1,
+          division,
           eps,
           weight,
           xModel: x.model ?? null,
@@ -200,7 +235,7 @@ function forward(world: World, random: Random, manner: Manner): void {
 }
 
 /** What of a layer its first input may change. */
-const BUILDS = ["numChannels", "numFeatures", ...VECTORS];
+const BUILDS = ["numChannels", "numFeatures", "normalizedShape", ...VECTORS];
 
 function backward(world: World, random: Random, manner: Manner): void {
   const model = world.pick(random, world.sampleLayers);
@@ -252,7 +287,7 @@ function backward(world: World, random: Random, manner: Manner): void {
       writesVectors: ["weightGrad", "biasGrad"],
       changes: ["weightGrad", "biasGrad"],
       returned: (dx: Tensor) => {
-        options.checkTaken(GroupNormSaved);
+        options.checkTaken(NormSaved);
         const certain =
           options.known &&
           (!dy.wrong || !!dy.model || !!dy.of) &&
@@ -268,7 +303,7 @@ function backward(world: World, random: Random, manner: Manner): void {
         }
         const dyNow = dy.model ? world.values(dy.model) : dy.values;
         const taken = takeResult(world, { ...dy, shape }, outs, dx, name);
-        const channels = shape[pass.axis] as number;
+        const channels = pass.division?.channels ?? 0;
         const compared = [layer.weight, layer.bias].map((parameter) => {
           const tensor = parameter?.grad;
           if (!tensor || !layer.requiresGrad) return null;
@@ -335,6 +370,7 @@ function manage(world: World, random: Random, manner: Manner): void {
     return;
   }
   const [code, run, plan] = calls[kind - 1] as (typeof calls)[number];
-  const valid = live && (code !== "stateDict()" || model.state.numChannels !== null);
+  const isBuilt = (model.state.numChannels ?? model.state.normalizedShape) != null;
+  const valid = live && (code !== "stateDict()" || isBuilt);
   world.attempt(() => `${name}.${code};`, run, { ...plan, layer: model, valid });
 }

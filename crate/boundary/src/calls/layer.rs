@@ -1,0 +1,45 @@
+//! The calls of layer and RMS norm.
+
+use batchnorm_kernel::Workspace;
+use batchnorm_kernel::layout::Layout;
+use batchnorm_kernel::norm::layer;
+use batchnorm_kernel::parameters::{ParameterGradients, Parameters};
+use batchnorm_kernel::statistics::Statistics;
+
+use super::needed;
+use crate::abi::{Operation, Status, Word};
+use crate::record::Record;
+
+/// Each of them.
+#[inline(always)]
+pub fn call(
+    record: Record,
+    layout: &Layout,
+    slab: &mut Layout,
+    workspace: &mut Workspace,
+) -> Result<(), Status> {
+    let [eps, ..] = record.numbers;
+    let [x, y, _] = record.tensors;
+    if !layout.has_rows() {
+        return Err(Status::BadRecord);
+    }
+    let saved = record.saved(layout.count)?;
+    let own = match record.operation {
+        Operation::LayerForward | Operation::LayerBackward => Statistics::BATCH,
+        _ => Statistics::SQUARES,
+    };
+    let reserved = layer::reserve(layout, (&mut *slab, &mut *workspace));
+    reserved.map_err(|_| Status::OutOfMemory)?;
+    let room = (slab, workspace);
+    if matches!(record.operation, Operation::LayerBackward | Operation::RmsBackward) {
+        let saved = needed(saved)?;
+        let [gamma, beta] = record.pair(Word::FirstAccumulator)?;
+        let gradients = ParameterGradients { gamma, beta };
+        layer::backward(layout, record.tensors, own, &saved, eps, &gradients, room);
+    } else {
+        let [gamma, beta] = record.pair(Word::Weight)?;
+        let parameters = Parameters { gamma, beta, eps };
+        layer::forward(layout, [x, y], own, &parameters, saved.as_ref(), room);
+    }
+    Ok(())
+}

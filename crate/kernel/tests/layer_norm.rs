@@ -1,0 +1,264 @@
+//! Layer and RMS norm against the naive ones: random shapes and strides, rows that are parted, long,
+//! short, constant, far from 0 or no numbers.
+
+mod bounds;
+mod kernel;
+mod naive;
+mod tensors;
+
+use batchnorm_kernel::layout::{Layout, Limits};
+use batchnorm_kernel::norm::layer;
+use batchnorm_kernel::parameters::ParameterGradients;
+use batchnorm_kernel::statistics::{Saved, Statistics as Own};
+use batchnorm_kernel::{Cells, Workspace};
+use bounds::{Bounds, assert_within};
+use kernel::{Gradients, Parameters, parameters};
+use naive::batch::Statistics;
+use naive::layer::{Around, Rows};
+use proptest::prelude::*;
+use tensors::random::{Random, for_all};
+use tensors::{Placement, Shape, Tensor, activations, cells, values, wide};
+
+const BOTH: [Around; 2] = [Around::Mean, Around::Zero];
+
+/// Rows along the last dimension, which the shape has for its channels.
+fn rows<const R: usize>(sizes: [u32; R]) -> Shape {
+    Shape::new(sizes, R - 1)
+}
+
+/// Its name in the kernel.
+fn own(around: Around) -> Own {
+    if around == Around::Mean { Own::BATCH } else { Own::SQUARES }
+}
+
+/// Normalizes x into y, which may be x.
+fn forward(
+    shape: &Shape,
+    [x, y]: [&Tensor; 2],
+    around: Around,
+    parameters: &Parameters,
+    workspace: &mut Workspace,
+) -> Statistics {
+    let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
+    assert!(layout.has_rows(), "{shape:?}");
+    let slab = &mut Layout::default();
+    layer::reserve(&layout, (slab, workspace)).expect("memory");
+    let [mean, variance, gamma] =
+        [layout.count, layout.count, layout.channels].map(|len| cells(&vec![f64::NAN; len]));
+    let saved = &Saved { mean: &mean, variance: &variance, gamma: &gamma };
+    parameters.with(|parameters| {
+        let tensors = [x.cells(), y.cells()];
+        layer::forward(&layout, tensors, own(around), parameters, Some(saved), (slab, workspace));
+    });
+    assert_eq!(values(&gamma), parameters.naive(layout.channels).gamma);
+    Statistics { mean: values(&mean), variance: values(&variance) }
+}
+
+/// Gradients of [`forward`] into dx, which may be x or dy.
+fn backward(
+    shape: &Shape,
+    tensors: [&Tensor; 3],
+    around: Around,
+    parameters: &Parameters,
+    statistics: &Statistics,
+    workspace: &mut Workspace,
+) -> Gradients {
+    let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
+    let slab = &mut Layout::default();
+    layer::reserve(&layout, (slab, workspace)).expect("memory");
+    let gamma = parameters.naive(layout.channels).gamma;
+    let [mean, variance, gamma] =
+        [&statistics.mean, &statistics.variance, &gamma].map(|of| cells(of));
+    let saved = &Saved { mean: &mean, variance: &variance, gamma: &gamma };
+    let [of_gamma, of_beta] = [0.0; 2].map(|start| cells(&vec![start; layout.channels]));
+    let gradients = &ParameterGradients { gamma: Some(&of_gamma), beta: Some(&of_beta) };
+    let tensors: [Cells; 3] = tensors.map(Tensor::cells);
+    let eps = parameters.eps;
+    layer::backward(&layout, tensors, own(around), saved, eps, gradients, (slab, workspace));
+    Gradients { gamma: values(&of_gamma), beta: values(&of_beta) }
+}
+
+/// Checks both passes on random values.
+fn check(shape: &Shape, [of_x, of_y, of_dx]: [&Placement; 3], around: Around, seed: u64) {
+    let (random, rows) = (&mut Random(seed), Rows::of(&shape.sizes, around));
+    let x = Tensor::new(shape, of_x, &activations(&rows.channels, random));
+    let dy = Tensor::new(shape, of_y, &activations(&rows.channels, random));
+    let [y, dx] = [of_y, of_dx].map(|placement| Tensor::empty(shape, placement));
+    let before = [x.bits(), dy.bits()];
+    let parameters = parameters(shape, random);
+    let workspace = &mut Workspace::new();
+    let got = forward(shape, [&x, &y], around, &parameters, workspace);
+    let gradients = backward(shape, [&x, &dy, &dx], around, &parameters, &got, workspace);
+
+    let layout = shape.layout(&[of_x, of_y]).expect("a layout");
+    let mut slab = Layout::default();
+    slab.rows(&layout, 0, usize::MAX);
+    let bounds = Bounds::worst(&slab);
+    let parameters = parameters.naive(rows.channels.number);
+    assert!([x.bits(), dy.bits()] == before, "x or dy was written");
+    let [x, dy] = [x, dy].map(|tensor| tensor.wide());
+    let truth = naive::layer::statistics(&rows, &x);
+    let errors = bounds.row_statistics(&rows, &x, &truth);
+    assert_within("mean", &got.mean, &truth.mean, &errors.mean);
+    assert_within("variance", &got.variance, &truth.variance, &errors.variance);
+    let truth = naive::layer::forward(&rows, &x, &parameters);
+    let [_, of_y] = bounds.row(&rows, &x, &parameters);
+    assert_within("y", &y.wide(), &truth, &of_y);
+    let truth = naive::layer::backward(&rows, &x, &dy, &parameters);
+    let bound = bounds.row_backward(&rows, &x, &dy, &parameters);
+    assert_within("dx", &dx.wide(), &truth.dx, &bound.dx);
+    assert_within("dγ", &wide(&gradients.gamma), &truth.gamma, &bound.gamma);
+    assert_within("dβ", &wide(&gradients.beta), &truth.beta, &bound.beta);
+    [y, dx].iter().for_each(Tensor::assert_sentinels);
+}
+
+/// Some dimensions in any order in memory, behind them rows that lie end to end.
+fn leading() -> impl Strategy<Value = (Vec<u32>, Vec<usize>, Vec<(u32, u32, u32)>)> {
+    prop::collection::vec(1..=7u32, 0..=3).prop_flat_map(|sizes| {
+        let order: Vec<usize> = (0..sizes.len()).collect();
+        let slices = prop::collection::vec((0..=2u32, 1..=2u32, 0..=2u32), sizes.len());
+        (Just(sizes), Just(order).prop_shuffle(), slices)
+    })
+}
+
+#[test]
+fn both_passes_give_the_naive_results_for_rows_of_any_length_wherever_they_lie() {
+    let lengths = prop_oneof![1..=70u32, prop::sample::select(vec![127u32, 128, 255, 600])];
+    let cases = (leading(), lengths, 0..=5u32, any::<u64>());
+    for_all(150, cases, |((sizes, order, slices), length, offset, seed)| {
+        let mut sizes = sizes;
+        sizes.push(length);
+        let axis = sizes.len() - 1;
+        let shape = Shape { sizes, axis, limits: Limits::DEFAULT };
+        let (mut order, mut slices) = (order, slices);
+        order.push(axis);
+        slices.push((1, 1, 2));
+        let apart = Placement::sliced(&shape, &order, &slices, offset);
+        let whole = Placement::contiguous(&shape);
+        for around in BOTH {
+            check(&shape, [&whole, &apart, &whole], around, seed);
+            check(&shape, [&apart, &whole, &apart], around, seed);
+        }
+    });
+}
+
+#[test]
+fn rows_that_are_parted_into_pieces_and_blocks_are_within_bounds() {
+    let limits =
+        Limits { band: 3000, slice: 100, block: 300, piece: 256, near: 0, far: usize::MAX };
+    for shape in [rows([5, 2000]), rows([1, 999]), rows([2, 3, 4097]), rows([300, 257])] {
+        let shape = Shape { limits, ..shape };
+        let whole = &Placement::contiguous(&shape);
+        let mut slab = Layout::default();
+        slab.rows(&shape.layout(&[whole]).expect("a layout"), 0, 4);
+        assert!(slab.all_lines().end > 1, "{shape:?}");
+        for around in BOTH {
+            check(&shape, [whole, whole, whole], around, 7);
+        }
+    }
+}
+
+#[test]
+fn more_rows_than_a_slab_has_are_within_bounds() {
+    for shape in [rows([1027, 3]), rows([600, 64]), rows([33, 1000]), rows([9, 20_000])] {
+        let whole = &Placement::contiguous(&shape);
+        for around in BOTH {
+            check(&shape, [whole, whole, whole], around, 3);
+        }
+    }
+}
+
+#[test]
+fn in_place_gives_the_same_bits() {
+    for shape in [rows([3, 40]), rows([70, 7]), rows([5, 1])] {
+        for around in BOTH {
+            let random = &mut Random(3);
+            let [x, dy] = [(); 2].map(|()| activations(&shape.channels(), random));
+            let [x, dy, y, dx] = [&x, &dy, &x, &x].map(|values| Tensor::contiguous(&shape, values));
+            let (parameters, workspace) = (parameters(&shape, random), &mut Workspace::new());
+            let saved = forward(&shape, [&x, &y], around, &parameters, workspace);
+            backward(&shape, [&x, &dy, &dx], around, &parameters, &saved, workspace);
+            let over_x = Tensor::contiguous(&shape, &x.values());
+            backward(&shape, [&over_x, &dy, &over_x], around, &parameters, &saved, workspace);
+            assert!(over_x.bits() == dx.bits(), "{shape:?}");
+            backward(&shape, [&x, &dy, &dy], around, &parameters, &saved, workspace);
+            assert!(dy.bits() == dx.bits(), "{shape:?}");
+            forward(&shape, [&x, &x], around, &parameters, workspace);
+            assert!(x.bits() == y.bits(), "{shape:?}");
+        }
+    }
+}
+
+#[test]
+fn a_row_of_one_value_is_exactly_the_offset_and_has_no_gradient_of_x() {
+    for shape in [rows([5, 40]), rows([9, 3]), rows([5, 1])] {
+        let rows = Rows::of(&shape.sizes, Around::Mean);
+        for eps in [0.0, 1e-5] {
+            let x: Vec<_> = rows.sets.of.iter().map(|&set| 1e7 + set as f32).collect();
+            let [x, y, dx] = [(); 3].map(|()| Tensor::contiguous(&shape, &x));
+            let dy = Tensor::contiguous(&shape, &vec![1.0; shape.len()]);
+            let beta: Vec<_> = (0..shape.channel_count()).map(|channel| channel as f32).collect();
+            let parameters = Parameters { gamma: None, beta: Some(beta.clone()), eps };
+            let workspace = &mut Workspace::new();
+            let saved = forward(&shape, [&x, &y], Around::Mean, &parameters, workspace);
+            assert!(saved.variance.iter().all(|&variance| variance == 0.0), "{shape:?}");
+            let offsets: Vec<_> = rows.channels.of.iter().map(|&c| beta[c]).collect();
+            assert_eq!(y.values(), offsets, "{shape:?}");
+            let tensors = [&x, &dy, &dx];
+            let gradients = backward(&shape, tensors, Around::Mean, &parameters, &saved, workspace);
+            assert_eq!(dx.values(), vec![0.0; shape.len()], "{shape:?}");
+            assert!(gradients.gamma.iter().all(|&gamma| gamma == 0.0));
+            assert!(gradients.beta.iter().all(|&beta| beta == shape.sizes[0] as f32));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_stays_in_its_row_and_its_channel() {
+    for shape in [rows([6, 40]), rows([70, 7])] {
+        for (around, wrong) in BOTH.into_iter().zip([f32::NAN, f32::INFINITY]) {
+            let rows = Rows::of(&shape.sizes, around);
+            let random = &mut Random(5);
+            let mut x = activations(&rows.channels, random);
+            x[shape.len() / 2] = wrong;
+            let [x, y, dx] = [(); 3].map(|()| Tensor::contiguous(&shape, &x));
+            let dy = Tensor::contiguous(&shape, &activations(&rows.channels, random));
+            let (parameters, workspace) = (Parameters::none(1e-5), &mut Workspace::new());
+            let saved = forward(&shape, [&x, &y], around, &parameters, workspace);
+            backward(&shape, [&x, &dy, &dx], around, &parameters, &saved, workspace);
+            let set = rows.sets.of[shape.len() / 2];
+            for (i, (y, dx)) in y.values().into_iter().zip(dx.values()).enumerate() {
+                if rows.sets.of[i] != set {
+                    assert!(y.is_finite() && dx.is_finite(), "{shape:?}: {i}");
+                } else if wrong.is_nan() {
+                    assert!(y.is_nan() && dx.is_nan(), "{shape:?}: {i}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn values_of_any_size_are_within_bounds() {
+    for scale in [1e-25f32, 1e-18, 1e18, 1e25] {
+        for around in BOTH {
+            let shape = rows([5, 50]);
+            let rows = Rows::of(&shape.sizes, around);
+            let random = &mut Random(11);
+            let x: Vec<_> = (0..shape.len()).map(|_| random.normal() as f32 * scale).collect();
+            let (x, y) = (Tensor::contiguous(&shape, &x), Tensor::contiguous(&shape, &x));
+            let parameters = Parameters::none(0.0);
+            let got = forward(&shape, [&x, &y], around, &parameters, &mut Workspace::new());
+            let mut slab = Layout::default();
+            slab.rows(&shape.layout(&[&x.placement; 2]).expect("a layout"), 0, usize::MAX);
+            let (bounds, x) = (Bounds::worst(&slab), x.wide());
+            let truth = naive::layer::statistics(&rows, &x);
+            let errors = bounds.row_statistics(&rows, &x, &truth);
+            assert_within("variance", &got.variance, &truth.variance, &errors.variance);
+            let parameters = parameters.naive(50);
+            let truth = naive::layer::forward(&rows, &x, &parameters);
+            let [_, of_y] = bounds.row(&rows, &x, &parameters);
+            assert_within("y", &y.wide(), &truth, &of_y);
+        }
+    }
+}

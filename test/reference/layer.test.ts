@@ -1,0 +1,94 @@
+/** The references of layer and RMS norm: by hand, and by finite differences. */
+import { describe, expect, it } from "vitest";
+import { Random } from "../../scripts/random.mjs";
+import { expectWithin } from "../helpers.js";
+import { layer, rms, rowsOf } from "./layer.mjs";
+
+describe("the reference of layer norm", () => {
+  it("has the values of two rows by hand", () => {
+    const rows = rowsOf([2, 2], [-1]);
+    const [x, dy] = [
+      [1, 3, 10, 30],
+      [1, 2, 3, 5],
+    ];
+    const parameters = { weight: [1, 2], bias: [0, 1], eps: 0 };
+    const own = layer.statistics(x, rows);
+    expect([...own.mean, ...own.variance]).toEqual([2, 20, 1, 100]);
+    expect([...layer.forward(x, rows, parameters)]).toEqual([-1, 3, -1, 3]);
+    const { dx, dweight, dbias } = layer.backward(x, dy, rows, parameters);
+    expect([...dweight, ...dbias]).toEqual([-4, 7, 4, 7]);
+    // Of two values, what depends on their mean and their distance is all.
+    expect([...dx]).toEqual([0, 0, 0, 0]);
+  });
+
+  it("numbers rows along any axes in the order of the others, and places in that of the axes", () => {
+    const rows = rowsOf([2, 3, 2], [2, 0]);
+    expect([...rows.sets.of]).toEqual([0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2]);
+    expect([...rows.channels.of]).toEqual([0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3]);
+    expect([rows.sets.number, rows.channels.number]).toEqual([3, 4]);
+  });
+});
+
+it("the reference of RMS norm has the values of two rows by hand", () => {
+  const rows = rowsOf([2, 2], [1]);
+  const parameters = { weight: [1, 2], eps: 0 };
+  const x = [3, 3, -5, 5];
+  const own = rms.statistics(x, rows);
+  expect([...own.mean, ...own.variance]).toEqual([0, 0, 9, 25]);
+  expect([...rms.forward(x, rows, parameters)]).toEqual([1, 2, -1, 2]);
+  const { dx, dweight } = rms.backward(x, [6, 3, 1, 1], rows, parameters);
+  expect([...dweight]).toEqual([5, 4]);
+  // γ·dy = 6, 6 is x̂'s direction, of which nothing depends.
+  expect([dx[0], dx[1]]).toEqual([0, 0]);
+});
+
+describe.each([
+  ["layer norm", layer],
+  ["RMS norm", rms],
+])("the reference of %s", (_, reference) => {
+  it.each([
+    [[3, 6], [1]],
+    [
+      [2, 4, 5],
+      [1, 2],
+    ],
+    [[2, 3, 2, 4], [1]],
+    [[6], [0]],
+    [
+      [2, 4, 3],
+      [0, 2],
+    ],
+  ])("has the gradients of finite differences, for %j along %j", (shape, axes) => {
+    const random = new Random(4);
+    const rows = rowsOf(shape, axes);
+    const { of, number } = rows.channels;
+    const x = Float64Array.from(random.normals(of.length, 0.5, 2));
+    const dy = Float64Array.from(random.normals(of.length));
+    const weight = Float64Array.from(random.normals(number, 1, 0.5));
+    const bias = Float64Array.from(random.normals(number));
+    const eps = 1e-2;
+    const loss = () =>
+      reference
+        .forward(x, rows, { weight, bias, eps })
+        .reduce((sum, y, i) => sum + y * (dy[i] as number), 0);
+    const differences = (values: Float64Array) =>
+      values.map((value, i) => {
+        const step = 1e-5;
+        const [above, below] = [value + step, value - step].map((moved) => {
+          values[i] = moved;
+          return loss();
+        }) as [number, number];
+        values[i] = value;
+        return (above - below) / (2 * step);
+      });
+    const { dx, dweight, dbias } = reference.backward(x, dy, rows, { weight, eps });
+    for (const [name, values, gradient] of [
+      ["dx", x, dx],
+      ["dweight", weight, dweight],
+      ["dbias", bias, dbias],
+    ] as const) {
+      const bound = gradient.map((value) => 1e-7 * (1 + Math.abs(value)));
+      expectWithin(differences(values), gradient, bound, name);
+    }
+  });
+});
