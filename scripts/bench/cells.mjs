@@ -1,5 +1,5 @@
 /** What is measured: operations × layouts × shapes, in three sets; and a cell's sizes. */
-import { SHAPES } from "./shapes.mjs";
+import { NORM_SHAPES, SHAPES } from "./shapes.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Cell} Cell
@@ -30,6 +30,20 @@ export function cellsOf(set) {
     .flatMap(([, name, shape, layouts]) => layouts.map((layout) => arrange(name, shape, layout)))
     .sort((a, b) => bytesOf(a) - bytesOf(b))
     .flatMap((tensor) => OPS.map((op) => ({ op, ...tensor })));
+}
+
+/** @type {readonly import("./contestant.d.ts").Norm[]} */
+export const NORMS = ["batch", "group", "layer", "rms"];
+
+/** Forward and backward passes of the other norms, small tensors first. @returns {Cell[]} */
+export function cellsOfNorms() {
+  return NORM_SHAPES.flatMap(([norm, groups, name, shape, layouts]) =>
+    layouts.map((layout) => ({ norm, groups, ...arrange(name, shape, layout) })),
+  )
+    .sort((a, b) => bytesOf(a) - bytesOf(b))
+    .flatMap((tensor) =>
+      /** @type {const} */ (["training", "backward"]).map((op) => ({ op, ...tensor })),
+    );
 }
 
 /** @param {string} name @param {number[]} shape @param {Layout} layout */
@@ -77,8 +91,9 @@ export function togetherOf(cell) {
 /**
  * "training channels-first 32×64×56×56 headline": what `--filter` looks in.
  *
- * @param {Pick<Cell, "op" | "layout" | "shape" | "name">} cell
+ * @param {Pick<Cell, "op" | "layout" | "shape" | "name" | "norm">} cell
  */
-export function label({ op, layout, shape, name }) {
-  return `${op} ${layout} ${shape.join("×")} ${name}`;
+export function label({ norm = "batch", op, layout, shape, name }) {
+  const of = norm === "batch" ? "" : `${norm} norm `;
+  return `${of}${op} ${layout} ${shape.join("×")} ${name}`;
 }

@@ -2,6 +2,8 @@
 
 export type Op = "inference" | "inference-in-place" | "training" | "backward" | "forward-backward";
 export type Layout = "channels-first" | "channels-last" | "NC";
+/** Group norm with as many groups as channels is instance norm. */
+export type Norm = "batch" | "group" | "layer" | "rms";
 
 /** One thing to measure. */
 export interface Cell {
@@ -12,6 +14,10 @@ export interface Cell {
   readonly axis: number;
   /** Where the shape is from: "ResNet-50 layer1". */
   readonly name: string;
+  /** Batch norm, if absent. Of layer and RMS norm the axis is the last one, and a row its elements. */
+  readonly norm?: Norm;
+  /** Of group norm. */
+  readonly groups?: number;
 }
 
 /**
@@ -56,6 +62,8 @@ export interface Contestant {
    * norm; `memory.copy` and the bare loops, in this order.
    */
   readonly kind: "ours" | "limit" | "javascript" | "native";
+  /** Which it is asked for; batch norm, if absent. Limits are there for all. */
+  readonly norms?: readonly Norm[];
   /**
    * Loads what it needs, one thread.
    *
@@ -105,6 +113,7 @@ export interface Record {
   layout: Layout;
   shape: readonly number[];
   name: string;
+  norm?: Norm;
   contestant: string;
   kind: Contestant["kind"];
   version: string | null;
@@ -147,5 +156,5 @@ export interface Results {
 /** A build of this package, of today or before. */
 export type Library = Pick<
   typeof import("batchnorm-wasm"),
-  "BatchNorm" | "createKernel" | "Tensor"
+  "BatchNorm" | "GroupNorm" | "LayerNorm" | "RMSNorm" | "createKernel" | "Tensor"
 >;

@@ -1,5 +1,5 @@
 /** Records arranged for people: who took how long, and why there is no time where there is none. */
-import { bytesOf, LAYOUTS, label, OPS } from "./cells.mjs";
+import { bytesOf, LAYOUTS, label, NORMS, OPS } from "./cells.mjs";
 import { digits, duration, size } from "./format.mjs";
 import { BARE_LOOPS } from "./limits/names.mjs";
 
@@ -29,15 +29,19 @@ export function rowsOf(records) {
   return [...rows.values()];
 }
 
-/** An operation and layout at a time. @param {readonly Record[]} records */
+/** A norm, operation and layout at a time. @param {readonly Record[]} records */
 export function sectionsOf(records) {
   const rows = rowsOf(records);
-  return OPS.flatMap((op) =>
-    LAYOUTS.map((layout) => ({
-      op,
-      layout,
-      rows: rows.filter(({ cell }) => cell.op === op && cell.layout === layout),
-    })),
+  return NORMS.flatMap((norm) =>
+    OPS.flatMap((op) =>
+      LAYOUTS.map((layout) => ({
+        ...{ norm, op, layout },
+        title: `${norm === "batch" ? "" : `${norm} norm, `}${op}, ${norm === "batch" || layout !== "NC" ? layout : "rows"}`,
+        rows: rows.filter(
+          ({ cell }) => cell.op === op && cell.layout === layout && (cell.norm ?? "batch") === norm,
+        ),
+      })),
+    ),
   ).filter(({ rows }) => rows.length > 0);
 }
 

@@ -7,6 +7,8 @@
  * accuracy is looked at closely.
  */
 import { backward, channelsOf, forward, statistics } from "../../test/reference/batch.mjs";
+import * as group from "../../test/reference/group.mjs";
+import * as rows from "../../test/reference/layer.mjs";
 import { extents } from "./data.mjs";
 
 /**
@@ -35,11 +37,18 @@ const REQUIRED = {
  * True outputs, each made when it is first needed: the operations on one tensor share
  * them. They hold the channels that are compared, in the order of the tensor.
  *
- * @param {Pick<Cell, "shape" | "axis">} cell @param {Data} data
+ * @param {Pick<Cell, "shape" | "axis" | "norm" | "groups">} cell @param {Data} data
  * @param {number} [mostElements] of larger tensors some channels are compared, the first
- *   and the last among them
+ *   and the last among them; of norms within samples, some of these
  */
 export function makeReference(cell, data, mostElements = MOST_ELEMENTS) {
+  return cell.norm === undefined || cell.norm === "batch"
+    ? referenceOfBatch(cell, data, mostElements)
+    : referenceOfSets(cell, data, mostElements / 4);
+}
+
+/** @param {Pick<Cell, "shape" | "axis">} cell @param {Data} data @param {number} mostElements */
+function referenceOfBatch(cell, data, mostElements) {
   const all = extents(cell);
   const chosen = chooseChannels(all, mostElements);
   const some = once(() => channelsOf([all.outer, chosen.length, all.inner], 1));
@@ -85,6 +94,56 @@ export function makeReference(cell, data, mostElements = MOST_ELEMENTS) {
         if (!output) continue;
         const isVector = VECTORS.includes(array);
         const error = relativeError(isVector ? pick(output) : gather(output), truth);
+        if (!(error <= worst.error)) worst = { error, array };
+        if (Number.isNaN(error)) break;
+      }
+      return worst;
+    },
+  };
+}
+
+/**
+ * Of the norms whose statistics are of one sample or row. Gradients of γ and β are compared where
+ * all samples are.
+ *
+ * @param {Pick<Cell, "shape" | "axis" | "norm" | "groups">} cell @param {Data} data
+ * @param {number} mostElements
+ */
+function referenceOfSets({ shape, axis, norm, groups = 0 }, data, mostElements) {
+  const [samples = 0, ...others] = shape;
+  const size = others.reduce((a, b) => a * b, 1);
+  const some = Math.min(samples, Math.max(1, Math.floor(mostElements / size)));
+  const first = (/** @type {Float32Array} */ values) => values.subarray(0, some * size);
+  const part = [some, ...others];
+  const isOfRows = norm !== "group";
+  const { weight, eps } = data;
+  const bias = norm === "rms" ? null : data.bias;
+  const [x, parameters] = [first(data.x), { weight, bias, eps }];
+  const sets = once(() =>
+    isOfRows ? rows.rowsOf(part, [axis]) : group.groupsOf(part, axis, groups),
+  );
+  const ofRows = norm === "rms" ? rows.rms : rows.layer;
+  const of = /** @type {any} */ (isOfRows ? ofRows : group);
+  const y = once(() => of.forward(x, sets(), parameters));
+  const gradients = once(() => of.backward(x, first(data.dy), sets(), parameters));
+  return {
+    /** @param {Cell["op"]} op @param {Outputs} outputs */
+    compare(op, outputs) {
+      const { dx, dweight, dbias } = op === "backward" ? gradients() : {};
+      const whole = some === samples;
+      const all =
+        op === "training"
+          ? { y: y() }
+          : { dx, ...(whole ? { dweight } : {}), ...(whole && bias ? { dbias } : {}) };
+      let worst = { error: 0, array: "" };
+      for (const [array, truth] of Object.entries(all)) {
+        const output = outputs[/** @type {keyof Outputs} */ (array)];
+        if (!output) throw new Error(`the contestant gave no ${array}`);
+        const isVector = VECTORS.includes(array);
+        if (output.length !== (isVector ? weight.length : samples * size)) {
+          throw new Error(`${array} has ${output.length} elements`);
+        }
+        const error = relativeError(isVector ? output : first(output), truth);
         if (!(error <= worst.error)) worst = { error, array };
         if (Number.isNaN(error)) break;
       }

@@ -77,7 +77,7 @@ export async function* measure(cells, entrants, { host, effort, wanted, onProgre
   /** @type {Inputs | undefined} */
   let inputs;
   for (const [index, cell] of cells.entries()) {
-    const tensor = `${cell.layout} ${cell.shape}`;
+    const tensor = `${cell.norm} ${cell.groups} ${cell.layout} ${cell.shape}`;
     if (inputs?.tensor !== tensor) {
       const data = makeData(cell);
       inputs = { tensor, data, reference: makeReference(cell, data) };
@@ -193,10 +193,11 @@ function tooSlow(cell, { contestant, pace }, { longest }) {
 }
 
 /** @param {Cell} cell @param {Entrant} entrant */
-function about({ op, layout, shape, name }, { contestant, started }) {
+function about({ op, layout, shape, name, norm }, { contestant, started }) {
   const { name: contestantName, kind } = contestant;
   const version = started?.version ?? null;
-  return { op, layout, shape, name, contestant: contestantName, kind, version };
+  const of = norm === undefined ? {} : { norm };
+  return { op, layout, shape, name, ...of, contestant: contestantName, kind, version };
 }
 
 /**

@@ -3,6 +3,7 @@
 /**
  * @typedef {import("./contestant.d.ts").Layout} Layout
  * @typedef {"quick" | "default" | "full"} SetName each holds those before it
+ * @typedef {import("./contestant.d.ts").Norm} Norm
  */
 
 /** @type {Layout[]} channels-last moves the channels to the end */
@@ -103,3 +104,38 @@ const SERIES = [
 });
 
 export const SHAPES = [...NAMED, ...SERIES];
+
+/**
+ * Of the other norms; layer and RMS norm's are of rows.
+ *
+ * @type {readonly [Norm, number, string, number[], Layout[]][]}
+ */
+export const NORM_SHAPES = [
+  ["group", 32, "U-Net", [32, 64, 56, 56], IMAGE],
+  ["group", 32, "U-Net", [32, 256, 14, 14], IMAGE],
+  ["group", 32, "U-Net", [8, 512, 7, 7], IMAGE],
+  ["group", 64, "instance norm", [4, 64, 112, 112], IMAGE],
+  ["group", 32, "from memory", [32, 64, 112, 112], IMAGE],
+  ["group", 2, "16 elements", [2, 2, 2, 2], RUNS],
+  .../** @type {const} */ (["layer", "rms"]).flatMap((norm) =>
+    /** @type {const} */ ([
+      ["16 elements", [4, 4]],
+      ["batch of 1", [1, 768]],
+      ["transformer", [128, 768]],
+      ["transformer", [1024, 768]],
+      ["transformer", [4096, 256]],
+      ["transformer", [512, 4096]],
+      ["many rows", [32768, 64]],
+      ["from memory", [32768, 768]],
+    ]).map(
+      ([name, shape]) =>
+        /** @type {[Norm, number, string, number[], Layout[]]} */ ([
+          norm,
+          0,
+          name,
+          [...shape],
+          ROWS,
+        ]),
+    ),
+  ),
+];

@@ -2,7 +2,7 @@
 import { label } from "./cells.mjs";
 import { digits, duration, table } from "./format.mjs";
 import { describe, sectionsOf, timeColumns } from "./overview.mjs";
-import { groups } from "./targets/groups.mjs";
+import { groupsOfAll } from "./targets/groups.mjs";
 import { judge, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "./targets/index.mjs";
 
 /**
@@ -62,7 +62,7 @@ function clock(ms) {
 
 /** Ours and the fastest others. @param {readonly Record[]} records */
 function summary(records) {
-  const [group] = groups(records);
+  const [group] = groupsOfAll(records);
   const { ours, native, javascript } = /** @type {NonNullable<typeof group>} */ (group);
   const parts = [];
   if (ours?.median_ms) {
@@ -84,9 +84,9 @@ function summary(records) {
 export function timesTable(records) {
   const columns = timeColumns(records);
   return sectionsOf(records)
-    .map(({ op, layout, rows }) =>
+    .map(({ title, rows }) =>
       table(
-        [`${op}, ${layout}`, ...columns.head],
+        [title, ...columns.head],
         rows.map(({ cell, times }) => [describe(cell), ...columns.row(times)]),
       ),
     )

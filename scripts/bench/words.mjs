@@ -1,5 +1,5 @@
 /** A run in plain words: what it is going to do, how long that takes, and what came out. */
-import { bytesOf, channelsOf, OPS } from "./cells.mjs";
+import { bytesOf, channelsOf, NORMS, OPS } from "./cells.mjs";
 import { digits, duration, size } from "./format.mjs";
 import { contestantsOf, rowsOf, shapeOf } from "./overview.mjs";
 
@@ -40,11 +40,18 @@ export function describePlan(cells, names, time) {
   const ops = OPS.filter((op) => cells.some((cell) => cell.op === op));
   const [least, most] = [Math.min(...bytes), Math.max(...bytes)].map(size);
   return [
-    `Batch norm (${ops.join(", ")}) on ${counted(tensors.size, "tensor")}, ${least === most ? least : `${least} to ${most}`},`,
+    `${named(cells)} (${ops.join(", ")}) on ${counted(tensors.size, "tensor")}, ${least === most ? least : `${least} to ${most}`},`,
     `by ${names.join(", ")}.`,
     "Each is checked against float64, warmed up, and timed in short turns with the others, on one thread.",
     `That makes ${counted(cells.length, "cell")}, and takes about ${roughly(time)}.`,
   ].join("\n");
+}
+
+/** The norms, in words. @param {readonly Cell[]} cells */
+function named(cells) {
+  const names = NORMS.filter((norm) => cells.some((cell) => (cell.norm ?? "batch") === norm));
+  const words = names.map((norm) => (norm === "rms" ? "RMS" : norm)).join(", ");
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)} norm`;
 }
 
 /** @param {number} count @param {string} noun */

@@ -8,6 +8,7 @@ export const CONTESTANTS = [
   () => import("./ours-plain.mjs"),
   () => import("./naive-loop.mjs"),
   () => import("./flat-loop.mjs"),
+  () => import("./set-loop.mjs"),
   () => import("./tfjs-cpu.mjs"),
   () => import("./tfjs-wasm.mjs"),
   () => import("./onnxruntime-web.mjs"),

@@ -8,19 +8,11 @@
  * @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  */
-export function createLayer(library, module, { op, axis }, data) {
-  const { BatchNorm, createKernel, Tensor } = library;
+export function createLayer(library, module, cell, data) {
+  const { createKernel, Tensor } = library;
   const kernel = createKernel(module);
-  const { weight, bias, mean, variance, eps } = data;
-  const layer = new BatchNorm(weight.length, { axis, eps, kernel });
-  layer.loadStateDict({
-    weight,
-    bias,
-    running_mean: mean,
-    running_var: variance,
-    num_batches_tracked: 0,
-  });
-  layer.train(!op.startsWith("inference"));
+  const layer = layerOf(library, kernel, cell, data);
+  layer.train(!cell.op.startsWith("inference"));
   /** @type {import("batchnorm-wasm").Tensor[]} */
   const tensors = [];
   return {
@@ -33,11 +25,43 @@ export function createLayer(library, module, { op, axis }, data) {
     },
     gradients: () => ({
       dweight: layer.weight.grad.toFloat32Array(),
-      dbias: layer.bias.grad.toFloat32Array(),
+      // RMS norm has none.
+      ...(layer.bias ? { dbias: layer.bias.grad.toFloat32Array() } : {}),
     }),
     dispose() {
       for (const tensor of tensors) tensor.dispose();
       layer.dispose();
     },
   };
+}
+
+/**
+ * @param {import("../contestant.d.ts").Library} library
+ * @param {import("batchnorm-wasm").Kernel} kernel
+ * @param {import("../contestant.d.ts").Cell} cell
+ * @param {import("../contestant.d.ts").Data} data
+ */
+function layerOf(library, kernel, { norm = "batch", groups = 0, axis }, data) {
+  const { weight, bias, mean, variance, eps } = data;
+  const options = { eps, kernel };
+  const count = weight.length;
+  switch (norm) {
+    case "batch":
+      return new library.BatchNorm(count, { ...options, axis }).loadStateDict({
+        weight,
+        bias,
+        running_mean: mean,
+        running_var: variance,
+        num_batches_tracked: 0,
+      });
+    case "group":
+      return new library.GroupNorm(groups, count, { ...options, axis }).loadStateDict({
+        weight,
+        bias,
+      });
+    case "layer":
+      return new library.LayerNorm(count, options).loadStateDict({ weight, bias });
+    case "rms":
+      return new library.RMSNorm(count, options).loadStateDict({ weight });
+  }
 }

@@ -1,5 +1,5 @@
 /**
- * An ONNX model of one BatchNormalization, encoded by protobufjs. The messages are the
+ * An ONNX model of one normalization, encoded by protobufjs. The messages are the
  * part of onnx.proto (version 1.14) that such a model needs, with its field numbers.
  */
 import protobuf from "protobufjs";
@@ -52,35 +52,69 @@ const FLOAT = 1;
 const ATTRIBUTE = { f: 1, i: 2 };
 
 /**
- * Input `x`, output `y`, and in training `running_mean` and `running_var`; parameters
- * are constants of the model. Momentum 0 of the old value: these are the batch's.
+ * A norm's operator: since which version of the operators, and with what beside x and ε.
+ *
+ * @param {import("../contestant.d.ts").Cell} cell
+ * @param {import("../contestant.d.ts").Data} data
+ */
+function operatorOf({ norm = "batch", op, groups = 0 }, { weight, bias, mean, variance }) {
+  switch (norm) {
+    case "batch":
+      // Momentum 0 of the old value: running statistics are the batch's.
+      return {
+        ...{ version: 15, op_type: "BatchNormalization" },
+        constants: { weight, bias, mean, variance },
+        attributes: [
+          attribute("momentum", "f", 0),
+          attribute("training_mode", "i", op === "training" ? 1 : 0),
+        ],
+      };
+    case "group":
+      return {
+        ...{ version: 21, op_type: "GroupNormalization", constants: { weight, bias } },
+        attributes: [attribute("num_groups", "i", groups)],
+      };
+    case "layer":
+      return {
+        ...{ version: 17, op_type: "LayerNormalization", constants: { weight, bias } },
+        attributes: [attribute("axis", "i", -1)],
+      };
+    case "rms":
+      // ONNX Runtime's own name for what opset 23 calls RMSNormalization.
+      return {
+        ...{ version: 17, op_type: "SimplifiedLayerNormalization", constants: { weight } },
+        attributes: [attribute("axis", "i", -1)],
+      };
+  }
+}
+
+/**
+ * Input `x`, output `y`, and in batch norm's training `running_mean` and `running_var`; parameters
+ * are constants of the model.
  *
  * @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  * @returns {Uint8Array}
  */
-export function batchNormModel({ op, shape }, { weight, bias, mean, variance, eps }) {
-  const training = op === "training";
-  const constants = { weight, bias, mean, variance };
-  const channels = [weight.length];
-  const outputs = training
-    ? { y: shape, running_mean: channels, running_var: channels }
-    : { y: shape };
+export function modelOf(cell, data) {
+  const { op, shape, norm = "batch" } = cell;
+  const { version, op_type, constants, attributes } = operatorOf(cell, data);
+  const channels = [data.weight.length];
+  const outputs =
+    norm === "batch" && op === "training"
+      ? { y: shape, running_mean: channels, running_var: channels }
+      : { y: shape };
   const model = {
     ir_version: 8,
-    opset_import: [{ domain: "", version: 15 }],
+    opset_import: [{ domain: "", version }],
     graph: {
-      name: "batch_norm",
+      name: "norm",
       node: [
         {
-          op_type: "BatchNormalization",
+          op_type,
           input: ["x", ...Object.keys(constants)],
           output: Object.keys(outputs),
-          attribute: [
-            attribute("epsilon", "f", eps),
-            attribute("momentum", "f", 0),
-            attribute("training_mode", "i", training ? 1 : 0),
-          ],
+          attribute: [attribute("epsilon", "f", data.eps), ...attributes],
         },
       ],
       initializer: Object.entries(constants).map(([name, values]) => ({

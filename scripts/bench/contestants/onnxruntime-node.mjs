@@ -6,6 +6,7 @@ import { prepareWith, refuses } from "./onnxruntime.mjs";
 export default {
   name: "onnxruntime-node",
   kind: "native",
+  norms: ["batch", "group", "layer", "rms"],
   async start() {
     const options = {
       executionProviders: ["cpu"],

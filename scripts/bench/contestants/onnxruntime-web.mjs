@@ -6,6 +6,7 @@ import { prepareWith, refuses } from "./onnxruntime.mjs";
 export default {
   name: "onnxruntime-web",
   kind: "javascript",
+  norms: ["batch", "group", "layer", "rms"],
   async start({ assets }) {
     ort.env.wasm.numThreads = 1;
     ort.env.wasm.wasmPaths = assets("onnxruntime-web");

@@ -1,5 +1,5 @@
 /** What ONNX Runtime's two packages share: one model a cell, one thread. */
-import { batchNormModel } from "./onnx-model.mjs";
+import { modelOf } from "./onnx-model.mjs";
 import { timedAsync } from "./timed.mjs";
 
 /** @type {import("../contestant.d.ts").Started["refuses"]} */
@@ -19,7 +19,7 @@ export function refuses({ op, layout }) {
 export function prepareWith(ort, options, { reuseOutput }) {
   /** @type {import("../contestant.d.ts").Started["prepare"]} */
   return async (cell, data) => {
-    const session = await ort.InferenceSession.create(batchNormModel(cell, data), options);
+    const session = await ort.InferenceSession.create(modelOf(cell, data), options);
     const feeds = { x: new ort.Tensor("float32", data.x, cell.shape) };
     const y = reuseOutput
       ? { y: new ort.Tensor("float32", new Float32Array(data.x.length), cell.shape) }

@@ -11,6 +11,7 @@ const GIGABYTE = 2 ** 30;
 export default {
   name: "batchnorm-wasm",
   kind: "ours",
+  norms: ["batch", "group", "layer", "rms"],
   async start({ kernel, version }) {
     const module = await WebAssembly.compile(kernel);
     return {

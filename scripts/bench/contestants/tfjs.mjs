@@ -15,6 +15,8 @@ export function tfjsContestant(name, backend, load) {
   return {
     name,
     kind: "javascript",
+    // It has no group norm, and no RMS norm.
+    norms: ["batch", "layer"],
     async start(host) {
       tf.enableProdMode();
       const version = await load(host);
@@ -32,7 +34,8 @@ export function tfjsContestant(name, backend, load) {
 }
 
 /** @type {import("../contestant.d.ts").Started["refuses"]} */
-function refuses({ op }) {
+function refuses({ op, norm = "batch" }) {
+  if (norm !== "batch" && op === "backward") return "tf.grads runs the forward pass, too";
   if (op === "inference-in-place") return "its tensors are immutable";
   if (op === "backward") return "tf.grads runs the forward pass, too: see forward-backward";
   return undefined;
@@ -53,7 +56,7 @@ async function use(backend) {
  * @param {import("../contestant.d.ts").Data} data
  * @returns {import("../contestant.d.ts").Prepared}
  */
-function prepare(backend, { op, layout, shape, axis }, data) {
+function prepare(backend, { op, layout, shape, axis, norm }, data) {
   // Channels-first by broadcasting, which tf.batchNorm claims to do and gets wrong.
   const broadcast = layout === "channels-first";
   /** @type {tf.Tensor[]} */
@@ -80,7 +83,14 @@ function prepare(backend, { op, layout, shape, axis }, data) {
 
   /** @type {() => { [name: string]: tf.Tensor }} */
   let step;
-  if (op === "inference") {
+  if (norm === "layer") {
+    // As its LayerNormalization does.
+    step = () => {
+      const { mean, variance } = tf.moments(x, axis, true);
+      const scale = tf.mul(tf.rsqrt(tf.add(variance, data.eps)), weight);
+      return { y: tf.add(tf.mul(x, scale), tf.sub(bias, tf.mul(mean, scale))) };
+    };
+  } else if (op === "inference") {
     const [mean, variance] = [vector(data.mean), vector(data.variance)];
     step = () => ({ y: affine(x, mean, variance, weight, bias) });
   } else if (op === "training") {

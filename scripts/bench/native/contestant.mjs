@@ -34,6 +34,7 @@ export function nativeContestant(name, framework, environment = {}) {
   return {
     name,
     kind: "native",
+    norms: ["batch", "group", "layer", "rms"],
     async start({ avx2 = false }) {
       if (!existsSync(PYTHON)) throw new Error("no environment: npm run bench:native-setup");
       const common = environmentOf({ avx2 });
@@ -48,8 +49,8 @@ export function nativeContestant(name, framework, environment = {}) {
           if (child.ended) ({ child } = await spawn(common));
           const id = `${cells++}`;
           const files = await writeData(join(folder, id), cell, data);
-          const { op, layout, shape, axis } = cell;
-          const request = { op, layout, shape, axis, eps: data.eps, files };
+          const { op, layout, shape, axis, norm = "batch", groups } = cell;
+          const request = { op, layout, shape, axis, norm, groups, eps: data.eps, files };
           try {
             await child.request({ do: "prepare", id, cell: request }, LIMIT.answer);
           } finally {

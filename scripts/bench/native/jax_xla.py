@@ -1,4 +1,4 @@
-"""Batch norm in JAX: the formulas, compiled by XLA for the CPU, one thread.
+"""Norms in JAX: the formulas, compiled by XLA for the CPU, one thread.
 
 The backward pass is written out: XLA makes twice as fast a program of it as of jax.vjp,
 which keeps whole tensors between the passes. The variance is E[x²] − E[x]², Flax's
@@ -75,6 +75,64 @@ def operations(shape, axis, eps):
     }
 
 
+@functools.lru_cache(maxsize=16)
+def operations_of_sets(norm, shape, axis, groups, eps):
+    """The norms within a sample: sets are all axes of `parted` behind the first one, but for
+    that of the groups."""
+    if norm == "group":
+        axis = axis % len(shape)
+        parted = (*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
+        axes = tuple(i for i in range(1, len(parted)) if i != axis)
+        others = tuple(i for i in range(len(shape)) if i != axis)
+    else:
+        parted, axes, others = shape, (len(shape) - 1,), tuple(range(len(shape) - 1))
+    spread = lambda vector: jnp.expand_dims(vector, others).reshape(
+        [1 if i in others else n for i, n in enumerate(shape)]
+    )
+    mean_of = lambda x: jnp.mean(x, axes, keepdims=True)
+
+    def statistics(x):
+        x = x.reshape(parted)
+        if norm == "rms":
+            return jnp.zeros(()), jax.lax.rsqrt(mean_of(jnp.square(x)) + eps)
+        mean = mean_of(x)
+        variance = jnp.maximum(mean_of(jnp.square(x)) - jnp.square(mean), 0)
+        return mean, jax.lax.rsqrt(variance + eps)
+
+    def normalize(x, mean, inverse_std):
+        return ((x.reshape(parted) - mean) * inverse_std).reshape(shape)
+
+    def forward(x, weight, bias):
+        mean, inverse_std = statistics(x)
+        y = normalize(x, mean, inverse_std) * spread(weight)
+        return (y if norm == "rms" else y + spread(bias)), mean, inverse_std
+
+    def backward(dy, x, weight, mean, inverse_std):
+        normalized = normalize(x, mean, inverse_std)
+        weighed = (dy * spread(weight)).reshape(parted)
+        hat = normalized.reshape(parted)
+        rest = hat * mean_of(weighed * hat) + (0 if norm == "rms" else mean_of(weighed))
+        dx = (inverse_std * (weighed - rest)).reshape(shape)
+        return dx, jnp.sum(dy * normalized, others), jnp.sum(dy, others)
+
+    return jax.jit(forward), jax.jit(backward)
+
+
+def prepare_sets(cell, value):
+    shape, norm = tuple(cell["shape"]), cell["norm"]
+    key = (norm, shape, cell["axis"], cell["groups"], cell["eps"])
+    forward, backward = operations_of_sets(*key)
+    x, weight, bias = value["x"], value["weight"], value["bias"]
+    if cell["op"] == "training":
+        step = lambda: jax.block_until_ready(forward(x, weight, bias))
+        names = ["y"]
+    else:
+        _, *saved = forward(x, weight, bias)
+        step = lambda: jax.block_until_ready(backward(value["dy"], x, weight, *saved))
+        names = ["dx", "dweight", "dbias"]
+    return Prepared(step, lambda result: {n: numpy.asarray(v) for n, v in zip(names, result)})
+
+
 OUTPUTS = {
     "inference": ["y"],
     "inference-in-place": ["y"],
@@ -86,6 +144,8 @@ OUTPUTS = {
 
 def prepare(cell, arrays):
     op = cell["op"]
+    if cell["norm"] != "batch":
+        return prepare_sets(cell, {name: jnp.array(array) for name, array in arrays.items()})
     functions = operations(tuple(cell["shape"]), cell["axis"], cell["eps"])
     function = functions[op]
     value = {name: jnp.array(array) for name, array in arrays.items()}

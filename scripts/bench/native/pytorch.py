@@ -1,9 +1,11 @@
-"""PyTorch's batch norm, eager, one thread.
+"""PyTorch's norms, eager, one thread.
 
 The operators under torch.nn.functional.batch_norm are called directly: the same kernels
 without the checks in Python, and a backward pass on saved statistics without autograd's
 bookkeeping. Outputs are allocated at each call, as PyTorch's users get them.
 """
+
+import math
 
 import torch
 
@@ -82,8 +84,96 @@ def channels_second(array, layout):
     return tensor.movedim(-1, 1)
 
 
+def operations_of_sets(norm, shape, groups, eps, compiled):
+    """Forward and backward passes of the norms within a sample: of x, weight and bias, and of
+    what the forward pass returned after y."""
+    if norm == "group":
+        n, channels, *inner = shape
+        sizes = (n, channels, math.prod(inner), groups)
+
+        def forward(x, weight, bias):
+            return aten.native_group_norm(x, weight, bias, *sizes, eps)
+
+        def backward(dy, x, weight, bias, mean, rstd):
+            return aten.native_group_norm_backward(dy, x, mean, rstd, weight, *sizes, ALL)
+
+        return forward, backward
+    row = shape[-1:]
+    if norm == "layer":
+
+        def forward(x, weight, bias):
+            return aten.native_layer_norm(x, row, weight, bias, eps)
+
+        def backward(dy, x, weight, bias, mean, rstd):
+            return aten.native_layer_norm_backward(dy, x, row, mean, rstd, weight, bias, ALL)
+
+        return forward, backward
+
+    def forward(x, weight, bias):
+        return (torch.rms_norm(x, row, weight, eps),)
+
+    def written_out(dy, x, weight, bias):
+        """The gradients as formulas, for the compiler to fuse."""
+        rstd = torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+        normalized, weighed = x * rstd, dy * weight
+        slope = (weighed * normalized).mean(-1, keepdim=True)
+        return rstd * (weighed - normalized * slope), (dy * normalized).sum(0)
+
+    return forward, written_out if compiled else None
+
+
+def rms_backward(x, weight, dy, eps):
+    """Eager PyTorch has no operator for it: autograd goes back through the forward pass's."""
+    with torch.inference_mode(False), torch.enable_grad():
+        x, weight, dy = (tensor.clone() for tensor in (x, weight, dy))
+        x.requires_grad_()
+        weight.requires_grad_()
+        y = torch.rms_norm(x, x.shape[-1:], weight, eps)
+
+    def step():
+        with torch.inference_mode(False), torch.enable_grad():
+            return torch.autograd.grad(y, (x, weight), dy, retain_graph=True)
+
+    return step
+
+
+def prepare_sets(cell, arrays, compiled):
+    """The norms within a sample: training, which is a forward pass, and backward."""
+    op, layout, eps, norm = cell["op"], cell["layout"], cell["eps"], cell["norm"]
+    x = channels_second(arrays["x"], layout)
+    weight, bias = (torch.from_numpy(arrays[name]) for name in ("weight", "bias"))
+
+    def in_order(tensor):
+        return (tensor.movedim(1, -1) if layout == "channels-last" else tensor).numpy()
+
+    forward, backward = operations_of_sets(norm, list(x.shape), cell["groups"], eps, compiled)
+    if op == "training":
+        function = compiled(forward) if compiled else forward
+        step = lambda: function(x, weight, bias)
+        return Prepared(step, lambda result: {"y": in_order(result[0])})
+    dy = channels_second(arrays["dy"], layout)
+    _, *saved = forward(x, weight, bias)
+    if backward is None:
+        step = rms_backward(x, weight, dy, eps)
+    else:
+        function = compiled(backward) if compiled else backward
+        step = lambda: function(dy, x, weight, bias, *saved)
+    names = ["dx", "dweight", "dbias"]
+
+    def outputs(result):
+        arrays = (one.detach() for one in result)
+        return {
+            name: in_order(one) if name == "dx" else one.numpy()
+            for name, one in zip(names, arrays)
+        }
+
+    return Prepared(step, outputs)
+
+
 def prepare(cell, arrays, compiled=None):
     """`compiled` makes a faster function of one."""
+    if cell["norm"] != "batch":
+        return prepare_sets(cell, arrays, compiled)
     op, layout, eps = cell["op"], cell["layout"], cell["eps"]
     inference, in_place, training, forward, backward, forward_backward = operations(eps)
     x = channels_second(arrays["x"], layout)

@@ -1,4 +1,4 @@
-"""PyTorch's batch norm through torch.compile: Inductor makes C++ of it at the first call."""
+"""PyTorch's norms through torch.compile: Inductor makes C++ of it at the first call."""
 
 import os
 import shutil

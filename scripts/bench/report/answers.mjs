@@ -15,6 +15,7 @@ const MEANING = {
   "batchnorm-wasm plain": "this package, arrays copied in and out",
   "naive loop": "JavaScript as one writes it first",
   "flat loop": "JavaScript at its best, without a library",
+  "loop by set": "JavaScript, without a library",
   "tfjs cpu": "TensorFlow.js in JavaScript",
   "tfjs wasm": "TensorFlow.js on its WebAssembly backend",
   "onnxruntime-web": "ONNX Runtime in WebAssembly",
@@ -39,9 +40,9 @@ const spread = (values) =>
 /**
  * A row a contestant: its time over ours, by operation.
  *
- * @param {readonly Record[]} records
+ * @param {readonly Record[]} records @param {readonly Record["op"][]} [ops]
  */
-export function timesAsLong(records) {
+export function timesAsLong(records, ops = OPS) {
   const large = records.filter(
     (record) =>
       record.status === "ok" && record.ratio_to_ours !== undefined && bytesOf(record) >= FROM,
@@ -49,7 +50,7 @@ export function timesAsLong(records) {
   const rivals = large.filter(({ kind, contestant }) => kind !== "limit" && contestant in MEANING);
   return contestantsOf(rivals).map((name) => [
     `${name}: ${MEANING[name]}`,
-    ...OPS.map((op) => {
+    ...ops.map((op) => {
       const some = rivals.filter((record) => record.contestant === name && record.op === op);
       return some.length > 0
         ? spread(some.map(({ ratio_to_ours = Number.NaN }) => ratio_to_ours))

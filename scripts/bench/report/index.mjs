@@ -9,9 +9,12 @@ import { chartsOf } from "./charts.mjs";
 import { betweenMarkers, page, readmeSection } from "./markdown.mjs";
 
 const FOLDER = "docs/bench";
-const STORED = ["results.json", "results-avx2.json", "results-browser.json"].map(
-  (file) => `${FOLDER}/${file}`,
-);
+const STORED = [
+  "results.json",
+  "results-avx2.json",
+  "results-norms.json",
+  "results-browser.json",
+].map((file) => `${FOLDER}/${file}`);
 
 const given = process.argv.slice(2);
 const files = given.length > 0 ? given : STORED.filter((file) => existsSync(file));

@@ -1,5 +1,5 @@
 /** Results as Markdown: the README's section, and the page with everything. */
-import { OPS } from "../cells.mjs";
+import { NORMS, OPS } from "../cells.mjs";
 import { digits, duration } from "../format.mjs";
 import { BARE_LOOPS } from "../limits/names.mjs";
 import {
@@ -57,6 +57,7 @@ export function page(runs, charts) {
   const [first] = runs;
   const [overview, ...others] = charts.map(({ file, title }) => `![${title}](bench/${file})`);
   const avx2 = runs.find((run) => run.avx2 && run !== first);
+  const norms = runs.find(({ records }) => records.some(({ norm }) => norm !== undefined));
   return `${[
     "# Benchmarks",
     ...(first && overview ? [overview, ...answer(first)] : []),
@@ -68,6 +69,7 @@ export function page(runs, charts) {
     avx2
       ? [whereMeasured(avx2), targetsOf(judgeNative(avx2)), timesTable(avx2)].join("\n\n")
       : NO_AVX2,
+    ...(norms ? ["## The other norms", NORMS_TOLD, ...ofNorms(norms)] : []),
     "## How it is measured",
     METHOD,
     ...runs.flatMap(times),
@@ -94,6 +96,34 @@ const TARGETS = `What the kernels are to reach, in one run, on shapes in general
 operation over contiguous bytes in plain 128-bit vectors, with constants in registers: what remains above them is structure, not arithmetic;
 a few ns a channel are granted for its statistics. From 25 MB on memory is the limit, and \`memory.copy\` its measure. *Furthest* is the figure
 that is furthest from its bound; *open* are targets whose cells or rivals these results don't have.`;
+
+const NORMS_TOLD = `Forward passes, which save what a gradient needs, and backward passes. The bare loops are those of batch norm, which
+take no γ and β along a row. How many times as long as this package others take: the geometric mean of all tensors from 64 KB up (the least–the most).`;
+
+/** @param {Results} results */
+function ofNorms(results) {
+  const { records } = results;
+  const ops = /** @type {const} */ (["training", "backward"]);
+  const norms = NORMS.filter((norm) => records.some((record) => record.norm === norm));
+  const head = norms.flatMap((norm) =>
+    ops.map((op) => `${norm} ${op === "training" ? "forward" : op}`),
+  );
+  const columns = norms.map(
+    (norm) =>
+      new Map(
+        timesAsLong(
+          records.filter((record) => record.norm === norm),
+          ops,
+        ).map(([name, ...cells]) => [name, cells]),
+      ),
+  );
+  const names = [...new Set(columns.flatMap((column) => [...column.keys()]))];
+  const rows = names.map((name) => [
+    name ?? "",
+    ...columns.flatMap((column) => column.get(name) ?? ops.map(() => "–")),
+  ]);
+  return [markdownTable(["", ...head], rows), `${whereMeasured(results)}.`];
+}
 
 /** @param {Results} results */
 function missed({ records }) {
@@ -146,8 +176,8 @@ function times({ records, machine, versions, date, command, avx2 }) {
     records.flatMap(({ contestant, version }) => (version ? [[contestant, version]] : [])),
   );
   const tables = sectionsOf(records).map(
-    ({ op, layout, rows }) =>
-      `### ${op}, ${layout}\n\n${markdownTable(
+    ({ title, rows }) =>
+      `### ${title}\n\n${markdownTable(
         ["", ...columns.head],
         rows.map(({ cell, times }) => [describe(cell), ...columns.row(times)]),
       )}`,

@@ -69,9 +69,9 @@ async function prepare() {
   writeFileSync(join(empty, "index.js"), "export {};\n");
   // It takes protobufjs from this folder.
   cpSync(join(here, "../contestants/onnx-model.mjs"), join(folder, "onnx-model.mjs"));
-  const { batchNormModel } = await import(join(folder, "onnx-model.mjs"));
+  const { modelOf } = await import(join(folder, "onnx-model.mjs"));
   const ones = new Float32Array(CHANNELS).fill(1);
-  const model = batchNormModel(
+  const model = modelOf(
     { op: "inference", shape: [ROWS, CHANNELS] },
     { weight: ones, bias: ones, mean: ones, variance: ones, eps: 1e-5 },
   );

@@ -19,8 +19,13 @@ import { BARE_LOOPS, MEMORY_COPY } from "../limits/names.mjs";
  * @property {Record | undefined} javascript the fastest other JavaScript or wasm
  */
 
-/** @param {readonly Record[]} records @returns {Group[]} */
+/** Of batch norm. @param {readonly Record[]} records @returns {Group[]} */
 export function groups(records) {
+  return groupsOfAll(records.filter(({ norm = "batch" }) => norm === "batch"));
+}
+
+/** @param {readonly Record[]} records @returns {Group[]} */
+export function groupsOfAll(records) {
   /** @type {Map<string, Record[]>} */
   const cells = new Map();
   for (const record of records) {
