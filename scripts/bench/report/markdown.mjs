@@ -136,7 +136,7 @@ const FROM_MEMORY = ["from 25 MB", "bare loops ÷ memory.copy", "ours ÷ bare lo
 
 const MISSED = `- **Channels.** Each is settled by itself in scalar f64: two thirds of what a channel takes. As two at a time, in the only
   vectors of f64 that WebAssembly has, it took 20 instead of 29 ns, and 2 to 3.5 KB more of a kernel that may grow by 1.2. It shows
-  where a channel has few elements: [N, C] of some rows, 2×2 and 4×4 images. The cells in which a native rival takes less than two thirds of the time are of these, or in place.
+  where a channel has few elements: [N, C] of some rows, 2×2 and 4×4 images. Nearly all cells in which a native rival takes less than two thirds of the time are of these, or in place.
 - **16 elements.** Half is JavaScript: options looked up by name and once more on \`Object.prototype\`, shapes compared, overlaps
   looked for. Each was timed alone, and what could go without letting a wrong call through is gone.
 - **In place, channels-last.** A map in place has half the bytes to move, and the rest of its work does not halve: constants are loaded for each row.
