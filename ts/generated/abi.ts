@@ -57,8 +57,8 @@ export enum Operation {
    */
   GroupBackward = 5,
   /**
-   * Tensors x, y: normalizes rows across the channels, which are side by side, by their own
-   * statistics, and saves them where there is an address to.
+   * Tensors x, y: normalizes rows across the channels by their own statistics, and saves them
+   * where there is an address to.
    */
   LayerForward = 6,
   /**

@@ -93,7 +93,7 @@ const RMS = {
  * variance: `y = γ·(x − mean)/√(variance + eps) + β`.
  *
  * As `torch.nn.functional.layer_norm`. γ and β are of an element of the rows. The last axes are
- * fast; others, and rows whose elements don't lie end to end, go through copies.
+ * fastest, then any one axis; several that don't lie end to end go through copies.
  *
  * @param x any rank from 1 on; `{ data, shape }` is copied in, and y out
  * @returns y (`out`, or a new tensor of x's shape); with `saved: true`, `{ y, saved }`

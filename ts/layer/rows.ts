@@ -1,6 +1,6 @@
 /**
- * Calls of the kernel over rows. It takes rows whose elements lie end to end; what lies otherwise
- * goes through copies.
+ * Calls of the kernel over rows. It takes rows along one axis, or along the last ones where their
+ * elements lie end to end; what lies otherwise goes through copies.
  */
 import { Allocation } from "../core/allocation.js";
 import { forEachPlace, sizeOf } from "../core/geometry.js";
@@ -43,6 +43,10 @@ function runRows(call: Call<View>): void {
     port.record.run(call);
     return;
   }
+  if (axes.length === 1) {
+    port.record.run({ ...call, rows: null });
+    return;
+  }
   const others = x.shape.map((_, axis) => axis).filter((axis) => !axes.includes(axis));
   const order = [...others, ...axes];
   const sizes = sizesAlong(x.shape, order);
@@ -68,7 +72,7 @@ function runRows(call: Call<View>): void {
     port.record.run({
       ...call,
       axis: 1,
-      rows: { axes: [1], shape: [channels] },
+      rows: null,
       operands: [...packed, ...operands.slice(Place.WEIGHT)],
     });
     const out = tensors[Place.OUT] as View;

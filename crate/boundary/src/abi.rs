@@ -100,8 +100,8 @@ pub enum Operation {
     GroupForward = 4,
     /// Tensors x, dy, dx: of that, as of [`Operation::Forward`].
     GroupBackward = 5,
-    /// Tensors x, y: normalizes rows across the channels, which are side by side, by their own
-    /// statistics, and saves them where there is an address to.
+    /// Tensors x, y: normalizes rows across the channels by their own statistics, and saves them
+    /// where there is an address to.
     LayerForward = 6,
     /// Tensors x, dy, dx: of that, as of [`Operation::Forward`].
     LayerBackward = 7,

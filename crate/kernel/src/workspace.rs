@@ -64,6 +64,8 @@ pub struct Workspace {
     pub(crate) gradients: Gradients,
     /// Elements of vectors of one value a channel, for walks along them, and of tensors in between.
     pub(crate) along: Vec<Cell<f32>>,
+    /// Rows of all operands, where those of the tensors don't lie end to end.
+    pub(crate) packed: Vec<Cell<f32>>,
 }
 
 /// Gradients of each channel's γ, and then of each β.
@@ -88,7 +90,12 @@ impl Gradients {
 impl Workspace {
     /// An empty one.
     pub const fn new() -> Self {
-        Self { tiles: Vec::new(), gradients: Gradients(Vec::new()), along: Vec::new() }
+        Self {
+            tiles: Vec::new(),
+            gradients: Gradients(Vec::new()),
+            along: Vec::new(),
+            packed: Vec::new(),
+        }
     }
 
     /// Makes room for a pass over `layout`.
@@ -112,11 +119,13 @@ impl Workspace {
         Ok(())
     }
 
-    /// Makes room for so many elements of vectors, or of tensors in between.
-    pub fn reserve_along(&mut self, len: usize) -> Result<(), TryReserveError> {
-        if self.along.len() < len {
-            self.along.try_reserve_exact(len - self.along.len())?;
-            self.along.resize(len, Cell::new(0.0));
+    /// Makes room for so many elements of vectors, or of tensors in between, and of packed rows.
+    pub fn reserve_elements(&mut self, along: usize, packed: usize) -> Result<(), TryReserveError> {
+        for (cells, len) in [(&mut self.along, along), (&mut self.packed, packed)] {
+            if cells.len() < len {
+                cells.try_reserve_exact(len - cells.len())?;
+                cells.resize(len, Cell::new(0.0));
+            }
         }
         Ok(())
     }

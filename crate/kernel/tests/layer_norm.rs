@@ -40,7 +40,6 @@ fn forward(
     workspace: &mut Workspace,
 ) -> Statistics {
     let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
-    assert!(layout.has_rows(), "{shape:?}");
     let slab = &mut Layout::default();
     layer::reserve(&layout, (slab, workspace)).expect("memory");
     let [mean, variance, gamma] =
@@ -164,6 +163,28 @@ fn more_rows_than_a_slab_has_are_within_bounds() {
         let whole = &Placement::contiguous(&shape);
         for around in BOTH {
             check(&shape, [whole, whole, whole], around, 3);
+        }
+    }
+}
+
+#[test]
+fn rows_that_lie_side_by_side_or_with_gaps_are_packed() {
+    for shape in [rows([37, 70]), rows([5, 3]), rows([600, 9]), rows([3, 21, 65]), rows([1, 8])] {
+        let dims = shape.sizes.len();
+        let across: Vec<_> = (0..dims).rev().collect();
+        let inner: Vec<_> = (0..dims).map(|dim| (dim + dims - 1) % dims).collect();
+        let slices = vec![(1, 2, 1); dims];
+        let whole = Placement::contiguous(&shape);
+        for apart in [
+            Placement::permuted(&shape, &across),
+            Placement::permuted(&shape, &inner),
+            Placement::sliced(&shape, &across, &slices, 3),
+            Placement::sliced(&shape, &(0..dims).collect::<Vec<_>>(), &slices, 1),
+        ] {
+            for around in BOTH {
+                check(&shape, [&apart, &whole, &apart], around, 3);
+                check(&shape, [&whole, &apart, &apart], around, 4);
+            }
         }
     }
 }

@@ -258,8 +258,7 @@ fn a_batch_without_elements_leaves_no_statistics_of_an_earlier_one_and_moves_non
 #[test]
 fn a_record_that_contradicts_itself_is_refused() {
     type Spoil = fn(&mut Words, usize);
-    let wrong: [(Operation, Spoil); 8] = [
-        (Operation::LayerForward, |words, _| words.axis = 0),
+    let wrong: [(Operation, Spoil); 7] = [
         (Operation::GroupForward, |words, _| words.groups = 0),
         (Operation::GroupForward, |words, _| words.groups = 3),
         (Operation::Forward, |words, vector| words.mean = vector),

@@ -80,6 +80,12 @@ impl F32x4 {
         Self([value; LANES])
     }
 
+    /// Four vectors of the first lanes of all, of the second ones, and so on.
+    #[inline(always)]
+    pub fn transpose(lines: [Self; LANES]) -> [Self; LANES] {
+        from_fn(|k| Self(from_fn(|line| lines[line].0[k])))
+    }
+
     /// The smaller of each two; `self` where one is NaN.
     #[inline(always)]
     pub fn min(self, other: Self) -> Self {

@@ -103,6 +103,21 @@ impl F32x4 {
         Self(f32x4_splat(value))
     }
 
+    /// Four vectors of the first lanes of all, of the second ones, and so on.
+    #[inline(always)]
+    pub fn transpose([a, b, c, d]: [Self; LANES]) -> [Self; LANES] {
+        let (ab, cd) =
+            (i32x4_shuffle::<0, 4, 1, 5>(a.0, b.0), i32x4_shuffle::<0, 4, 1, 5>(c.0, d.0));
+        let (ef, gh) =
+            (i32x4_shuffle::<2, 6, 3, 7>(a.0, b.0), i32x4_shuffle::<2, 6, 3, 7>(c.0, d.0));
+        [
+            Self(i32x4_shuffle::<0, 1, 4, 5>(ab, cd)),
+            Self(i32x4_shuffle::<2, 3, 6, 7>(ab, cd)),
+            Self(i32x4_shuffle::<0, 1, 4, 5>(ef, gh)),
+            Self(i32x4_shuffle::<2, 3, 6, 7>(ef, gh)),
+        ]
+    }
+
     /// The smaller of each two; `self` where one is NaN.
     #[inline(always)]
     pub fn min(self, other: Self) -> Self {

@@ -15,6 +15,9 @@
 //! The walk is by *slabs*, some rows that are near after they were gathered: batch norm's passes,
 //! with rows for channels. γ and β are taken along the rows, and their gradients summed up across
 //! them. g has a place of its own: dx may be x or dy.
+//!
+//! Rows whose elements lie apart, as the channels of channels-first images do, are packed slab by
+//! slab: a dozen rows side by side are a line of the cache.
 
 use alloc::collections::TryReserveError;
 use core::array::from_fn;
@@ -29,7 +32,7 @@ use crate::norm::batch;
 use crate::norm::forward::Forward;
 use crate::parameters::{ParameterGradients, Parameters};
 use crate::statistics::{Saved, Statistics};
-use crate::sweep::{CHUNK, Pass};
+use crate::sweep::{CHUNK, Pass, transpose};
 use crate::workspace::Workspace;
 
 /// Elements of a slab of one tensor, where its rows are not longer.
@@ -50,7 +53,8 @@ pub fn reserve(layout: &Layout, (slab, workspace): Room) -> Result<(), TryReserv
     workspace.reserve(slab)?;
     // γ, β, and two parts of their gradients; behind them a slab.
     let lanes = layout.channels.next_multiple_of(LANES);
-    workspace.reserve_along(4 * lanes + slab.len())?;
+    let packed = if layout.has_rows() { 0 } else { MAX_OPERANDS * slab.len() };
+    workspace.reserve_elements(4 * lanes + slab.len(), packed)?;
     workspace.reserve_gradients(layout.channels)
 }
 
@@ -80,7 +84,7 @@ pub fn forward(
     });
     let parameters = Some(&Parameters { gamma: None, beta: None, eps });
     let forward = Forward { parameters, given: None, own, saved };
-    let workspace = by_slabs(layout, [x, y, &[]], room, &mut |slab, tensors, workspace, first| {
+    let workspace = by_slabs(layout, &[x, y], room, &mut |slab, tensors, workspace, first| {
         let pass = &mut Pass { layout: slab, tensors, workspace };
         let band = 0..slab.channels;
         moments::gather(pass, &band, own);
@@ -114,7 +118,7 @@ pub fn backward(
     }
     zeros.iter().for_each(|cell| cell.set(0.0));
     let none = &ParameterGradients { gamma: None, beta: None };
-    let workspace = by_slabs(layout, tensors, room, &mut |slab, tensors, workspace, first| {
+    let workspace = by_slabs(layout, &tensors, room, &mut |slab, tensors, workspace, first| {
         let band = 0..slab.channels;
         let [mean, variance] = [saved.mean, saved.variance].map(|all| &all[first..][..band.end]);
         let saved = &Saved { mean, variance, gamma: &[] };
@@ -141,22 +145,68 @@ pub fn backward(
     gradients.add(layout, workspace);
 }
 
-/// Calls `visit` with each slab, the tensors from there on, and the number of rows before it; gives
-/// the workspace back.
+/// Calls `visit` with each slab, the tensors from there on, the last of which is written, and the
+/// number of rows before it; gives the workspace back.
 fn by_slabs<'a>(
     layout: &Layout,
-    tensors: [Cells; MAX_OPERANDS],
+    tensors: &[Cells],
     (slab, workspace): Room<'a>,
     visit: &mut dyn FnMut(&mut Layout, [Cells; MAX_OPERANDS], &mut Workspace, usize),
 ) -> &'a mut Workspace {
+    let packed = take(&mut workspace.packed);
+    let output = tensors.len() - 1;
     let mut first = 0;
     while first < layout.count {
         let start = slab.rows(layout, first, rows_of_slab(layout));
-        let tensors = from_fn(|k| tensors[k].get(start[k]..).unwrap_or(&[]));
-        visit(slab, tensors, workspace, first);
-        first += slab.channels;
+        let here: [Cells; MAX_OPERANDS] =
+            from_fn(|k| tensors.get(k).and_then(|cells| cells.get(start[k]..)).unwrap_or(&[]));
+        let rows = slab.channels;
+        if layout.has_rows() {
+            visit(slab, here, workspace, first);
+        } else {
+            let len = slab.len();
+            let sizes = [slab.count, rows];
+            let apart: [[usize; 2]; MAX_OPERANDS] =
+                from_fn(|k| [layout.channel_strides[k], slab.channel_strides[k]]);
+            let whole: [Cells; MAX_OPERANDS] = from_fn(|k| &packed[k * len..][..len]);
+            for k in 0..output {
+                carry(sizes, (here[k], apart[k]), (whole[k], [1, slab.count]));
+            }
+            slab.channel_strides = [slab.count; MAX_OPERANDS];
+            visit(slab, whole, workspace, first);
+            carry(sizes, (whole[output], [1, slab.count]), (here[output], apart[output]));
+        }
+        first += rows;
     }
+    workspace.packed = packed;
     workspace
+}
+
+/// Copies rows of so many elements, which lie by strides from one element of a row to the next and
+/// from one row to the next.
+#[inline(never)]
+fn carry(
+    [elements, rows]: [usize; 2],
+    (from, from_strides): (Cells, [usize; 2]),
+    (to, to_strides): (Cells, [usize; 2]),
+) {
+    match (from_strides, to_strides) {
+        ([stride, 1], [1, to_stride]) => {
+            transpose([elements, rows], (from, stride), (to, to_stride))
+        }
+        ([1, stride], [to_stride, 1]) => {
+            transpose([rows, elements], (from, stride), (to, to_stride))
+        }
+        _ => {
+            let place = |of: [usize; 2], element, row| of[0] * element + of[1] * row;
+            for element in 0..elements {
+                for row in 0..rows {
+                    let value = from[place(from_strides, element, row)].get();
+                    to[place(to_strides, element, row)].set(value);
+                }
+            }
+        }
+    }
 }
 
 fn rows_of_slab(layout: &Layout) -> usize {

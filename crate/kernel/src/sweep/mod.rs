@@ -33,6 +33,7 @@ mod across;
 mod fold;
 mod map;
 mod patch;
+mod transpose;
 mod wide;
 
 use crate::Cells;
@@ -44,6 +45,7 @@ pub use across::fold_across;
 pub use fold::fold;
 pub use map::{map, map_along};
 use patch::Patch;
+pub use transpose::transpose;
 pub use wide::fold_wide;
 
 /// Steps that are added up in f32 before their sums are added in f64.
