@@ -111,8 +111,11 @@ fn check(shape: &Shape, [of_x, of_y, of_dx]: [&Placement; 3], around: Around, se
     [y, dx].iter().for_each(Tensor::assert_sentinels);
 }
 
-/// Some dimensions in any order in memory, behind them rows that lie end to end.
-fn leading() -> impl Strategy<Value = (Vec<u32>, Vec<usize>, Vec<(u32, u32, u32)>)> {
+/// Sizes, their order in memory, and how far each is sliced.
+type Dims = (Vec<u32>, Vec<usize>, Vec<(u32, u32, u32)>);
+
+/// Some dimensions in any order in memory, behind which rows are to lie end to end.
+fn leading() -> impl Strategy<Value = Dims> {
     prop::collection::vec(1..=7u32, 0..=3).prop_flat_map(|sizes| {
         let order: Vec<usize> = (0..sizes.len()).collect();
         let slices = prop::collection::vec((0..=2u32, 1..=2u32, 0..=2u32), sizes.len());

@@ -145,13 +145,16 @@ pub fn backward(
     gradients.add(layout, workspace);
 }
 
-/// Calls `visit` with each slab, the tensors from there on, the last of which is written, and the
-/// number of rows before it; gives the workspace back.
+/// What is done with a slab: its layout, the tensors from there on, the number of rows before it.
+type Visit<'a> = dyn FnMut(&mut Layout, [Cells; MAX_OPERANDS], &mut Workspace, usize) + 'a;
+
+/// Calls `visit` with each slab, of the tensors the last of which is written; gives the workspace
+/// back.
 fn by_slabs<'a>(
     layout: &Layout,
     tensors: &[Cells],
     (slab, workspace): Room<'a>,
-    visit: &mut dyn FnMut(&mut Layout, [Cells; MAX_OPERANDS], &mut Workspace, usize),
+    visit: &mut Visit,
 ) -> &'a mut Workspace {
     let packed = take(&mut workspace.packed);
     let output = tensors.len() - 1;
