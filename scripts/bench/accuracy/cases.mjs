@@ -55,6 +55,38 @@ export function samples({ quick }) {
   ].map((sample, index) => ({ ...sample, seed: index + 1 }));
 }
 
+/** Sets of the other norms: so many, of as many values as an image has of a channel. */
+const SETS = 128;
+/** Groups of each sample of group norm, of two channels each. */
+const GROUPS = 32;
+
+/**
+ * A sample of each distribution for the other norms, and how it is divided: what is a channel's of
+ * batch norm's samples is a set's here, a row or a group of a sample.
+ *
+ * @returns {{ sample: Sample, divided: Divided[] }[]}
+ *
+ * @typedef {Shaped & { norm: "group" | "layer" | "rms", groups: number }} Divided
+ */
+export function samplesOfSets() {
+  const [n, , h, w] = IMAGE;
+  const rows = {
+    layout: /** @type {const} */ ("NC"),
+    shape: [SETS, n * h * w],
+    axis: 1,
+    groups: 0,
+  };
+  const shape = [SETS / GROUPS, 2 * GROUPS, (n * h) / 2, w];
+  return DISTRIBUTIONS.map((distribution, index) => ({
+    sample: { distribution, image: [n, SETS, h, w], layouts: [], seed: index + 1 },
+    divided: [
+      { norm: "group", layout: "channels-first", shape, axis: 1, groups: GROUPS },
+      { norm: "layer", ...rows },
+      { norm: "rms", ...rows },
+    ],
+  }));
+}
+
 /** @param {Pick<Sample, "image" | "layouts">} sample @returns {Shaped[]} */
 export function layoutsOf({ image, layouts }) {
   const [n, channels, h, w] = image;

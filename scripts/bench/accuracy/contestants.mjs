@@ -18,12 +18,12 @@ export async function startContestants(native) {
     const twoPass = { JAX_VARIANCE: "two-pass" };
     rivals.splice(NATIVE.length, 0, nativeContestant("JAX, two-pass", "jax_xla", twoPass));
   }
-  const running = [{ name: ours.name, started: await ours.start(host) }];
+  const running = [{ name: ours.name, norms: ours.norms, started: await ours.start(host) }];
   const absent = [];
   for (const contestant of rivals) {
-    const { name } = contestant;
+    const { name, norms } = contestant;
     try {
-      running.push({ name, started: await contestant.start(host) });
+      running.push({ name, norms, started: await contestant.start(host) });
     } catch (error) {
       absent.push({ name, reason: error instanceof Error ? error.message : String(error) });
     }

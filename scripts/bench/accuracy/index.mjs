@@ -13,11 +13,11 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { ensureInstalled } from "../install.mjs";
 import { describeMachine } from "../machine.mjs";
-import { samples } from "./cases.mjs";
+import { samples, samplesOfSets } from "./cases.mjs";
 import { startContestants } from "./contestants.mjs";
 import { judge } from "./judge.mjs";
 import { overview, show, table, verdict } from "./report.mjs";
-import { runSample } from "./run.mjs";
+import { runDivided, runSample } from "./run.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -66,6 +66,19 @@ for (const [k, sample] of all.entries()) {
     records.push(...made);
     gaps.push(...missing.map((gap) => ({ ...gap, layout })));
   }
+}
+for (const { sample, divided } of samplesOfSets()) {
+  const made = [];
+  for (const one of divided) {
+    const { records: some, gaps: missing } = await runDivided(sample, one, running);
+    made.push(...some);
+    gaps.push(...missing.map((gap) => ({ ...gap, layout: one.layout })));
+  }
+  const seconds = ((performance.now() - start) / 1000).toFixed(0);
+  const ratio = made[0] ? `, |mean|/std of a set ${show(made[0].mean_over_std)}` : "";
+  console.log(`\n[${seconds} s] ${sample.distribution.name} · the other norms${ratio}`);
+  console.log(table(made, names, metric));
+  records.push(...made);
 }
 for (const { started } of running) await started.close?.();
 

@@ -1,22 +1,22 @@
 /** This package with the statistics that it gives, which the layer that is timed keeps inside. */
-import {
-  batchNormBackward,
-  batchNormInference,
-  batchNormTraining,
-  createKernel,
-  Tensor,
-} from "../../../dist/entry/slim.js";
+import * as library from "../../../dist/entry/slim.js";
+import { prepare } from "../contestants/ours.mjs";
+
+const { batchNormBackward, batchNormInference, batchNormTraining, createKernel, Tensor } = library;
 
 /** @type {import("../contestant.d.ts").Contestant} */
 export default {
   name: "batchnorm-wasm",
   kind: "ours",
+  norms: ["batch", "group", "layer", "rms"],
   async start({ kernel: bytes, version }) {
     const module = await WebAssembly.compile(bytes);
     return {
       version,
       refuses: () => undefined,
-      async prepare({ op, shape, axis }, data) {
+      async prepare(cell, data) {
+        const { op, shape, axis, norm = "batch" } = cell;
+        if (norm !== "batch") return prepare(library, module, cell, data);
         const kernel = createKernel(module);
         const tensor = (
           /** @type {Float32Array} */ values,

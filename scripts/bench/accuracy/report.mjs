@@ -27,13 +27,13 @@ export function show(value) {
 export function table(records, contestants, metric) {
   const rows = new Map(
     records.map(({ op, array }) => [
-      `${array}${op === "inference" ? " (inference)" : ""}`,
+      `${array}${op === "inference" ? " (inference)" : op.endsWith(" norm") ? `, ${op}` : ""}`,
       { op, array },
     ]),
   );
   const width = Math.max(13, ...contestants.map((name) => name.length + 2));
   const line = (/** @type {string} */ head, /** @type {string[]} */ cells) =>
-    `  ${head.padEnd(15)}${cells.map((cell) => cell.padStart(width)).join("")}`;
+    `  ${head.padEnd(22)}${cells.map((cell) => cell.padStart(width)).join("")}`;
   const body = [...rows].map(([head, { op, array }]) =>
     line(
       head,

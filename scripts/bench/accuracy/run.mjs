@@ -1,5 +1,8 @@
 /** One sample by every contestant, in every layout. */
 import * as reference from "../../../test/reference/batch.mjs";
+import * as group from "../../../test/reference/group.mjs";
+import * as rows from "../../../test/reference/layer.mjs";
+import { Random } from "../../random.mjs";
 import { gather, layoutsOf, makeValues, scatter } from "./cases.mjs";
 import { errorsOf, median } from "./ulp.mjs";
 
@@ -7,7 +10,7 @@ import { errorsOf, median } from "./ulp.mjs";
  * @typedef {import("./judge.mjs").Record} Record
  * @typedef {import("../contestant.d.ts").Started} Started
  * @typedef {import("../contestant.d.ts").Data} Data
- * @typedef {{ name: string, started: Started }} Running
+ * @typedef {{ name: string, started: Started, norms?: readonly import("../contestant.d.ts").Norm[] }} Running
  * @typedef {{ contestant: string, op: string, reason: string }} Gap
  */
 
@@ -71,6 +74,72 @@ export async function* runSample(sample, contestants) {
     }
     yield { ...one, records, gaps };
   }
+}
+
+/** Of the norms within a sample. */
+const ARRAYS_OF_SETS = { training: ["y"], backward: ["dx", "dweight", "dbias"] };
+
+/**
+ * A sample by a norm within samples: its values lie set by set.
+ *
+ * @param {import("./cases.mjs").Sample} sample @param {import("./cases.mjs").Divided} divided
+ * @param {readonly Running[]} contestants
+ */
+export async function runDivided(sample, divided, contestants) {
+  const { norm, shape, axis, groups, layout } = divided;
+  const { x, dy, eps } = makeValues(sample);
+  const random = new Random(sample.seed);
+  const vector = () =>
+    Float32Array.from({ length: shape[axis] ?? 0 }, () => 0.5 + random.uniform());
+  const [weight, bias] = [vector(), vector()];
+  const isGroup = norm === "group";
+  const sets = /** @type {any} */ (
+    isGroup ? group.groupsOf(shape, axis, groups) : rows.rowsOf(shape, [axis])
+  );
+  const of = isGroup ? group : norm === "rms" ? rows.rms : rows.layer;
+  const parameters = { weight, bias: norm === "rms" ? null : bias, eps };
+  const { mean, variance } = reference.statistics(x, sets.sets);
+  const ratios = mean.map((mean, set) =>
+    mean === 0 ? 0 : Math.abs(mean) / Math.sqrt(Number(variance[set])),
+  );
+  /** @type {{ [array: string]: Float64Array }} */
+  const truth = { y: of.forward(x, sets, parameters), ...of.backward(x, dy, sets, parameters) };
+  if (norm === "rms") delete truth.dbias;
+  /** @type {Record[]} */
+  const records = [];
+  /** @type {Gap[]} */
+  const gaps = [];
+  // Not read.
+  const none = { mean: bias, variance: bias };
+  for (const { name: contestant, started, norms = ["batch"] } of contestants) {
+    if (!norms.includes(norm)) continue;
+    for (const [name, arrays] of Object.entries(ARRAYS_OF_SETS)) {
+      const op = /** @type {Cell["op"]} */ (name);
+      const cell = { op, layout, shape, axis, norm, groups, name: sample.distribution.name };
+      const data = { x, dy, weight, bias, eps, ...none };
+      const got = started.refuses(cell) ?? (await outputsOf(started, cell, data));
+      if (typeof got === "string") {
+        gaps.push({ contestant, op: `${norm} norm ${op}`, reason: got });
+        continue;
+      }
+      for (const array of arrays) {
+        const [output, expected] = [got[array], truth[array]];
+        if (!output || !expected) continue;
+        records.push({
+          distribution: sample.distribution.name,
+          layout,
+          shape,
+          op: `${norm} norm`,
+          array,
+          // RMS norm takes nothing off.
+          mean_over_std: norm === "rms" ? 0 : Number(median(ratios).toPrecision(2)),
+          contestant,
+          errors: errorsOf(output, expected),
+        });
+      }
+    }
+  }
+  return { records, gaps };
 }
 
 /**
