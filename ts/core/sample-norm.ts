@@ -25,11 +25,11 @@ export interface SampleOptions {
 }
 
 /** The inside of a layer. */
-export abstract class SampleEngine<
+export interface SampleEngine<
   Options extends EngineOptions & SampleOptions = EngineOptions & SampleOptions,
 > extends LayerEngine<Options> {
   /** What the layer's text has in brackets. */
-  abstract get words(): readonly string[];
+  readonly words: readonly string[];
 }
 
 /** Options of {@link SampleNorm.forward}. */
@@ -69,7 +69,7 @@ export abstract class SampleNorm<Saved extends NormSaved = NormSaved> {
 
   /** @internal */
   constructor(engine: SampleEngine) {
-    if (!(engine instanceof SampleEngine)) {
+    if (!(engine instanceof LayerEngine)) {
       fail("invalid-option", "new SampleNorm: use GroupNorm, InstanceNorm, LayerNorm or RMSNorm");
     }
     engines.set(this, engine);

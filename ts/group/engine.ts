@@ -5,10 +5,11 @@
 import { COUNT, checkOneOf, isCount } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
+import { LayerEngine } from "../core/layer-engine.js";
 import { type Call, newCall, Place } from "../core/operands.js";
 import { FORWARD_NAMES } from "../core/passes.js";
 import { runCall } from "../core/run.js";
-import { SampleEngine } from "../core/sample-norm.js";
+import type { SampleEngine } from "../core/sample-norm.js";
 import type { SavedState } from "../core/saved-state.js";
 import { showShape } from "../core/show.js";
 import type { View } from "../core/view.js";
@@ -18,7 +19,7 @@ import type { LayerOptions } from "./layer-options.js";
 import { savedAccess } from "./saved.js";
 
 /** The inside of a layer. */
-export class GroupEngine extends SampleEngine<LayerOptions> {
+export class GroupEngine extends LayerEngine<LayerOptions> implements SampleEngine<LayerOptions> {
   /** Groups of a sample; `null` for as many as there are channels. */
   declare readonly numGroups: number | null;
 

@@ -20,6 +20,7 @@ import {
   INSTANCE_OPTIONS,
   type InstanceNormLayerOptions,
   readLayerOptions,
+  TORCH_INSTANCE_OPTIONS,
 } from "./layer-options.js";
 import { instanceNormPresets } from "./presets.js";
 
@@ -34,11 +35,8 @@ class InstanceEngine extends GroupEngine {
     numFeatures: number | null,
     options: InstanceNormLayerOptions | null | undefined,
   ) {
-    super(
-      readLayerOptions(owner, options, instanceNormPresets, INSTANCE_OPTIONS),
-      null,
-      numFeatures,
-    );
+    const known = ranks ? TORCH_INSTANCE_OPTIONS : INSTANCE_OPTIONS;
+    super(readLayerOptions(owner, options, instanceNormPresets, known), null, numFeatures);
     this.ranks = ranks;
   }
 

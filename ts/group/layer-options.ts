@@ -50,6 +50,11 @@ export const INSTANCE_OPTIONS = /* @__PURE__ */ GROUP_OPTIONS.concat(
   "momentum",
 );
 
+/** Of PyTorch's layers by rank. */
+export const TORCH_INSTANCE_OPTIONS = [
+  ...["eps", "momentum", "affine", "trackRunningStats", "kernel"],
+];
+
 /** The options of a layer, read. */
 export interface LayerOptions {
   /** The name of the layer's class in error messages. */

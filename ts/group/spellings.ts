@@ -14,13 +14,7 @@ export type InstanceNormNdOptions = Pick<
   "eps" | "momentum" | "affine" | "trackRunningStats" | "kernel"
 >;
 
-class TorchInstanceNorm extends InstanceNorm {
-  constructor(numFeatures: number, options?: InstanceNormNdOptions | null) {
-    const names = ["eps", "momentum", "affine", "trackRunningStats", "kernel"];
-    const given = readOptions(new.target.prototype.owner, options, names);
-    super(numFeatures, { ...given, preset: "torch" });
-  }
-}
+// (No class between these and theirs: SWC, which looks twice at what nobody needs, kept all.)
 
 /**
  * `torch.nn.InstanceNorm1d`: x is `[N, C, L]` or `[C, L]`.
@@ -29,7 +23,12 @@ class TorchInstanceNorm extends InstanceNorm {
  * const norm = new InstanceNorm1d(2);
  * norm.forward(Tensor.from([1, 3, 10, 30], [2, 2]));   // → Tensor([2, 2]) { -1, 1, -1, 1 }
  */
-export class InstanceNorm1d extends TorchInstanceNorm {
+export class InstanceNorm1d extends InstanceNorm {
+  /** @throws BatchNormError as {@link InstanceNorm} */
+  constructor(numFeatures: number, options?: InstanceNormNdOptions | null) {
+    super(numFeatures, options);
+  }
+
   protected override get owner(): string {
     return "InstanceNorm1d";
   }
@@ -46,7 +45,12 @@ export class InstanceNorm1d extends TorchInstanceNorm {
  * const norm = new InstanceNorm2d(64, { affine: true });
  * const y = norm.forward(Tensor.zeros([2, 64, 28, 28]));
  */
-export class InstanceNorm2d extends TorchInstanceNorm {
+export class InstanceNorm2d extends InstanceNorm {
+  /** @throws BatchNormError as {@link InstanceNorm} */
+  constructor(numFeatures: number, options?: InstanceNormNdOptions | null) {
+    super(numFeatures, options);
+  }
+
   protected override get owner(): string {
     return "InstanceNorm2d";
   }
@@ -63,7 +67,12 @@ export class InstanceNorm2d extends TorchInstanceNorm {
  * const norm = new InstanceNorm3d(16, { trackRunningStats: true });
  * const y = norm.forward(Tensor.zeros([2, 16, 4, 8, 8]));
  */
-export class InstanceNorm3d extends TorchInstanceNorm {
+export class InstanceNorm3d extends InstanceNorm {
+  /** @throws BatchNormError as {@link InstanceNorm} */
+  constructor(numFeatures: number, options?: InstanceNormNdOptions | null) {
+    super(numFeatures, options);
+  }
+
   protected override get owner(): string {
     return "InstanceNorm3d";
   }

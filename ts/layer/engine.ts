@@ -5,9 +5,10 @@
 import { checkOneOf } from "../core/checks.js";
 import { fail } from "../core/errors.js";
 import { readShape, sameNumbers, sizeOf } from "../core/geometry.js";
+import { LayerEngine } from "../core/layer-engine.js";
 import { Place } from "../core/operands.js";
 import { runCall } from "../core/run.js";
-import { SampleEngine } from "../core/sample-norm.js";
+import type { SampleEngine } from "../core/sample-norm.js";
 import type { SavedAccess } from "../core/saved-access.js";
 import { showShape } from "../core/show.js";
 import type { View } from "../core/view.js";
@@ -17,7 +18,7 @@ import type { LayerOptions } from "./layer-options.js";
 import { rowCall, sizesAlong } from "./rows.js";
 
 /** The inside of a layer. */
-export class RowEngine extends SampleEngine<LayerOptions> {
+export class RowEngine extends LayerEngine<LayerOptions> implements SampleEngine<LayerOptions> {
   /** As they were given, or the last ones. */
   declare readonly axes: readonly number[];
   declare readonly operation: Operation;
