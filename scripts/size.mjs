@@ -24,6 +24,7 @@ const PROGRAMS = [
   { name: "layer norm, forward", from: "batchnorm-wasm", names: "layerNorm, Tensor" },
   { name: "RMS norm, a layer", from: "batchnorm-wasm", names: "RMSNorm, Tensor" },
   { name: "RMS norm, forward", from: "batchnorm-wasm", names: "rmsNorm, Tensor" },
+  { name: "unit length, a layer", from: "batchnorm-wasm", names: "UnitNormalization, Tensor" },
   { name: "slim, everything", from: "batchnorm-wasm/slim" },
   { name: "slim, a layer", from: "batchnorm-wasm/slim", names: `init, ${LAYER}` },
   {

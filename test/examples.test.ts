@@ -23,6 +23,7 @@ const WITHOUT: Record<string, string> = {
   "GroupNormSaved.[Symbol.toStringTag]": "as Tensor's",
   "LayerNormSaved.[Symbol.toStringTag]": "as Tensor's",
   "RMSNormSaved.[Symbol.toStringTag]": "as Tensor's",
+  "UnitNormSaved.[Symbol.toStringTag]": "as Tensor's",
   'Tensor.[Symbol.for("nodejs.util.inspect.custom")]': "called by Node's console",
   "BatchNormError.name": "as every Error has it",
   "BatchNormError.cause": "as every Error has it",

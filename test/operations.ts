@@ -29,6 +29,7 @@ import {
   rmsNorm,
   rmsNormBackward,
   type Tensor,
+  UnitNormalization,
 } from "batchnorm-wasm";
 import { counting, type Watched, wrong } from "./call-helpers.js";
 
@@ -400,11 +401,46 @@ const RMS_NORM: readonly Operation<ReturnType<typeof exampleOfSquares>>[] = [
   },
 ];
 
+/** Operands of unit length, and a layer that has run forward and backward. */
+function exampleOfLengths(kernel = defaultKernel()) {
+  const { x, dy, out } = exampleOfRows(kernel);
+  const un = new UnitNormalization({ kernel });
+  un.forward(x);
+  un.backward(dy);
+  const operands = { x, dy, out, un };
+  return { ...operands, all: Object.values(operands) as Watched[] };
+}
+
+const UNIT_NORM: readonly Operation<ReturnType<typeof exampleOfLengths>>[] = [
+  {
+    name: "UnitNormalization.forward",
+    example: exampleOfLengths,
+    operands: { x: "x", out: "output" },
+    options: ["training"],
+    call: ({ un }, x, options) => un.forward(x, options),
+  },
+  {
+    name: "UnitNormalization.backward",
+    example: exampleOfLengths,
+    operands: { dy: "dy", out: "output" },
+    options: ["saved"],
+    call: ({ un }, dy, options) => un.backward(dy, options),
+  },
+  {
+    name: "new UnitNormalization",
+    example: exampleOfLengths,
+    operands: {},
+    options: ["axis", "kernel"],
+    call: (_, __, options) => new UnitNormalization(options),
+  },
+];
+
 export const OPERATIONS: readonly Operation[] = [
   ...BATCH_NORM,
   ...GROUP_NORM,
   ...LAYER_NORM,
   ...RMS_NORM,
+  ...UNIT_NORM,
 ];
 
 /** The operands that {@link callWith} passes in any case. */

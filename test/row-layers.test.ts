@@ -9,17 +9,20 @@ import {
   layerNormPresets,
   RMSNorm,
   RMSNormalization,
+  RMSNormSaved,
   type RowNorm,
   rmsNorm,
   rmsNormBackward,
   rmsNormPresets,
   scope,
   Tensor,
+  UnitNormalization,
+  UnitNormSaved,
 } from "batchnorm-wasm";
 import { describe, expect, it, test } from "vitest";
 import { counting, expectError, values, wrong } from "./call-helpers.js";
 import { expectSameBits, expectWithin } from "./helpers.js";
-import { rowsOf } from "./reference/layer.mjs";
+import { type Rows, rowsOf, unit } from "./reference/layer.mjs";
 import { truthOfRows } from "./truth-of-rows.js";
 
 type Vector = number[] | null;
@@ -44,7 +47,7 @@ interface TorchCase {
 }
 
 interface KerasCase extends Pass {
-  layer: "LayerNormalization" | "RMSNormalization";
+  layer: "LayerNormalization" | "RMSNormalization" | "UnitNormalization";
   shape: number[];
   options: { axis?: number | number[]; epsilon?: number; scale?: boolean; center?: boolean };
   gamma: Vector;
@@ -56,7 +59,7 @@ interface KerasCase extends Pass {
 function read<C extends { layer: string }>(file: string): C[] {
   const text = readFileSync(new URL(`fixtures/${file}`, import.meta.url), "utf8");
   const { cases } = JSON.parse(text) as { cases: C[] };
-  return cases.filter(({ layer }) => /Layer|RMS/.test(layer));
+  return cases.filter(({ layer }) => /Layer|RMS|Unit/.test(layer));
 }
 
 const name = (kind: string, shape: number[], options: object) =>
@@ -112,13 +115,18 @@ describe("PyTorch's layers", () => {
   }
 });
 
+const KERAS = { LayerNormalization, RMSNormalization, UnitNormalization };
+
+/** What makes unit length of RMS norm. */
+function asUnit({ channels }: Rows) {
+  return { weight: new Array(channels.number).fill(1 / Math.sqrt(channels.number)), eps: 0 };
+}
+
 describe("Keras's layers", () => {
   const cases = read<KerasCase>("keras_layers.json");
 
-  it("are of both kinds", () => {
-    expect(new Set(cases.map(({ layer }) => layer))).toEqual(
-      new Set(["LayerNormalization", "RMSNormalization"]),
-    );
+  it("are of all kinds", () => {
+    expect(new Set(cases.map(({ layer }) => layer))).toEqual(new Set(Object.keys(KERAS)));
   });
 
   for (const one of cases) {
@@ -126,9 +134,7 @@ describe("Keras's layers", () => {
 
     it(`give its golden values: ${name(kind, shape, options)}`, () => {
       const isLayer = kind === "LayerNormalization";
-      using layer: RowNorm = isLayer
-        ? new LayerNormalization(options)
-        : new RMSNormalization(options);
+      using layer: RowNorm = new KERAS[kind](options);
       layer.forward(Tensor.from(x, shape)).dispose();
       if (gamma) layer.weight?.set(gamma);
       if (beta) layer.bias?.set(beta);
@@ -138,8 +144,9 @@ describe("Keras's layers", () => {
       ]);
       const eps = options.epsilon ?? (isLayer ? 1e-3 : 1e-6);
       const axes = [options.axis ?? -1].flat();
-      const parameters = { weight: gamma, bias: beta, eps };
       const rows = rowsOf(shape, axes);
+      const parameters =
+        kind === "UnitNormalization" ? asUnit(rows) : { weight: gamma, bias: beta, eps };
       const { bounds } = truthOfRows(isLayer ? "layer" : "rms", x, dy, rows, parameters);
       const y = layer.forward(Tensor.from(x, shape));
       const dx = layer.backward(Tensor.from(dy, shape));
@@ -342,4 +349,70 @@ test("layers show their kind, their sizes and constants", () => {
   expect(`${new LayerNorm([2, 6], { eps: 0.5 })}`).toBe("LayerNorm([2, 6], eps=0.5)");
   expect(`${new LayerNormalization()}`).toBe("LayerNormalization(?, eps=0.001)");
   expect(`${new RMSNorm(3, { preset: "onnx" })}`).toBe("RMSNorm([3], eps=0.00001)");
+});
+
+describe("a layer to unit length", () => {
+  it("has no parameters and takes any shape, at any time", () => {
+    using norm = new UnitNormalization({ axis: -1 });
+    for (const shape of [[2, 3], [4, 5, 7], [1]]) {
+      const x = counting(shape);
+      const rows = rowsOf(shape, [-1]);
+      const y = norm.forward(x);
+      const { bounds } = truthOfRows("rms", x.data, x.data, rows, asUnit(rows));
+      expectWithin(y.data, unit.forward(x.data, rows, { eps: 1e-12 }), bounds.y, "y");
+      norm.backward(y).dispose();
+      expect([norm.normalizedShape, norm.weight, norm.bias, norm.parameters()]).toEqual([
+        null,
+        null,
+        null,
+        [],
+      ]);
+    }
+    expect(norm.loadStateDict(norm.stateDict()).stateDict()).toEqual({});
+    expect(`${norm}`).toBe("UnitNormalization(axes=[-1], eps=1e-12)");
+  });
+
+  it("leaves zeros, and divides what is shorter than 1e-12 by that, as a constant", () => {
+    using norm = new UnitNormalization();
+    const x = Tensor.from([0, 0, 3e-13, -4e-13, 3e-20, 4e-20, 3e-30, 4e-30, 3e19, 4e19], [5, 2]);
+    const dy = Tensor.from([1, 2, 1, 2, 1, 2, 1, 2, 4, -3], [5, 2]);
+    const y = norm.forward(x).toFloat32Array();
+    const dx = norm.backward(dy).toFloat32Array();
+    const rows = rowsOf([5, 2], [1]);
+    const near = (values: Float64Array) => values.map((value) => 4 * 2 ** -24 * Math.abs(value));
+    const wantY = unit.forward(x.data, rows, { eps: 1e-12 });
+    const wantDx = unit.backward(x.data, dy.data, rows, { eps: 1e-12 }).dx;
+    expectWithin(y, wantY, near(wantY), "y");
+    expectWithin(dx, wantDx, near(wantDx), "dx");
+    expect([...(norm.saved?.inverseStd ?? [])]).toEqual([
+      ...[1, 1, 1, 1].map((one) => one / 1e-12),
+      1 / Math.sqrt(norm.saved?.variance[4] as number),
+    ]);
+  });
+
+  it("keeps what is no number in its row", () => {
+    using norm = new UnitNormalization();
+    const x = Tensor.from([Number.NaN, 1, 3, 4, Number.POSITIVE_INFINITY, 1], [3, 2]);
+    const [a, b, ...rest] = values(norm.forward(x));
+    expect([a, b]).toEqual([Number.NaN, Number.NaN]);
+    expect(rest.map((value) => Math.round(value * 1e6) / 1e6)).toEqual([0.6, 0.8, Number.NaN, 0]);
+  });
+
+  it("goes through any axes, and is another norm to RMS norm's backward pass", () => {
+    const [x, dy] = [counting([2, 3, 4]), counting([2, 3, 4], -7)];
+    for (const axis of [0, 1, 2, [0, 1], [0, 2], [1, 2], [0, 1, 2]]) {
+      using norm = new UnitNormalization({ axis });
+      const rows = rowsOf(x.shape, [axis].flat());
+      const { y, bounds, gradients } = truthOfRows("rms", x.data, dy.data, rows, asUnit(rows));
+      expectWithin(norm.forward(x).toFloat32Array(), y, bounds.y, `y along ${axis}`);
+      expectWithin(norm.backward(dy).toFloat32Array(), gradients.dx, bounds.dx, `dx along ${axis}`);
+    }
+    using norm = new UnitNormalization();
+    norm.forward(x);
+    const saved = norm.takeSaved();
+    expect(saved instanceof UnitNormSaved && saved instanceof RMSNormSaved).toBe(true);
+    expectError("invalid-option", ["rmsNormBackward: saved", "same norm"], () =>
+      rmsNormBackward(dy, { saved }),
+    );
+  });
 });

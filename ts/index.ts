@@ -96,7 +96,7 @@ export {
   InstanceNorm3d,
   type InstanceNormNdOptions,
 } from "./group/spellings.js";
-// Layer and RMS norm.
+// Layer and RMS norm, and unit length.
 export type { Axes } from "./layer/axes.js";
 export {
   type LayerNormBackwardOptions,
@@ -114,10 +114,12 @@ export {
 export { LayerNorm, RMSNorm, RowNorm } from "./layer/layer.js";
 export type { LayerNormLayerOptions, RMSNormLayerOptions } from "./layer/layer-options.js";
 export { layerNormPresets, rmsNormPresets } from "./layer/presets.js";
-export { LayerNormSaved, RMSNormSaved } from "./layer/saved.js";
+export { LayerNormSaved, RMSNormSaved, UnitNormSaved } from "./layer/saved.js";
 export {
   LayerNormalization,
   type LayerNormalizationOptions,
   RMSNormalization,
   type RMSNormalizationOptions,
+  UnitNormalization,
+  type UnitNormalizationOptions,
 } from "./layer/spellings.js";

@@ -8,7 +8,7 @@ import {
   rmsNormBackward,
 } from "batchnorm-wasm";
 import type { Random } from "../../scripts/random.mjs";
-import * as reference from "../reference/layer.mjs";
+import { layer, rms, rowsOf, unit } from "../reference/layer.mjs";
 import type { Kind } from "./kinds.js";
 import { backward, type Division, forward, MOST_CHANNELS, type Norm } from "./sets.js";
 import { resolve, same } from "./theme.js";
@@ -34,7 +34,7 @@ function numbersOf(given: unknown): number[] {
 export function inRows(
   shape: readonly number[],
   given: unknown,
-  norm: "layer" | "rms",
+  norm: "layer" | "rms" | "unit",
 ): Rows | undefined {
   const axes = numbersOf(given)
     .map((axis) => (Number.isInteger(axis) ? resolve(axis, shape.length) : -1))
@@ -45,8 +45,8 @@ export function inRows(
     axes.length > 0 &&
     axes.every((axis, i) => axis >= 0 && axis < shape.length && axis !== axes[i - 1]);
   if (!isFine || channels > MOST_CHANNELS) return undefined;
-  const rows = reference.rowsOf(shape, axes);
-  const { statistics, forward, backward } = norm === "layer" ? reference.layer : reference.rms;
+  const rows = rowsOf(shape, axes);
+  const { statistics, forward, backward } = { layer, rms, unit }[norm];
   return {
     ...{ axis: axes[0] as number, channels, normalizedShape, sets: rows.sets },
     statistics: (x) => statistics(x, rows),

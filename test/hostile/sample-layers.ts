@@ -10,6 +10,7 @@ import {
   RowNorm,
   type SampleNorm,
   type Tensor,
+  UnitNormalization,
 } from "batchnorm-wasm";
 import type { Random } from "../../scripts/random.mjs";
 import { grouped } from "./group.js";
@@ -56,7 +57,11 @@ export const SAMPLE_LAYERS: readonly Kind[] = [
 function construct(world: World, random: Random, manner: Manner): void {
   const { channels, shapes } = themeOf(world);
   const ofChannels = ["GroupNorm", "GroupNorm", "InstanceNorm", "GroupNormalization"];
-  const ofRows = ["LayerNorm", "RMSNorm", "LayerNormalization", "RMSNormalization"];
+  const ofRows = [
+    "LayerNorm",
+    "RMSNorm",
+    ...["Layer", "RMS", "Unit"].map((kind) => `${kind}Normalization`),
+  ];
   const kind = random.pick([...ofChannels, ...ofRows]);
   const options = new Options();
   if (!random.oneIn(12)) options.set("kernel", arg(world.home.kernel, "k"));
@@ -75,7 +80,7 @@ function construct(world: World, random: Random, manner: Manner): void {
     const axes = someAxes(random, shape);
     if (!random.oneIn(3)) options.set(ofKeras ? "axis" : "axes", axes);
     known = ofKeras
-      ? ["axis", "epsilon", "kernel"]
+      ? ["axis", ...(kind.startsWith("Unit") ? [] : ["epsilon"]), "kernel"]
       : ["preset", "eps", "elementwiseAffine", "axes", "requiresGrad", "kernel"];
     if (kind.startsWith("Layer")) known.push(...(ofKeras ? ["center", "scale"] : ["bias"]));
     if (!ofKeras) {
@@ -146,7 +151,8 @@ function divisionOf(
 ): Division | undefined {
   if (layer instanceof RowNorm) {
     const isRms = layer instanceof RMSNorm || layer instanceof RMSNormalization;
-    const rows = inRows(shape, state.axes, isRms ? "rms" : "layer");
+    const isUnit = layer instanceof UnitNormalization;
+    const rows = inRows(shape, state.axes, isUnit ? "unit" : isRms ? "rms" : "layer");
     const wanted = state.normalizedShape as readonly number[] | null;
     return rows && (wanted === null || same(rows.normalizedShape, wanted)) ? rows : undefined;
   }

@@ -13,16 +13,18 @@ export function golden(/** @type {string | undefined} */ fingerprint) {
     instance: pick("torch", "instance_norm", [3, 4, 5, 6]),
     layer: pick("torch", "layer_norm", [3, 5, 7]),
     rms: pick("torch", "rms_norm", [3, 5, 7]),
+    unit: pick("keras_layers", "UnitNormalization", [4, 6]),
     fingerprint,
   };
 }
 
-/** @param {string} framework @param {string} norm @param {number[]} shape */
-function pick(framework, norm, shape) {
-  const path = new URL(`../fixtures/${framework}.json`, import.meta.url);
+/** @param {string} file @param {string} norm @param {number[]} shape */
+function pick(file, norm, shape) {
+  const path = new URL(`../fixtures/${file}.json`, import.meta.url);
   const { cases } = JSON.parse(readFileSync(path, "utf8"));
   const found = cases.find(
-    (/** @type {any} */ { op, shape: its }) => op === norm && `${its}` === `${shape}`,
+    (/** @type {any} */ { op, layer, shape: its }) =>
+      (op ?? layer) === norm && `${its}` === `${shape}`,
   );
   if (!found) throw new Error(`${path} has no ${norm} of [${shape}]`);
   return found;

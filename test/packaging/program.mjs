@@ -22,8 +22,8 @@ const SPACINGS = 8;
 export function run(library, golden) {
   const { BatchNorm, BatchNormError, memoryUsage, scope, Tensor } = library;
   const { groupNorm, groupNormBackward, instanceNorm, instanceNormBackward } = library;
-  const { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward } = library;
-  const { torch, keras, group, instance, layer, rms } = golden;
+  const { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, UnitNormalization } = library;
+  const { torch, keras, group, instance, layer, rms, unit } = golden;
   /** @type {Check[]} */
   const checks = [];
   let hash = 0x811c9dc5;
@@ -145,6 +145,14 @@ export function run(library, golden) {
     compare("y", y.toFloat32Array(), want.y);
     compare("dx", dx.toFloat32Array(), want.dx);
     compare("dweight", weightGrad?.toFloat32Array(), want.dweight);
+  });
+
+  check("unit length", () => {
+    const { shape, x, dy, ...want } = unit;
+    const norm = new UnitNormalization();
+    compare("y", norm.forward(Tensor.from(x, shape)).toFloat32Array(), want.y);
+    compare("dx", norm.backward(Tensor.from(dy, shape)).toFloat32Array(), want.dx);
+    norm.dispose();
   });
 
   check("state dict", () => {

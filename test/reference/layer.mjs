@@ -115,3 +115,35 @@ export const rms = {
     };
   },
 };
+
+/** Of unit length: y = x/max(‖x‖, ε); there are no parameters. */
+export const unit = {
+  /** @param {Values} x @param {Rows} rows @returns {batch.Statistics} */
+  statistics(x, { sets }) {
+    return { mean: new Float64Array(sets.number), variance: sumOf((i) => at(x, i) ** 2, sets) };
+  },
+
+  /** @param {Values} x @param {Rows} rows @param {Pick<batch.Parameters, "eps">} parameters */
+  forward(x, rows, { eps }) {
+    const lengths = unit.statistics(x, rows).variance.map(Math.sqrt);
+    return each(x.length, (i) => at(x, i) / Math.max(at(lengths, at(rows.sets.of, i)), eps));
+  },
+
+  /**
+   * @param {Values} x @param {Values} dy @param {Rows} rows
+   * @param {Pick<batch.Parameters, "eps">} parameters @returns {batch.Gradients}
+   */
+  backward(x, dy, rows, { eps }) {
+    const { sets, channels } = rows;
+    const lengths = unit.statistics(x, rows).variance.map(Math.sqrt);
+    const y = unit.forward(x, rows, { eps });
+    const along = sumOf((i) => at(dy, i) * at(y, i), sets);
+    const dx = each(x.length, (i) => {
+      const set = at(sets.of, i);
+      const length = at(lengths, set);
+      return length < eps ? at(dy, i) / eps : (at(dy, i) - at(y, i) * at(along, set)) / length;
+    });
+    const dweight = sumOf((i) => at(dy, i) * at(y, i), channels);
+    return { dx, dweight, dbias: sumOf((i) => at(dy, i), channels) };
+  },
+};

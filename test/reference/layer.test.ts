@@ -1,8 +1,8 @@
-/** The references of layer and RMS norm: by hand, and by finite differences. */
+/** The references of layer and RMS norm and unit length: by hand, and by finite differences. */
 import { describe, expect, it } from "vitest";
 import { Random } from "../../scripts/random.mjs";
 import { expectWithin } from "../helpers.js";
-import { layer, rms, rowsOf } from "./layer.mjs";
+import { layer, rms, rowsOf, unit } from "./layer.mjs";
 
 describe("the reference of layer norm", () => {
   it("has the values of two rows by hand", () => {
@@ -40,6 +40,31 @@ it("the reference of RMS norm has the values of two rows by hand", () => {
   expect([...dweight]).toEqual([5, 4]);
   // γ·dy = 6, 6 is x̂'s direction, of which nothing depends.
   expect([dx[0], dx[1]]).toEqual([0, 0]);
+});
+
+describe("the reference of unit length", () => {
+  const rows = rowsOf([2, 2], [1]);
+
+  it("has the values of two rows by hand", () => {
+    const x = [3, 4, 0, 0];
+    expect([...unit.statistics(x, rows).variance]).toEqual([25, 0]);
+    const eps = 0.5;
+    expectWithin([...unit.forward(x, rows, { eps })], [0.6, 0.8, 0, 0], [1e-15, 1e-15, 0, 0], "y");
+    // 3, 4 is x's direction, of which nothing depends; a short row is divided by a constant.
+    const { dx } = unit.backward(x, [3, 4, 1, 2], rows, { eps });
+    expectWithin([...dx], [0, 0, 2, 4], [1e-15, 1e-15, 0, 0], "dx");
+  });
+
+  it("is RMS norm's with γ/√m and without ε", () => {
+    const random = new Random(8);
+    const [x, dy] = [random.normals(4), random.normals(4)];
+    const parameters = { weight: [Math.SQRT1_2, Math.SQRT1_2], eps: 0 };
+    const bound = [1e-12, 1e-12, 1e-12, 1e-12];
+    const y = rms.forward(x, rows, parameters);
+    expectWithin([...unit.forward(x, rows, { eps: 1e-12 })], [...y], bound, "y");
+    const { dx } = rms.backward(x, dy, rows, parameters);
+    expectWithin([...unit.backward(x, dy, rows, { eps: 1e-12 }).dx], [...dx], bound, "dx");
+  });
 });
 
 describe.each([

@@ -163,11 +163,11 @@ export class LayerState {
     this.#reset(this.#has, owner);
   }
 
-  /** @throws BatchNormError `not-built`, `disposed`, `invalid-option` */
+  /** @throws BatchNormError `not-built` where there are to be vectors, `disposed`, `invalid-option` */
   toDict(options: StateDictOptions | null | undefined, owner: string): SavedStateDict {
     const prefix = readPrefix(readOptions(owner, options, ["prefix"]).prefix, owner);
     this.check(owner);
-    if (this.numFeatures === null) {
+    if (this.numFeatures === null && this.#has.length > 0) {
       fail("not-built", `${owner}: no input told the feature count yet`);
     }
     const { vectors, counter } = this.#entries;
@@ -180,8 +180,7 @@ export class LayerState {
   }
 
   /**
-   * @throws BatchNormError as {@link readStateDict}, `not-built`, `out-of-memory`; nothing
-   *   is written then
+   * @throws BatchNormError as {@link readStateDict}, `out-of-memory`; nothing is written then
    */
   load(dict: StateDict, options: LoadOptions | null | undefined, owner: string): void {
     const changes = this.#changes;
@@ -193,11 +192,9 @@ export class LayerState {
       fail("state-dict", `${owner}: reading the dict has changed the layer`);
     }
     this.check(owner);
-    const length =
-      vectors[0]?.length ??
-      this.numFeatures ??
-      fail("not-built", `${owner}: no entry tells the feature count`);
-    if (this.numFeatures === null) this.build(length, owner, "state-dict");
+    // Without vectors there is nothing to build.
+    const length = vectors[0]?.length;
+    if (this.numFeatures === null && length !== undefined) this.build(length, owner, "state-dict");
     this.#has.forEach((name, i) => {
       tensorOf(this[name] as View).set(vectors[i] as Float32Array);
     });

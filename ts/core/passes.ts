@@ -56,6 +56,7 @@ const BACKWARD_OF: { readonly [forward: number]: Operation } = {
   [Operation.GroupForward]: Operation.GroupBackward,
   [Operation.LayerForward]: Operation.LayerBackward,
   [Operation.RmsForward]: Operation.RmsBackward,
+  [Operation.UnitForward]: Operation.UnitBackward,
 };
 
 /** Options of a forward pass; statistics where its norm takes them. */

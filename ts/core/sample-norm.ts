@@ -96,7 +96,7 @@ export abstract class SampleNorm<Saved extends NormSaved = NormSaved> {
   }
 
   /**
-   * Added to the variance; finite, not negative.
+   * Added to the variance, of unit length the least that counts; finite, not negative.
    *
    * @example
    * gn.eps;          // → 0.00001

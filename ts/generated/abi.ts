@@ -7,7 +7,7 @@ export enum Abi {
   /**
    * To be raised with every change of them.
    */
-  Version = 4,
+  Version = 5,
 }
 
 /**
@@ -73,6 +73,15 @@ export enum Operation {
    * `Operation.LayerBackward` of that.
    */
   RmsBackward = 9,
+  /**
+   * `Operation.RmsForward` to unit length: the variances are sums of squares, ε the least
+   * length.
+   */
+  UnitForward = 10,
+  /**
+   * `Operation.LayerBackward` of that.
+   */
+  UnitBackward = 11,
 }
 
 /**

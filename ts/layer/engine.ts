@@ -26,7 +26,8 @@ export class RowEngine extends LayerEngine<LayerOptions> implements SampleEngine
   /**
    * @param operation of a forward pass
    * @param access to what it saves
-   * @param normalizedShape a number, an array, or `null` to learn it
+   * @param normalizedShape a number, an array, or `null` to learn it; without parameters any is
+   *   taken then
    * @throws BatchNormError `invalid-option`, `invalid-shape`, `shape-overflow`, `out-of-memory`
    */
   constructor(
@@ -54,9 +55,15 @@ export class RowEngine extends LayerEngine<LayerOptions> implements SampleEngine
     this.#build(shape, owner);
   }
 
+  /** Whether the first input is to tell the sizes: parameters have them. */
+  get #learns(): boolean {
+    return this.options.scale || this.options.offset;
+  }
+
   get words(): string[] {
     const { options, state } = this;
-    return [state.shape ? showShape(state.shape) : "?", `eps=${options.eps}`];
+    const unknown = this.#learns ? "?" : `axes=${showShape(this.axes)}`;
+    return [state.shape ? showShape(state.shape) : unknown, `eps=${options.eps}`];
   }
 
   protected pass(owner: string, x: View, out: View | null, asked: unknown): View {
@@ -65,7 +72,7 @@ export class RowEngine extends LayerEngine<LayerOptions> implements SampleEngine
     const axes = resolveAxes(this.axes, x.shape.length, owner);
     const shape = sizesAlong(x.shape, axes);
     this.#checkShape(shape, x, owner);
-    const learned = state.numFeatures === null;
+    const learned = state.numFeatures === null && this.#learns;
     if (learned) this.#build(shape, owner);
     const saved = this.last.toFill();
     try {

@@ -22,7 +22,7 @@ export abstract class RowNorm<
 > extends SampleNorm<Saved> {
   /**
    * The sizes of the axes that are normalized together, in which γ and β are; `null` while they
-   * have to be learned from the first input.
+   * have to be learned from the first input, or are not fixed.
    *
    * @example
    * new LayerNorm([2, 3]).normalizedShape;   // → [2, 3]
@@ -58,7 +58,7 @@ export abstract class RowNorm<
 export class LayerNorm extends RowNorm {
   /**
    * @param normalizedShape sizes of the axes that are normalized together, a number for one; `null`
-   *   to learn them from the first input
+   *   to learn them from the first input, and without parameters to take any
    * @throws BatchNormError `invalid-option`, `unknown-option`, `invalid-shape`, `shape-overflow`,
    *   `out-of-memory`
    */

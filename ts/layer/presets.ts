@@ -5,6 +5,9 @@ import { immutable } from "../core/presets.js";
 /** Float32's machine epsilon, 2⁻²³. (A power of two would stay in bundles that have no use for it.) */
 export const FLOAT32_EPSILON = 1.1920928955078125e-7;
 
+/** Of `keras.layers.UnitNormalization` (3.15), which has no other and no parameters. */
+export const UNIT_PRESET: LayerPreset = { eps: 1e-12, names: { weight: "", bias: "" } };
+
 /** What distinguishes one framework's layer or RMS norm from another's. */
 export interface LayerPreset {
   readonly eps: number;

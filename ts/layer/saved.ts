@@ -11,6 +11,10 @@ export const rmsAccess = /* @__PURE__ */ savedAccessFor(
   Operation.RmsForward,
   (state) => new RMSNormSaved(state),
 );
+export const unitAccess = /* @__PURE__ */ savedAccessFor(
+  Operation.UnitForward,
+  (state) => new UnitNormSaved(state),
+);
 
 /**
  * What a forward pass of layer norm keeps for its backward pass. The means and variances are those
@@ -63,4 +67,31 @@ export class LayerNormSaved extends NormSaved {
  */
 export class RMSNormSaved extends LayerNormSaved {
   override readonly [Symbol.toStringTag]: string = "RMSNormSaved";
+}
+
+/**
+ * What a forward pass to unit length keeps for its backward pass: the means are 0, and the variances
+ * the squares of the rows' lengths.
+ *
+ * @example
+ * const norm = new UnitNormalization();
+ * norm.forward(x);
+ * norm.saved instanceof UnitNormSaved;   // → true
+ * norm.saved?.variance;                  // → Float64Array [14, 126]
+ */
+export class UnitNormSaved extends RMSNormSaved {
+  override readonly [Symbol.toStringTag]: string = "UnitNormSaved";
+
+  /**
+   * min(1/length, 1/eps) of each row.
+   *
+   * @example
+   * const norm = new UnitNormalization();
+   * norm.forward(x);
+   * norm.saved?.inverseStd;   // → Float64Array [0.2673, 0.08909]
+   */
+  override get inverseStd(): Float64Values {
+    const { eps } = this;
+    return this.variance.map((square) => 1 / Math.max(Math.sqrt(square), eps));
+  }
 }

@@ -1,4 +1,4 @@
-/** Layer and RMS norm as Keras spells them: its names and defaults. */
+/** Layer and RMS norm and unit length as Keras spells them: its names and defaults. */
 import { checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { readOptions } from "../core/options.js";
@@ -7,8 +7,14 @@ import type { Axes } from "./axes.js";
 import { RowEngine } from "./engine.js";
 import { RowNorm } from "./layer.js";
 import { LAYER_OPTIONS, RMS_OPTIONS, readLayerOptions } from "./layer-options.js";
-import { layerNormPresets, rmsNormPresets } from "./presets.js";
-import { layerAccess, type RMSNormSaved, rmsAccess } from "./saved.js";
+import { layerNormPresets, rmsNormPresets, UNIT_PRESET } from "./presets.js";
+import {
+  layerAccess,
+  type RMSNormSaved,
+  rmsAccess,
+  type UnitNormSaved,
+  unitAccess,
+} from "./saved.js";
 
 /** Options of Keras's `RMSNormalization`. */
 export interface RMSNormalizationOptions extends KernelOption {
@@ -16,6 +22,12 @@ export interface RMSNormalizationOptions extends KernelOption {
   axis?: Axes | null | undefined;
   /** Added to the mean square; default 1e-6. */
   epsilon?: number | null | undefined;
+}
+
+/** Options of Keras's `UnitNormalization`. */
+export interface UnitNormalizationOptions extends KernelOption {
+  /** The axes that are normalized together; default −1. */
+  axis?: Axes | null | undefined;
 }
 
 /** Options of Keras's `LayerNormalization`. */
@@ -76,5 +88,28 @@ export class RMSNormalization extends RowNorm<RMSNormSaved> {
 
   protected override get owner(): string {
     return "RMSNormalization";
+  }
+}
+
+/**
+ * `keras.layers.UnitNormalization`: each row is divided by its Euclidean length, `y = x·min(1/‖x‖,
+ * 1e12)`. There are no parameters, and any shape is taken. (PyTorch: `F.normalize(x, dim=axis)`.)
+ *
+ * @example
+ * const norm = new UnitNormalization();
+ * norm.forward(x);   // → Tensor([2, 3]) { 0.2673, 0.5345, 0.8018, 0.2673, 0.5345, 0.8018 }
+ */
+export class UnitNormalization extends RowNorm<UnitNormSaved> {
+  /** @throws BatchNormError `invalid-option`, `unknown-option`, `invalid-shape` */
+  constructor(options?: UnitNormalizationOptions | null) {
+    const owner = "UnitNormalization";
+    const { axis, kernel } = readOptions(owner, options, ["axis", "kernel"]);
+    const given = { axes: axis, kernel, elementwiseAffine: false };
+    const read = readLayerOptions(owner, given, { torch: UNIT_PRESET }, RMS_OPTIONS);
+    super(new RowEngine(read, Operation.UnitForward, unitAccess, null));
+  }
+
+  protected override get owner(): string {
+    return "UnitNormalization";
   }
 }

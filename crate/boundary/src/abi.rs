@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[derive(Clone, Copy)]
 pub enum Abi {
     /// To be raised with every change of them.
-    Version = 4,
+    Version = 5,
 }
 
 /// Places of a record's numbers, of eight bytes.
@@ -109,6 +109,11 @@ pub enum Operation {
     RmsForward = 8,
     /// [`Operation::LayerBackward`] of that.
     RmsBackward = 9,
+    /// [`Operation::RmsForward`] to unit length: the variances are sums of squares, ε the least
+    /// length.
+    UnitForward = 10,
+    /// [`Operation::LayerBackward`] of that.
+    UnitBackward = 11,
 }
 
 /// What is in memory that was allocated.

@@ -93,6 +93,8 @@ fn call(memory: Memory, record: usize, state: &mut State) -> Result<(), Status> 
         Operation::LayerForward
         | Operation::LayerBackward
         | Operation::RmsForward
-        | Operation::RmsBackward => layer::call(record, layout, sets, workspace),
+        | Operation::RmsBackward
+        | Operation::UnitForward
+        | Operation::UnitBackward => layer::call(record, layout, sets, workspace),
     }
 }

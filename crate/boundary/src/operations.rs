@@ -112,6 +112,20 @@ operations! {
         needs_saved: true,
         may_be_given: false,
     }
+    UnitForward {
+        over: Over::Row,
+        tensors: 2,
+        writes: &[Output::Tensor(1), Output::Saved],
+        needs_saved: false,
+        may_be_given: false,
+    }
+    UnitBackward {
+        over: Over::Row,
+        tensors: 3,
+        writes: &[Output::Tensor(2), Output::Accumulators],
+        needs_saved: true,
+        may_be_given: false,
+    }
 }
 
 const _: () = {

@@ -1,4 +1,4 @@
-//! Mean and variance of a channel's values; around 0, their mean square.
+//! Mean and variance of a channel's values; around 0, their mean square or its sum.
 //!
 //! ```text
 //! p     pivot
@@ -86,10 +86,14 @@ pub fn moments(pass: &Pass, channel: usize, eps: f64, statistics: Statistics) ->
     let [mut sum, mut squares] = pass.workspace.sums(channel);
     // Beside such a pivot d² of no other float32 than the pivot itself is 0.
     let constant = squares == 0.0 && pivot.abs() > 1e-15;
-    let dead = squares < TINY * count && eps >= DECISIVE;
+    let decisive = if statistics.summed { eps * eps >= TINY * count } else { eps >= DECISIVE };
+    let dead = squares < TINY * count && decisive;
     if !in_range(squares, count) && !constant && !dead {
         pivot = finite(pivot);
         [sum, squares] = fold_wide(pass, channel, [0, 0], [pivot; 2]);
+    }
+    if statistics.summed {
+        return [pivot, squares];
     }
     let shift = if statistics.centered { sum / count } else { 0.0 };
     let variance = squares / count - shift * shift;

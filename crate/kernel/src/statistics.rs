@@ -1,4 +1,4 @@
-//! The statistics that normalize: three facts about them, and what of them is kept.
+//! The statistics that normalize: four facts about them, and what of them is kept.
 
 use core::cell::Cell;
 
@@ -13,20 +13,40 @@ pub struct Statistics {
     pub constant: bool,
     /// Whether there is a mean; else that is 0, and the variance the mean square.
     pub centered: bool,
+    /// Whether the sum of squares stands for the variance, and counts as ε² where it is less; else
+    /// ε is added.
+    pub summed: bool,
 }
 
 impl Statistics {
     /// The batch's own.
-    pub const BATCH: Self = Self { of_batch: true, constant: false, centered: true };
+    pub const BATCH: Self = Self { of_batch: true, constant: false, centered: true, summed: false };
     /// The batch's own mean squares.
     pub const SQUARES: Self = Self { centered: false, ..Self::BATCH };
+    /// The batch's own sums of squares.
+    pub const SUMS_OF_SQUARES: Self = Self { summed: true, ..Self::SQUARES };
     /// Given ones.
-    pub const GIVEN: Self = Self { of_batch: false, constant: true, centered: true };
+    pub const GIVEN: Self = Self { of_batch: false, constant: true, centered: true, summed: false };
 
-    /// `1/√variance`, where ε is in the variance. Where that of the batch is zero every
-    /// `x − mean` is zero too, and 0 stands for their quotient.
-    pub fn inverse_std(self, variance: f64) -> f64 {
+    /// `1/√(variance + ε)`. Where that of the batch is zero every `x − mean` is zero too, and 0
+    /// stands for their quotient.
+    pub fn inverse_std(self, variance: f64, eps: f64) -> f64 {
+        let variance = match self.summed {
+            true if variance < eps * eps => eps * eps,
+            true => variance,
+            false => variance + eps,
+        };
         if self.of_batch && variance == 0.0 { 0.0 } else { 1.0 / sqrt(variance) }
+    }
+
+    /// What a set's sums are divided by in its gradient: the `count` of its elements; of a sum of
+    /// squares 1, and infinity where that is less than ε² and so changes nothing.
+    pub fn divisor(self, variance: f64, eps: f64, count: f64) -> f64 {
+        match self.summed {
+            true if variance < eps * eps => f64::INFINITY,
+            true => 1.0,
+            false => count,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The calls of layer and RMS norm.
+//! The calls of layer and RMS norm, and to unit length.
 
 use batchnorm_kernel::Workspace;
 use batchnorm_kernel::layout::Layout;
@@ -23,12 +23,13 @@ pub fn call(
     let saved = record.saved(layout.count)?;
     let own = match record.operation {
         Operation::LayerForward | Operation::LayerBackward => Statistics::BATCH,
+        Operation::UnitForward | Operation::UnitBackward => Statistics::SUMS_OF_SQUARES,
         _ => Statistics::SQUARES,
     };
     let reserved = layer::reserve(layout, (&mut *slab, &mut *workspace));
     reserved.map_err(|_| Status::OutOfMemory)?;
     let room = (slab, workspace);
-    if matches!(record.operation, Operation::LayerBackward | Operation::RmsBackward) {
+    if record.operation.described().needs_saved {
         let saved = needed(saved)?;
         let [gamma, beta] = record.pair(Word::FirstAccumulator)?;
         let gradients = ParameterGradients { gamma, beta };

@@ -182,11 +182,15 @@ const SAVED_OF_ROWS: [f64; 6] = [1.5, 4.5, 0.25, 2.25, 2.0, 1.0];
 /// Around 0.
 const SAVED_OF_SQUARES: [f64; 6] = [0.0, 0.0, 2.5, 22.5, 2.0, 1.0];
 
+/// To unit length.
+const SAVED_OF_LENGTHS: [f64; 6] = [0.0, 0.0, 5.0, 45.0, 2.0, 1.0];
+
 #[test]
 fn rows_are_normalized_and_saved_where_there_is_an_address_to() {
     for (operation, y, saved) in [
         (Operation::LayerForward, [-1.5, 1.0, -1.5, 1.0], SAVED_OF_ROWS),
         (Operation::RmsForward, [1.764_911, 1.264_911, 1.764_911, 1.264_911], SAVED_OF_SQUARES),
+        (Operation::UnitForward, [1.394_427, 0.894_427, 1.394_427, 0.894_427], SAVED_OF_LENGTHS),
     ] {
         for save in [true, false] {
             let arena = &mut Arena::new();
@@ -214,6 +218,12 @@ fn gradients_of_rows_are_summed_up_across_them() {
             SAVED_OF_SQUARES,
             [0.758_947, -0.379_473, 0.337_310, -0.168_655],
             [1.897_367, 6.324_555],
+        ),
+        (
+            Operation::UnitBackward,
+            SAVED_OF_LENGTHS,
+            [0.536_656, -0.268_328, 0.238_514, -0.119_257],
+            [1.341_641, 4.472_136],
         ),
     ] {
         let arena = &mut Arena::new();

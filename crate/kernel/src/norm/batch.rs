@@ -87,7 +87,8 @@ impl Backward<'_> {
     fn settle(&self, pass: &mut Pass, channel: usize) {
         let Self { saved, statistics, .. } = *self;
         let (mean, gamma) = (saved.mean[channel].get(), saved.gamma(channel));
-        let inverse_std = statistics.inverse_std(saved.variance[channel].get() + self.eps);
+        let variance = saved.variance[channel].get();
+        let inverse_std = statistics.inverse_std(variance, self.eps);
         let [sum_dy, co] =
             if self.sums { co_moment(pass, channel, mean, inverse_std) } else { [0.0; 2] };
         // Σdy·x̂ = s·Σ(x − μ)·dy, and there the mean of dy makes no difference.
@@ -96,7 +97,7 @@ impl Backward<'_> {
         let constants = if statistics.constant {
             [0.0, (gamma * inverse_std) as f32, 0.0, 0.0, 0.0]
         } else {
-            let count = pass.layout.count as f64;
+            let count = statistics.divisor(variance, self.eps, pass.layout.count as f64);
             let covariance = co * inverse_std / count;
             let mean_dy = if statistics.centered { sum_dy / count } else { 0.0 };
             affine::backward(mean, inverse_std, gamma, mean_dy, covariance)

@@ -89,7 +89,7 @@ impl Forward<'_> {
                 }
             };
             let Some(parameters) = self.parameters else { continue };
-            let inverse_std = statistics.inverse_std(variance + eps);
+            let inverse_std = statistics.inverse_std(variance, eps);
             for channel in set * together..(set + 1) * together {
                 let gamma = value_of(parameters.gamma, channel, 1.0);
                 let beta = value_of(parameters.beta, channel, 0.0);

@@ -116,7 +116,7 @@ impl Backward<'_> {
         for set in band.clone() {
             let of_set = |values: &[Cell<f64>]| values[self.first + set].get();
             let mean = of_set(saved.mean);
-            let inverse_std = Statistics::BATCH.inverse_std(of_set(saved.variance) + eps);
+            let inverse_std = Statistics::BATCH.inverse_std(of_set(saved.variance), eps);
             let mut means = [0.0; 2];
             let mut sums = [0.0; 2];
             for channel in self.channels(set) {

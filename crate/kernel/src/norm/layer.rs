@@ -1,10 +1,11 @@
 //! Layer normalization (Ba, Kiros & Hinton, 2016, arXiv:1607.06450), and around 0 root mean square
-//! normalization (Zhang & Sennrich, 2019, arXiv:1910.07467).
+//! normalization (Zhang & Sennrich, 2019, arXiv:1910.07467), or to unit length.
 //!
 //! ```text
 //! μ, σ²   mean and biased variance of a row: a *set* of m elements
 //!         around 0: 0 and the mean square
 //! s  = 1/√(σ² + ε)          x̂ = (x − μ)·s
+//!         to unit length: 1/max(‖x‖, ε), ‖x‖² for σ² and 1 for m
 //! y  = γ·x̂ + β              γ, β: of a column
 //!
 //! dβ = Σ dy                  dγ = Σ x̂·dy                  over the rows
@@ -125,7 +126,7 @@ pub fn backward(
         let pass = &mut Pass { layout: slab, tensors, workspace };
         if gradients.any() {
             for set in band.clone() {
-                let inverse_std = own.inverse_std(variance[set].get() + eps);
+                let inverse_std = own.inverse_std(variance[set].get(), eps);
                 let constants = affine::forward(mean[set].get(), inverse_std, 1.0, 0.0);
                 pass.workspace.set_constants(set, constants);
             }
