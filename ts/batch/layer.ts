@@ -433,7 +433,7 @@ export class BatchNorm {
    *
    * @param dict exactly the entries that `stateDict` gives, as tensors, float arrays,
    *   `number[]` or `{ data, shape }`; the batch count also as a `bigint`
-   * @throws BatchNormError `state-dict`, `dtype`, `not-built`, `disposed`, `invalid-option`
+   * @throws BatchNormError `state-dict`, `dtype`, `disposed`, `invalid-option`, `out-of-memory`
    *
    * @example
    * const bn = new BatchNorm(3).loadStateDict(dict).eval();

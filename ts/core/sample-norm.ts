@@ -312,7 +312,7 @@ export abstract class SampleNorm<Saved extends NormSaved = NormSaved> {
    *
    * @param dict exactly the entries that `stateDict` gives, as tensors, float arrays,
    *   `number[]` or `{ data, shape }`
-   * @throws BatchNormError `state-dict`, `dtype`, `not-built`, `disposed`, `invalid-option`
+   * @throws BatchNormError `state-dict`, `dtype`, `disposed`, `invalid-option`, `out-of-memory`
    *
    * @example
    * gn.loadStateDict({ weight: [2, 2, 2], bias: [1, 1, 1] });
