@@ -1,5 +1,4 @@
 /** Layers of group and instance norm: PyTorch's and Keras's golden values, modes, errors. */
-import { readFileSync } from "node:fs";
 import {
   GroupNorm,
   GroupNormalization,
@@ -18,11 +17,10 @@ import {
 import { describe, expect, it, test } from "vitest";
 import { counting, expectError, values, wrong } from "./call-helpers.js";
 import { expectSameBits, expectWithin, truthOfInference } from "./helpers.js";
+import { compare, nameOf, readCases, type Vector } from "./layer-fixtures.js";
 import { channelsOf } from "./reference/channels.mjs";
 import { groupsOf } from "./reference/group.mjs";
 import { truthOfGroups } from "./truth-of-groups.js";
-
-type Vector = number[] | null;
 
 interface Step {
   x: number[];
@@ -62,32 +60,13 @@ interface KerasCase {
   dbeta: Vector;
 }
 
-function read<C extends { layer: string }>(file: string): C[] {
-  const text = readFileSync(new URL(`fixtures/${file}`, import.meta.url), "utf8");
-  const { cases } = JSON.parse(text) as { cases: C[] };
-  return cases.filter(({ layer }) => /Group|Instance/.test(layer));
-}
-
-const name = (kind: string, shape: number[], options: object) =>
-  `${kind}, [${shape.join(", ")}] ${JSON.stringify(options)}`;
-
-function compare(
-  got: { toFloat32Array(): Float32Array } | null | undefined,
-  want: Vector | undefined,
-  bound: ArrayLike<number>,
-  what: string,
-): void {
-  expect(!got, `${what} is there`).toBe(!want);
-  if (got && want) expectWithin(got.toFloat32Array(), want, bound, what);
-}
-
 const SPELLINGS = { InstanceNorm1d, InstanceNorm2d, InstanceNorm3d };
 
 describe("PyTorch's layers", () => {
-  for (const one of read<TorchCase>("torch_layers.json")) {
+  for (const one of readCases<TorchCase>("torch_layers.json", /Group|Instance/)) {
     const { layer: kind, shape, groups, options, weight, bias } = one;
 
-    it(`give its golden values: ${name(kind, shape, options)}`, () => {
+    it(`give its golden values: ${nameOf(kind, shape, options)}`, () => {
       const { track_running_stats: trackRunningStats, ...same } = options;
       const unbatched = kind !== "GroupNorm" && shape.length === Number(kind.at(-2)) + 1;
       const axis = unbatched ? 0 : 1;
@@ -157,10 +136,10 @@ function lastOf({ steps }: TorchCase) {
 }
 
 describe("Keras's layer", () => {
-  for (const one of read<KerasCase>("keras_layers.json")) {
+  for (const one of readCases<KerasCase>("keras_layers.json", /Group|Instance/)) {
     const { shape, options, gamma, beta, x, dy } = one;
 
-    it(`gives its golden values: ${name("GroupNormalization", shape, options)}`, () => {
+    it(`gives its golden values: ${nameOf("GroupNormalization", shape, options)}`, () => {
       using layer = new GroupNormalization(options);
       const { groups = 32, axis = -1, epsilon = 1e-3 } = options;
       const channels = shape.at(axis) as number;

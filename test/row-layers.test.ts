@@ -1,5 +1,4 @@
 /** Layers of layer and RMS norm: PyTorch's and Keras's golden values, axes, shapes, errors. */
-import { readFileSync } from "node:fs";
 import {
   BatchNorm,
   LayerNorm,
@@ -22,10 +21,9 @@ import {
 import { describe, expect, it, test } from "vitest";
 import { counting, expectError, values, wrong } from "./call-helpers.js";
 import { expectSameBits, expectWithin } from "./helpers.js";
+import { compare, nameOf, readCases, type Vector } from "./layer-fixtures.js";
 import { type Rows, rowsOf, unit } from "./reference/layer.mjs";
 import { truthOfRows } from "./truth-of-rows.js";
-
-type Vector = number[] | null;
 
 interface Pass {
   x: number[];
@@ -56,27 +54,8 @@ interface KerasCase extends Pass {
   dbeta: Vector;
 }
 
-function read<C extends { layer: string }>(file: string): C[] {
-  const text = readFileSync(new URL(`fixtures/${file}`, import.meta.url), "utf8");
-  const { cases } = JSON.parse(text) as { cases: C[] };
-  return cases.filter(({ layer }) => /Layer|RMS|Unit/.test(layer));
-}
-
-const name = (kind: string, shape: number[], options: object) =>
-  `${kind}, [${shape.join(", ")}] ${JSON.stringify(options)}`;
-
-function compare(
-  got: { toFloat32Array(): Float32Array } | null | undefined,
-  want: Vector | undefined,
-  bound: ArrayLike<number>,
-  what: string,
-): void {
-  expect(!got, `${what} is there`).toBe(!want);
-  if (got && want) expectWithin(got.toFloat32Array(), want, bound, what);
-}
-
 describe("PyTorch's layers", () => {
-  const cases = read<TorchCase>("torch_layers.json");
+  const cases = readCases<TorchCase>("torch_layers.json", /Layer|RMS|Unit/);
 
   it("are of both kinds", () => {
     expect(new Set(cases.map(({ layer }) => layer))).toEqual(new Set(["LayerNorm", "RMSNorm"]));
@@ -85,7 +64,7 @@ describe("PyTorch's layers", () => {
   for (const one of cases) {
     const { layer: kind, shape, normalized_shape: normalized, options, weight, bias } = one;
 
-    it(`give its golden values: ${name(kind, shape, options)}`, () => {
+    it(`give its golden values: ${nameOf(kind, shape, options)}`, () => {
       const { elementwise_affine: elementwiseAffine, ...same } = options;
       const given = { ...same, ...(elementwiseAffine === undefined ? {} : { elementwiseAffine }) };
       using layer: RowNorm =
@@ -123,7 +102,7 @@ function asUnit({ channels }: Rows) {
 }
 
 describe("Keras's layers", () => {
-  const cases = read<KerasCase>("keras_layers.json");
+  const cases = readCases<KerasCase>("keras_layers.json", /Layer|RMS|Unit/);
 
   it("are of all kinds", () => {
     expect(new Set(cases.map(({ layer }) => layer))).toEqual(new Set(Object.keys(KERAS)));
@@ -132,7 +111,7 @@ describe("Keras's layers", () => {
   for (const one of cases) {
     const { layer: kind, shape, options, gamma, beta, x, dy } = one;
 
-    it(`give its golden values: ${name(kind, shape, options)}`, () => {
+    it(`give its golden values: ${nameOf(kind, shape, options)}`, () => {
       const isLayer = kind === "LayerNormalization";
       using layer: RowNorm = new KERAS[kind](options);
       layer.forward(Tensor.from(x, shape)).dispose();

@@ -1,7 +1,7 @@
 /** Calls of the layers that normalize within a sample. */
-import * as library from "batchnorm-wasm";
 import {
   type ChannelNorm,
+  type GroupNorm,
   GroupNormalization,
   InstanceNorm,
   NormSaved,
@@ -23,6 +23,7 @@ import {
   type Anything,
   allApart,
   axisOf,
+  classOf,
   inPlaceOf,
   input,
   output,
@@ -114,11 +115,7 @@ function construct(world: World, random: Random, manner: Manner): void {
   }
   const { value, code } = options.build();
   const name = world.name("g");
-  const Layer = (library as unknown as Record<string, new (...all: unknown[]) => SampleNorm>)[
-    kind
-  ] as new (
-    ...all: unknown[]
-  ) => SampleNorm;
+  const Layer = classOf<SampleNorm>(kind);
   world.attempt(
     () =>
       options.surrounded(
@@ -140,7 +137,7 @@ function construct(world: World, random: Random, manner: Manner): void {
 function groupsOf(layer: ChannelNorm, channels: number): number {
   if (layer instanceof InstanceNorm) return Math.max(channels, 1);
   if (layer instanceof GroupNormalization) return layer.groups === -1 ? channels : layer.groups;
-  return (layer as library.GroupNorm).numGroups;
+  return (layer as GroupNorm).numGroups;
 }
 
 /** How a layer divides a shape; undefined where it can't. */

@@ -1,4 +1,5 @@
 /** What calls are made of: tensors in guarded memory, and arguments that mostly fit each other. */
+import * as library from "batchnorm-wasm";
 import { type PlainResult, Tensor } from "batchnorm-wasm";
 import type { Random } from "../../scripts/random.mjs";
 import { hostileTensor } from "./options.js";
@@ -15,6 +16,13 @@ import {
 
 // Arguments here are of any type: that is the point.
 export type Anything = never;
+
+type Constructor<Layer> = new (...all: unknown[]) => Layer;
+
+/** A class of the library by its name, that takes anything. */
+export function classOf<Layer>(name: string): Constructor<Layer> {
+  return (library as unknown as Record<string, Constructor<Layer>>)[name] as Constructor<Layer>;
+}
 
 /** The shapes that a sequence is about: most of its tensors have one of these. */
 interface Theme {

@@ -1,7 +1,6 @@
 /** The reference of group norm: by hand, and by finite differences. */
 import { describe, expect, it } from "vitest";
-import { Random } from "../../scripts/random.mjs";
-import { expectWithin } from "../helpers.js";
+import { expectGradients } from "./differences.js";
 import * as reference from "./group.mjs";
 
 describe("the reference of group norm", () => {
@@ -31,37 +30,7 @@ describe("the reference of group norm", () => {
   ])(
     "has the gradients of finite differences, for %j along %i in %i groups",
     (shape, axis, number) => {
-      const random = new Random(4);
-      const groups = reference.groupsOf(shape, axis, number);
-      const { of, number: channels } = groups.channels;
-      const x = Float64Array.from(random.normals(of.length, 0.5, 2));
-      const dy = Float64Array.from(random.normals(of.length));
-      const weight = Float64Array.from(random.normals(channels, 1, 0.5));
-      const bias = Float64Array.from(random.normals(channels));
-      const eps = 1e-2;
-      const loss = () =>
-        reference
-          .forward(x, groups, { weight, bias, eps })
-          .reduce((sum, y, i) => sum + y * (dy[i] as number), 0);
-      const differences = (values: Float64Array) =>
-        values.map((value, i) => {
-          const step = 1e-5;
-          const [above, below] = [value + step, value - step].map((moved) => {
-            values[i] = moved;
-            return loss();
-          }) as [number, number];
-          values[i] = value;
-          return (above - below) / (2 * step);
-        });
-      const { dx, dweight, dbias } = reference.backward(x, dy, groups, { weight, eps });
-      for (const [name, values, gradient] of [
-        ["dx", x, dx],
-        ["dweight", weight, dweight],
-        ["dbias", bias, dbias],
-      ] as const) {
-        const bound = gradient.map((value) => 1e-7 * (1 + Math.abs(value)));
-        expectWithin(differences(values), gradient, bound, name);
-      }
+      expectGradients(reference, reference.groupsOf(shape, axis, number));
     },
   );
 });

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { Random } from "../../scripts/random.mjs";
 import { expectWithin } from "../helpers.js";
+import { expectGradients } from "./differences.js";
 import { layer, rms, rowsOf, unit } from "./layer.mjs";
 
 describe("the reference of layer norm", () => {
@@ -84,36 +85,6 @@ describe.each([
       [0, 2],
     ],
   ])("has the gradients of finite differences, for %j along %j", (shape, axes) => {
-    const random = new Random(4);
-    const rows = rowsOf(shape, axes);
-    const { of, number } = rows.channels;
-    const x = Float64Array.from(random.normals(of.length, 0.5, 2));
-    const dy = Float64Array.from(random.normals(of.length));
-    const weight = Float64Array.from(random.normals(number, 1, 0.5));
-    const bias = Float64Array.from(random.normals(number));
-    const eps = 1e-2;
-    const loss = () =>
-      reference
-        .forward(x, rows, { weight, bias, eps })
-        .reduce((sum, y, i) => sum + y * (dy[i] as number), 0);
-    const differences = (values: Float64Array) =>
-      values.map((value, i) => {
-        const step = 1e-5;
-        const [above, below] = [value + step, value - step].map((moved) => {
-          values[i] = moved;
-          return loss();
-        }) as [number, number];
-        values[i] = value;
-        return (above - below) / (2 * step);
-      });
-    const { dx, dweight, dbias } = reference.backward(x, dy, rows, { weight, eps });
-    for (const [name, values, gradient] of [
-      ["dx", x, dx],
-      ["dweight", weight, dweight],
-      ["dbias", bias, dbias],
-    ] as const) {
-      const bound = gradient.map((value) => 1e-7 * (1 + Math.abs(value)));
-      expectWithin(differences(values), gradient, bound, name);
-    }
+    expectGradients(reference, rowsOf(shape, axes));
   });
 });

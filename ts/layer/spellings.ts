@@ -104,8 +104,8 @@ export class UnitNormalization extends RowNorm<UnitNormSaved> {
   constructor(options?: UnitNormalizationOptions | null) {
     const owner = "UnitNormalization";
     const { axis, kernel } = readOptions(owner, options, ["axis", "kernel"]);
-    const given = { axes: axis, kernel, elementwiseAffine: false };
-    const read = readLayerOptions(owner, given, { torch: UNIT_PRESET }, RMS_OPTIONS);
+    const given = { axes: axis, kernel, elementwiseAffine: false, preset: "keras" as const };
+    const read = readLayerOptions(owner, given, { keras: UNIT_PRESET }, RMS_OPTIONS);
     super(new RowEngine(read, Operation.UnitForward, unitAccess, null));
   }
 

@@ -27,105 +27,59 @@ pub enum Output {
     Accumulators,
 }
 
+/// What the others are made of: an operation on x alone that needs saved values.
+const OWN: Described = Described {
+    over: Over::Batch,
+    tensors: 1,
+    writes: &[],
+    needs_saved: true,
+    may_be_given: false,
+};
+
+/// x to y, by statistics that are saved where there is an address to.
+const fn forward(over: Over) -> Described {
+    let writes = &[Output::Tensor(1), Output::Saved];
+    Described { over, tensors: 2, writes, needs_saved: false, ..OWN }
+}
+
+/// x and dy to dx, by what was saved.
+const fn backward(over: Over) -> Described {
+    let writes = &[Output::Tensor(2), Output::Accumulators];
+    Described { over, tensors: 3, writes, ..OWN }
+}
+
 macro_rules! operations {
-    ($($name:ident $described:tt)*) => {
+    ($($name:ident => $described:expr,)*) => {
         /// By the numbers that a record has for them.
         pub const OPERATIONS: &[Operation] = &[$(Operation::$name),*];
 
         impl Operation {
             #[inline(always)]
             pub const fn described(self) -> Described {
-                match self { $(Self::$name => Described $described,)* }
+                match self { $(Self::$name => $described,)* }
             }
         }
     };
 }
 
 operations! {
-    Forward {
-        over: Over::Batch,
+    Forward => Described {
         tensors: 2,
         writes: &[Output::Tensor(1), Output::Saved, Output::Accumulators],
-        needs_saved: true,
         may_be_given: true,
-    }
-    Statistics {
-        over: Over::Batch,
-        tensors: 1,
-        writes: &[Output::Saved],
-        needs_saved: true,
-        may_be_given: false,
-    }
-    Backward {
-        over: Over::Batch,
-        tensors: 3,
-        writes: &[Output::Tensor(2), Output::Accumulators],
-        needs_saved: true,
-        may_be_given: false,
-    }
-    Update {
-        over: Over::Batch,
-        tensors: 1,
-        writes: &[Output::Accumulators],
-        needs_saved: true,
-        may_be_given: false,
-    }
-    GroupForward {
-        over: Over::Sample,
-        tensors: 2,
-        writes: &[Output::Tensor(1), Output::Saved],
-        needs_saved: false,
-        may_be_given: false,
-    }
-    GroupBackward {
-        over: Over::Sample,
-        tensors: 3,
-        writes: &[Output::Tensor(2), Output::Accumulators],
-        needs_saved: true,
-        may_be_given: false,
-    }
-    LayerForward {
-        over: Over::Row,
-        tensors: 2,
-        writes: &[Output::Tensor(1), Output::Saved],
-        needs_saved: false,
-        may_be_given: false,
-    }
-    LayerBackward {
-        over: Over::Row,
-        tensors: 3,
-        writes: &[Output::Tensor(2), Output::Accumulators],
-        needs_saved: true,
-        may_be_given: false,
-    }
-    RmsForward {
-        over: Over::Row,
-        tensors: 2,
-        writes: &[Output::Tensor(1), Output::Saved],
-        needs_saved: false,
-        may_be_given: false,
-    }
-    RmsBackward {
-        over: Over::Row,
-        tensors: 3,
-        writes: &[Output::Tensor(2), Output::Accumulators],
-        needs_saved: true,
-        may_be_given: false,
-    }
-    UnitForward {
-        over: Over::Row,
-        tensors: 2,
-        writes: &[Output::Tensor(1), Output::Saved],
-        needs_saved: false,
-        may_be_given: false,
-    }
-    UnitBackward {
-        over: Over::Row,
-        tensors: 3,
-        writes: &[Output::Tensor(2), Output::Accumulators],
-        needs_saved: true,
-        may_be_given: false,
-    }
+        ..OWN
+    },
+    Statistics => Described { writes: &[Output::Saved], ..OWN },
+    Backward => backward(Over::Batch),
+    Update => Described { writes: &[Output::Accumulators], ..OWN },
+    GroupForward => forward(Over::Sample),
+    GroupBackward => backward(Over::Sample),
+    LayerForward => forward(Over::Row),
+    LayerBackward => backward(Over::Row),
+    RmsForward => forward(Over::Row),
+    RmsBackward => backward(Over::Row),
+    UnitForward => forward(Over::Row),
+    UnitBackward => backward(Over::Row),
 }
 
 const _: () = {

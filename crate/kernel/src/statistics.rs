@@ -32,7 +32,7 @@ impl Statistics {
     /// stands for their quotient.
     pub fn inverse_std(self, variance: f64, eps: f64) -> f64 {
         let variance = match self.summed {
-            true if variance < eps * eps => eps * eps,
+            true if is_least(variance, eps) => eps * eps,
             true => variance,
             false => variance + eps,
         };
@@ -43,11 +43,16 @@ impl Statistics {
     /// squares 1, and infinity where that is less than ε² and so changes nothing.
     pub fn divisor(self, variance: f64, eps: f64, count: f64) -> f64 {
         match self.summed {
-            true if variance < eps * eps => f64::INFINITY,
+            true if is_least(variance, eps) => f64::INFINITY,
             true => 1.0,
             false => count,
         }
     }
+}
+
+/// Whether ε² counts for a sum of squares.
+fn is_least(squares: f64, eps: f64) -> bool {
+    squares < eps * eps
 }
 
 /// What a forward pass saves: all but x that its gradients need.

@@ -8,15 +8,13 @@ mod tensors;
 
 use batchnorm_kernel::layout::{Layout, Limits, Over};
 use batchnorm_kernel::norm::group;
-use batchnorm_kernel::parameters::ParameterGradients;
-use batchnorm_kernel::statistics::Saved;
 use batchnorm_kernel::{Cells, Workspace};
 use bounds::{Bounds, assert_within};
 use kernel::{Gradients, Parameters, parameters};
 use naive::batch::Statistics;
 use naive::group::Groups;
 use tensors::random::{Random, for_all};
-use tensors::{Case, Shape, Tensor, activations, cases, cells, values, wide};
+use tensors::{Case, Shape, Tensor, activations, cases, values, wide};
 
 /// Some number of groups that a shape's channels can be parted into.
 fn some_number(shape: &Shape, random: &mut Random) -> usize {
@@ -41,19 +39,17 @@ fn forward(
     let layout = shape.layout_over(Over::Sample, &[&x.placement, &y.placement]).expect("a layout");
     workspace.reserve(&layout).expect("memory");
     let sets = layout.samples * number;
-    let [mean, variance, gamma] =
-        [sets, sets, layout.channels].map(|len| cells(&vec![f64::NAN; len]));
-    let saved = &Saved { mean: &mean, variance: &variance, gamma: &gamma };
-    parameters.with(|parameters| {
-        let tensors = [x.cells(), y.cells()];
-        let room = (&mut Layout::default(), workspace);
-        group::forward(&layout, tensors, number, parameters, Some(saved), room);
-    });
-    assert_eq!(values(&gamma), parameters.naive(layout.channels).gamma);
-    Statistics { mean: values(&mean), variance: values(&variance) }
+    kernel::saved([sets, layout.channels], |saved| {
+        parameters.with(|parameters| {
+            let tensors = [x.cells(), y.cells()];
+            let room = (&mut Layout::default(), workspace);
+            group::forward(&layout, tensors, number, parameters, Some(saved), room);
+        });
+        assert_eq!(values(saved.gamma), parameters.naive(layout.channels).gamma);
+    })
 }
 
-/// Gradients of [`forward`] into dx, which may be x or dy, added to 1 for γ and 2 for β.
+/// Gradients of [`forward`] into dx, which may be x or dy.
 fn backward(
     shape: &Shape,
     tensors: [&Tensor; 3],
@@ -66,16 +62,13 @@ fn backward(
     let layout = shape.layout_over(Over::Sample, &placements).expect("a layout");
     workspace.reserve(&layout).expect("memory");
     workspace.reserve_gradients(layout.channels).expect("memory");
-    let gamma = parameters.naive(layout.channels).gamma;
-    let [mean, variance, gamma] =
-        [&statistics.mean, &statistics.variance, &gamma].map(|of| cells(of));
-    let saved = &Saved { mean: &mean, variance: &variance, gamma: &gamma };
-    let [of_gamma, of_beta] = [0.0; 2].map(|start| cells(&vec![start; layout.channels]));
-    let gradients = &ParameterGradients { gamma: Some(&of_gamma), beta: Some(&of_beta) };
     let tensors: [Cells; 3] = tensors.map(Tensor::cells);
     let room = (&mut Layout::default(), workspace);
-    group::backward(&layout, tensors, number, saved, parameters.eps, gradients, room);
-    Gradients { gamma: values(&of_gamma), beta: values(&of_beta) }
+    kernel::gradients(shape, |gradients| {
+        kernel::restored(statistics, parameters.naive(layout.channels).gamma, |saved| {
+            group::backward(&layout, tensors, number, saved, parameters.eps, &gradients, room);
+        });
+    })
 }
 
 /// Checks both passes on random values.

@@ -6,18 +6,17 @@ mod kernel;
 mod naive;
 mod tensors;
 
+use batchnorm_kernel::Workspace;
 use batchnorm_kernel::layout::{Layout, Limits};
 use batchnorm_kernel::norm::layer;
-use batchnorm_kernel::parameters::ParameterGradients;
-use batchnorm_kernel::statistics::{Saved, Statistics as Own};
-use batchnorm_kernel::{Cells, Workspace};
+use batchnorm_kernel::statistics::Statistics as Own;
 use bounds::{Bounds, assert_within};
 use kernel::{Gradients, Parameters, parameters};
 use naive::batch::Statistics;
 use naive::layer::{Around, Rows};
 use proptest::prelude::*;
 use tensors::random::{Random, for_all};
-use tensors::{Placement, Shape, Tensor, activations, cells, values, wide};
+use tensors::{Placement, Shape, Tensor, activations, values, wide};
 
 /// What rows are normalized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,15 +78,13 @@ fn forward(
     let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
     let slab = &mut Layout::default();
     layer::reserve(&layout, (slab, workspace)).expect("memory");
-    let [mean, variance, gamma] =
-        [layout.count, layout.count, layout.channels].map(|len| cells(&vec![f64::NAN; len]));
-    let saved = &Saved { mean: &mean, variance: &variance, gamma: &gamma };
-    parameters.with(|parameters| {
-        let tensors = [x.cells(), y.cells()];
-        layer::forward(&layout, tensors, norm.own(), parameters, Some(saved), (slab, workspace));
-    });
-    assert_eq!(values(&gamma), parameters.naive(layout.channels).gamma);
-    Statistics { mean: values(&mean), variance: values(&variance) }
+    let (tensors, own) = ([x.cells(), y.cells()], norm.own());
+    kernel::saved([layout.count, layout.channels], |saved| {
+        parameters.with(|parameters| {
+            layer::forward(&layout, tensors, own, parameters, Some(saved), (slab, workspace));
+        });
+        assert_eq!(values(saved.gamma), parameters.naive(layout.channels).gamma);
+    })
 }
 
 /// Gradients of [`forward`] into dx, which may be x or dy.
@@ -102,16 +99,12 @@ fn backward(
     let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
     let slab = &mut Layout::default();
     layer::reserve(&layout, (slab, workspace)).expect("memory");
-    let gamma = parameters.naive(layout.channels).gamma;
-    let [mean, variance, gamma] =
-        [&statistics.mean, &statistics.variance, &gamma].map(|of| cells(of));
-    let saved = &Saved { mean: &mean, variance: &variance, gamma: &gamma };
-    let [of_gamma, of_beta] = [0.0; 2].map(|start| cells(&vec![start; layout.channels]));
-    let gradients = &ParameterGradients { gamma: Some(&of_gamma), beta: Some(&of_beta) };
-    let tensors: [Cells; 3] = tensors.map(Tensor::cells);
-    let eps = parameters.eps;
-    layer::backward(&layout, tensors, norm.own(), saved, eps, gradients, (slab, workspace));
-    Gradients { gamma: values(&of_gamma), beta: values(&of_beta) }
+    let (tensors, own, eps) = (tensors.map(Tensor::cells), norm.own(), parameters.eps);
+    kernel::gradients(shape, |gradients| {
+        kernel::restored(statistics, parameters.naive(layout.channels).gamma, |saved| {
+            layer::backward(&layout, tensors, own, saved, eps, &gradients, (slab, workspace));
+        });
+    })
 }
 
 /// Checks both passes on random values.

@@ -1,5 +1,4 @@
 /** Calls of layers and of what they save. */
-import * as library from "batchnorm-wasm";
 import { BatchNorm, type BatchNormSaved, presets, type Tensor } from "batchnorm-wasm";
 import type { Random } from "../../../scripts/random.mjs";
 import { Options } from "../options.js";
@@ -8,6 +7,7 @@ import {
   type Anything,
   allApart,
   axisOf,
+  classOf,
   here,
   product,
   resolve,
@@ -87,11 +87,7 @@ export function construct(world: World, random: Random, manner: Manner): void {
   }
   const { value, code } = options.build();
   const name = world.name("l");
-  const Layer = (library as unknown as Record<string, new (...all: unknown[]) => BatchNorm>)[
-    kind
-  ] as new (
-    ...all: unknown[]
-  ) => BatchNorm;
+  const Layer = classOf<BatchNorm>(kind);
   world.attempt(
     () =>
       options.surrounded(`${name} = new ${kind}(${keras ? "" : `${count.code()}, `}${code()});`),

@@ -66,17 +66,18 @@ pub fn forward(
     layout: &Layout,
     [x, y]: [Cells; 2],
     own: Statistics,
-    &Parameters { gamma, beta, eps }: &Parameters,
+    parameters: &Parameters,
     saved: Option<&Saved>,
     room: Room,
 ) {
-    let parameters = Some(&Parameters { gamma, beta, eps });
-    Forward { parameters, given: None, own, saved }.save_what_is_known();
+    let forward = Forward { parameters: Some(parameters), given: None, own, saved };
+    forward.save_what_is_known();
     if layout.is_empty() {
         return;
     }
     let along = take(&mut room.1.along);
     let (ones, zeros) = along.split_at(layout.channels);
+    let &Parameters { gamma, beta, eps } = parameters;
     let [gamma, beta] = [(gamma, ones, 1.0), (beta, zeros, 0.0)].map(|(given, absent, value)| {
         given.unwrap_or_else(|| {
             absent.iter().take(layout.channels).for_each(|cell| cell.set(value));
@@ -84,7 +85,7 @@ pub fn forward(
         })
     });
     let parameters = Some(&Parameters { gamma: None, beta: None, eps });
-    let forward = Forward { parameters, given: None, own, saved };
+    let forward = Forward { parameters, ..forward };
     let workspace = by_slabs(layout, &[x, y], room, &mut |slab, tensors, workspace, first| {
         let pass = &mut Pass { layout: slab, tensors, workspace };
         let band = 0..slab.channels;

@@ -85,7 +85,7 @@ pub fn training(
 ) -> Statistics {
     let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
     workspace.reserve(&layout).expect("memory");
-    saved(layout.channels, |saved| {
+    saved([layout.channels; 2], |saved| {
         parameters.with(|parameters| {
             batch::forward(&layout, memory([x, y]), parameters, None, Some(saved), workspace);
         });
@@ -113,7 +113,7 @@ pub fn inference(
 pub fn statistics(shape: &Shape, x: &Tensor, workspace: &mut Workspace) -> Statistics {
     let layout = shape.layout(&[&x.placement]).expect("a layout");
     workspace.reserve(&layout).expect("memory");
-    saved(layout.channels, |saved| batch::statistics(&layout, x.cells(), saved, workspace))
+    saved([layout.channels; 2], |saved| batch::statistics(&layout, x.cells(), saved, workspace))
 }
 
 /// Gradients of [`training`] into dx, which may be x or dy.
@@ -179,22 +179,28 @@ fn backward_through(
 ) {
     let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
     workspace.reserve(&layout).expect("memory");
-    let gamma = parameters.naive(layout.channels).gamma;
-    let [mean, variance, gamma] = [&values.mean, &values.variance, &gamma].map(|of| cells(of));
-    let saved = &Saved { mean: &mean, variance: &variance, gamma: &gamma };
     let (tensors, eps) = (memory(tensors), parameters.eps);
-    batch::backward(&layout, tensors, saved, statistics, eps, gradients, workspace);
+    restored(values, parameters.naive(layout.channels).gamma, |saved| {
+        batch::backward(&layout, tensors, saved, statistics, eps, gradients, workspace);
+    });
 }
 
-/// The statistics that `run` saves.
-fn saved(channels: usize, run: impl FnOnce(&Saved)) -> Statistics {
-    let [mean, variance, gamma] = [(); 3].map(|()| cells(&vec![0.0; channels]));
+/// The statistics that `run` saves, of so many sets and channels.
+pub fn saved([sets, channels]: [usize; 2], run: impl FnOnce(&Saved)) -> Statistics {
+    let [mean, variance, gamma] = [sets, sets, channels].map(|len| cells(&vec![f64::NAN; len]));
     run(&Saved { mean: &mean, variance: &variance, gamma: &gamma });
     Statistics { mean: values(&mean), variance: values(&variance) }
 }
 
+/// Calls `run` with what was saved.
+pub fn restored(statistics: &Statistics, gamma: Vec<f64>, run: impl FnOnce(&Saved)) {
+    let of = [&statistics.mean, &statistics.variance, &gamma];
+    let [mean, variance, gamma] = of.map(|of| cells(of));
+    run(&Saved { mean: &mean, variance: &variance, gamma: &gamma });
+}
+
 /// What `run` adds to gradients of 0.
-fn gradients(shape: &Shape, run: impl FnOnce(ParameterGradients)) -> Gradients {
+pub fn gradients(shape: &Shape, run: impl FnOnce(ParameterGradients)) -> Gradients {
     let [gamma, beta] = [(); 2].map(|()| cells(&vec![0.0; shape.channel_count()]));
     run(ParameterGradients { gamma: Some(&gamma), beta: Some(&beta) });
     Gradients { gamma: values(&gamma), beta: values(&beta) }
