@@ -261,6 +261,53 @@ describe("a group norm layer", () => {
     }
   });
 
+  it("has γ and β of a group in onnx18, as if each channel had its group's", () => {
+    const [x, dy] = [counting([2, 6, 5]), counting([2, 6, 5], -7)];
+    using gn = new GroupNorm(2, null, { preset: "onnx18" });
+    using each = new GroupNorm(2, 6, { preset: "onnx" });
+    gn.forward(x).dispose();
+    expect([gn.numChannels, gn.weight?.shape, gn.bias?.shape]).toEqual([6, [2], [2]]);
+    gn.loadStateDict({ scale: [0.3, 3], bias: [-1, 5] });
+    each.loadStateDict({ scale: [0.3, 0.3, 0.3, 3, 3, 3], bias: [-1, -1, -1, 5, 5, 5] });
+    expect(gn.stateDict()).toEqual({
+      scale: Float32Array.of(0.3, 3),
+      bias: Float32Array.of(-1, 5),
+    });
+    for (const training of [true, false]) {
+      expectSameBits(gn.forward(x, { training }).data, each.forward(x).data, "y");
+      expectSameBits(gn.backward(dy).data, each.backward(dy).data, "dx");
+    }
+    expect(gn.saved?.weight).toEqual(each.saved?.weight);
+    for (const [own, all] of [
+      [gn.weight?.grad, each.weight?.grad],
+      [gn.bias?.grad, each.bias?.grad],
+    ] as Tensor[][]) {
+      const channels = values(all as Tensor);
+      const sums = [0, 3].map((i) => channels.slice(i, i + 3).reduce((a, b) => a + b));
+      const sizes = [0, 3].map((i) =>
+        channels.slice(i, i + 3).reduce((a, b) => a + Math.abs(b), Number.MIN_VALUE),
+      );
+      // What a pass adds is rounded twice a pass, and each channel's too.
+      expectWithin(
+        own?.data as Float32Array,
+        sums,
+        sizes.map((size) => 8 * 2 ** -24 * size),
+        "Σ",
+      );
+    }
+    const live = x.kernel.memoryUsage().liveBytes;
+    gn.forward(x, { out: x });
+    expect(x.kernel.memoryUsage().liveBytes).toBe(live);
+    const six = { scale: [1, 1, 1, 1, 1, 1], bias: [0, 0, 0, 0, 0, 0] };
+    expectError("state-dict", ["scale", "[2]", "[6]"], () => gn.loadStateDict(six), [gn]);
+    const eight = counting([2, 8, 3]);
+    expectError("shape-mismatch", ["6 channels", "got 8"], () => gn.forward(eight), [gn]);
+    using unbuilt = new GroupNorm(2, null, { preset: "onnx18" });
+    const two = { scale: [1, 1], bias: [0, 0] };
+    const words = ["GroupNorm.loadStateDict", "how many channels"];
+    expectError("not-built", words, () => unbuilt.loadStateDict(two), [unbuilt]);
+  });
+
   it("refuses a dict of channels that its groups don't divide, and can learn others then", () => {
     using gn = new GroupNorm(2, null);
     const three = { weight: [1, 1, 1], bias: [0, 0, 0] };

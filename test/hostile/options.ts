@@ -40,7 +40,7 @@ const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   weightGrad: isTensor,
   biasGrad: isTensor,
   training: isBoolean,
-  preset: (value) => ["torch", "keras", "onnx", "flax"].includes(value as string),
+  preset: (value) => ["torch", "keras", "onnx", "onnx18", "flax"].includes(value as string),
   affine: isBoolean,
   scale: isBoolean,
   offset: isBoolean,

@@ -8,6 +8,7 @@ import {
   batchNormInference,
   createKernel,
   defaultKernel,
+  type GroupNorm,
   type Kernel,
   type MemoryUsage,
   memoryUsage,
@@ -521,14 +522,15 @@ export class World {
     this.#adoptVectors(model);
   }
 
-  #adoptVectors({ name, state }: LayerModel<AnyLayer>): void {
+  #adoptVectors({ name, state, preset, layer }: LayerModel<AnyLayer>): void {
+    const groups = preset === "onnx18" ? (layer as GroupNorm).numGroups : null;
     for (const field of VECTORS) {
       const tensor = state[field];
       if (!(tensor instanceof Tensor) || this.modelOf.has(tensor)) continue;
       const path = field.endsWith("Grad") ? `${field.slice(0, -4)}.grad` : field;
       // What a dict told of rows, of which no input has come yet, is a vector.
       const shape = state.normalizedShape ?? [
-        state.numFeatures ?? state.numChannels ?? tensor.size,
+        groups ?? state.numFeatures ?? state.numChannels ?? tensor.size,
       ];
       this.adopt(tensor, shape as number[], `${name}.${path}`);
     }

@@ -1,6 +1,7 @@
 /** What a layer owns: parameters, running statistics and their names. */
 import { COUNT, isCount } from "./checks.js";
 import { type BatchNormErrorCode, fail, mustBe } from "./errors.js";
+import { sizeOf } from "./geometry.js";
 import type { Port } from "./kernel.js";
 import { readOptions } from "./options.js";
 import { Parameter } from "./parameter.js";
@@ -46,7 +47,7 @@ export interface Vectors {
 export class LayerState {
   /** Number of channels; `null` before it is built. */
   numFeatures: number | null = null;
-  /** The shape in which the channels are, if not a vector's. */
+  /** Of the vectors, if another than one value a channel. */
   shape: readonly number[] | null = null;
   weight: View | null = null;
   bias: View | null = null;
@@ -186,15 +187,20 @@ export class LayerState {
     const changes = this.#changes;
     // Reading may run getters, and what these do has to be seen: all checks of the layer
     // come after it. What was read is copies: building may detach views of kernel memory.
-    const names = { ...this.#entries, shape: this.shape };
-    const { vectors, count } = readStateDict(dict, names, this.numFeatures, options, owner);
+    const { numFeatures, shape } = this;
+    const names = { ...this.#entries, shape };
+    const values = shape ? sizeOf(shape) : numFeatures;
+    const { vectors, count } = readStateDict(dict, names, values, options, owner);
     if (changes !== this.#changes) {
       fail("state-dict", `${owner}: reading the dict has changed the layer`);
     }
     this.check(owner);
     // Without vectors there is nothing to build.
     const length = vectors[0]?.length;
-    if (this.numFeatures === null && length !== undefined) this.build(length, owner, "state-dict");
+    if (numFeatures === null && length !== undefined) {
+      if (shape) fail("not-built", `${owner}: the entries don't tell how many channels there are`);
+      this.build(length, owner, "state-dict");
+    }
     this.#has.forEach((name, i) => {
       tensorOf(this[name] as View).set(vectors[i] as Float32Array);
     });

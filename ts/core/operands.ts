@@ -37,6 +37,13 @@ export interface Rows {
   readonly shape: readonly number[];
 }
 
+/** A way of a call to the kernel. */
+export interface Through<Tensor extends Operand> {
+  /** Whether γ and β are a group's, and not a channel's. */
+  readonly perGroup?: boolean;
+  run(call: Call<Tensor>): void;
+}
+
 /** A call, declared whole. */
 export interface Call<Tensor extends Operand = Operand> {
   readonly owner: string;
@@ -63,8 +70,8 @@ export interface Call<Tensor extends Operand = Operand> {
   saved: number;
   /** Whether the saved statistics are constants to the gradient. */
   constant: boolean;
-  /** Runs it, checked, where its tensors may lie otherwise than the kernel takes them. */
-  through: { run(call: Call<Tensor>): void } | null;
+  /** Runs it, checked, where its operands may be otherwise than the kernel takes them. */
+  through: Through<Tensor> | null;
 }
 
 /** A call, to which its other operands and numbers are added. */
@@ -107,7 +114,8 @@ export function newCall<Tensor extends Operand>(
  * @throws BatchNormError `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap`
  */
 export function checkCall(call: Call): void {
-  const { owner, names, channels, operands, rows } = call;
+  const { owner, names, operands, rows, through } = call;
+  const values = through?.perGroup ? call.groups : call.channels;
   const x = operands[Place.X] as Operand;
   for (let i = Place.X; i <= Place.SECOND_ACCUMULATOR; i++) {
     const view = operands[i] as Operand | null;
@@ -118,10 +126,10 @@ export function checkCall(call: Call): void {
       i < Place.WEIGHT
         ? !sameNumbers(view.shape, x.shape) && `have x's shape ${showShape(x.shape)}`
         : !(
-            view.size === channels &&
+            view.size === values &&
             view.contiguous &&
             (view.shape.length === 1 || (rows !== null && sameNumbers(view.shape, rows.shape)))
-          ) && `be a contiguous tensor of ${channels} values`;
+          ) && `be a contiguous tensor of ${values} values`;
     if (missed) {
       fail("shape-mismatch", `${owner}: ${names[i]} must ${missed}, got ${showShape(view.shape)}`);
     }

@@ -16,6 +16,7 @@ import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
 import { checkDivides } from "./checks.js";
 import type { LayerOptions } from "./layer-options.js";
+import { PER_GROUP } from "./per-group.js";
 import { savedAccess } from "./saved.js";
 
 /** The inside of a layer. */
@@ -37,6 +38,7 @@ export class GroupEngine extends LayerEngine<LayerOptions> implements SampleEngi
     const { owner } = options;
     this.numGroups = numGroups;
     if (numGroups !== null) {
+      if (options.preset.perGroup) this.state.shape = [numGroups];
       this.state.fits = (channels, owner, code) =>
         checkDivides(numGroups, channels, `${owner}: ${groups}`, code);
     }
@@ -80,6 +82,7 @@ export class GroupEngine extends LayerEngine<LayerOptions> implements SampleEngi
       operands[Place.WEIGHT] = state.weight;
       operands[Place.BIAS] = state.bias;
       call.eps = options.eps;
+      if (options.preset.perGroup) call.through = PER_GROUP;
       const y = this.run(call, saved, training as boolean);
       this.last.set(saved, x, y);
       return y;

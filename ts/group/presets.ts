@@ -11,6 +11,8 @@ export interface GroupPreset {
   readonly names: StateNames;
   /** PyTorch refuses to normalize one value. */
   readonly strict: boolean;
+  /** Whether γ and β are a group's, and not a channel's. */
+  readonly perGroup?: boolean;
 }
 
 const [torch, keras] = [
@@ -24,7 +26,8 @@ const [flax, onnx] = [
 
 /**
  * Sources: `torch.nn.GroupNorm` (2.15), `keras.layers.GroupNormalization` (3.15), ONNX
- * `GroupNormalization` (opset 21), `flax.linen.GroupNorm` (0.10).
+ * `GroupNormalization` (`onnx`: opset 21; `onnx18`: opset 18 to 20, whose scale and bias are a group's),
+ * `flax.linen.GroupNorm` (0.10).
  *
  * @example
  * groupNormPresets.keras.eps;                          // → 0.001
@@ -34,6 +37,7 @@ export const groupNormPresets = /* @__PURE__ */ immutable({
   torch: { eps: 1e-5, axis: 1, affine: true, names: torch, strict: true },
   keras: { eps: 1e-3, axis: -1, affine: true, names: keras, strict: false },
   onnx: { eps: 1e-5, axis: 1, affine: true, names: flax, strict: false },
+  onnx18: { eps: 1e-5, axis: 1, affine: true, names: flax, strict: false, perGroup: true },
   flax: { eps: 1e-6, axis: -1, affine: true, names: flax, strict: false },
 } as const satisfies Record<string, GroupPreset>);
 
