@@ -10,7 +10,7 @@ use crate::{State, Status, call};
 pub const GUARD: usize = 1024;
 
 /// Bytes that it may speak of.
-pub const SIZE: usize = 1 << 13;
+pub const SIZE: usize = 1 << 14;
 
 /// What is where nothing was put.
 const FILL: u64 = 0x3d5a_96c3_3f12_4567;
