@@ -253,7 +253,8 @@ describe("options", () => {
     const { bn, all } = exampleOf();
     const refused = (name: string, call: () => unknown) =>
       expectError("invalid-option", ["BatchNorm", name, '"yes"'], call, all);
-    for (const name of ["statistics", "updateRunningStats", "requiresGrad"]) {
+    const switches = ["statistics", "updateRunningStats", "requiresGrad"];
+    for (const name of [...switches, "virtualBatchSize"]) {
       refused(name, () => Object.assign(bn, { [name]: "yes" }));
     }
     refused("training", () => bn.train(wrong("yes")));

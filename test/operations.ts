@@ -94,7 +94,7 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
       ...RUNNING,
     },
     together: ["runningMean", "runningVar"],
-    options: ["eps", "axis", "kernel", ...MOVING],
+    options: ["eps", "axis", "kernel", "virtualBatchSize", ...MOVING],
     call: (_, x, options) => batchNormTraining(x, options),
   },
   {
@@ -164,7 +164,7 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
     operands: {},
     options: [
       ...["preset", "eps", "axis", "affine", "scale", "offset", "trackRunningStats", "kernel"],
-      ...["statistics", "updateRunningStats", "requiresGrad", ...MOVING],
+      ...["statistics", "updateRunningStats", "requiresGrad", "virtualBatchSize", ...MOVING],
     ],
     call: (_, __, options) => new BatchNorm(3, options),
   },

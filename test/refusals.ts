@@ -145,10 +145,14 @@ const OPTIONS: Record<string, readonly Wrong[]> = {
     ["1", "axis", '"1"'],
   ],
   groups: [0, -2, 0.5, "1"].map((value) => [value, "groups", "from 1 on, or -1"]),
-  numGroups: [0, -1, 0.5, Number.NaN, "1"].map((value) => [
-    value,
-    ...["numGroups", "a whole number from 1 on"],
-  ]),
+  ...Object.fromEntries(
+    ["numGroups", "virtualBatchSize"].map((name) => [
+      name,
+      [0, -1, 0.5, Number.NaN, 2 ** 30 + 1, "1"].map(
+        (value): Wrong => [value, ...[name, "a whole number from 1 on"]],
+      ),
+    ]),
+  ),
   momentum: [-0.1, 1.001, Number.NaN, Number.POSITIVE_INFINITY, "0.1"].map((value) => [
     value,
     ...["momentum", "from 0 to 1"],

@@ -18,6 +18,8 @@ const isAxes = (value: unknown) =>
 const isShare = (value: unknown) => isNumber(value) && value >= 0 && value <= 1;
 const Kernel = defaultKernel().constructor as unknown as new () => object;
 
+const isNumberOf = (value: unknown) => Number.isInteger(value) && (value as number) > 0;
+
 /** What each option can be; `undefined` and `null` may stand for its absence. */
 const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   weight: isVector,
@@ -29,7 +31,8 @@ const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   axis: isAxes,
   axes: isAxes,
   elementwiseAffine: isBoolean,
-  numGroups: (value) => Number.isInteger(value) && (value as number) > 0,
+  numGroups: isNumberOf,
+  virtualBatchSize: isNumberOf,
   out: isTensor,
   kernel: (value) => value instanceof Kernel,
   saved: isBoolean,
@@ -50,7 +53,7 @@ const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   statistics: (value) => ["auto", "batch", "running"].includes(value as string),
   updateRunningStats: (value) => isBoolean(value) || value === "auto",
   requiresGrad: isBoolean,
-  groups: (value) => value === -1 || (Number.isInteger(value) && (value as number) > 0),
+  groups: (value) => value === -1 || isNumberOf(value),
   prefix: (value) => typeof value === "string",
   allowNonFinite: isBoolean,
   initialBytes: (value) => isNumber(value) && value >= 0,

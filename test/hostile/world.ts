@@ -205,7 +205,7 @@ interface Plan {
 const FIELDS = [
   ...["training", "eps", "momentum", "axis", "axes", "numFeatures", "numChannels"],
   ...["normalizedShape", "numBatchesTracked"],
-  ...["statistics", "updateRunningStats", "requiresGrad", "trainable"],
+  ...["statistics", "updateRunningStats", "requiresGrad", "trainable", "virtualBatchSize"],
   ...["weight", "bias", "runningMean", "runningVar"],
 ];
 

@@ -14,34 +14,22 @@ import { allocateSaved, readSaved, type SavedState, SavedVector } from "../core/
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
+import { inSlices } from "./ghost.js";
+import { move, type RunningUpdate } from "./running.js";
 
-/** Running statistics and how a batch moves them. */
-export interface RunningUpdate {
-  readonly mean: View;
-  readonly variance: View;
-  /** Weight of the batch, from 0 to 1. */
-  readonly weight: number;
-  /** Whether the running variance follows n/(n−1) times the batch's. */
-  readonly unbiased: boolean;
-}
-
-/** Has the batch move running statistics. */
-function move(call: Call<View>, running: RunningUpdate): void {
-  const { operands } = call;
-  const count = (operands[Place.X] as View).size / call.channels;
-  operands[Place.FIRST_ACCUMULATOR] = running.mean;
-  operands[Place.SECOND_ACCUMULATOR] = running.variance;
-  call.momentum = running.weight;
-  call.correction = running.unbiased ? count / Math.max(count - 1, 1) : 1;
-}
-
-/** Normalizes x by the statistics of its batch, which move running ones, if there are any. */
+/**
+ * Normalizes x by the statistics of its batch, which move running ones, if there are any.
+ *
+ * @param virtualBatchSize samples of a ghost batch; `null` for all
+ */
 export function runByBatch(
   call: Call<View>,
   running: RunningUpdate | null,
   saved: SavedState,
+  virtualBatchSize: number | null,
 ): View {
   if (running) move(call, running);
+  if (virtualBatchSize !== null) inSlices(call, virtualBatchSize, running);
   return runCall(call, saved);
 }
 
@@ -79,10 +67,9 @@ export function runStatistics(
   const batch = takeStatistics(owner, x, axis);
   try {
     if (running) moveRunning(owner, x, axis, running, batch);
-    const channels = x.shape[axis] as number;
     return {
-      mean: readSaved(batch, SavedVector.MEAN, channels, channels),
-      variance: readSaved(batch, SavedVector.VARIANCE, channels, channels),
+      mean: readSaved(batch, SavedVector.MEAN, call),
+      variance: readSaved(batch, SavedVector.VARIANCE, call),
     };
   } finally {
     batch.release();
@@ -92,9 +79,8 @@ export function runStatistics(
 /** The statistics of x, as they are saved; the caller releases them. */
 function takeStatistics(owner: string, x: View, axis: number): Allocation {
   const { port } = x.allocation;
-  const channels = x.shape[axis] as number;
-  const batch = allocateSaved(port, channels, channels);
   const call = newCall(FORWARD_NAMES, Operation.Statistics, owner, x, axis);
+  const batch = allocateSaved(port, call);
   call.saved = batch.address;
   try {
     port.record.run(call);

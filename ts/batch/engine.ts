@@ -13,12 +13,13 @@ import { runCall } from "../core/run.js";
 import { showShape } from "../core/show.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
-import { type RunningUpdate, runByBatch, runByRunning } from "./calls.js";
+import { runByBatch, runByRunning } from "./calls.js";
 import {
   type BatchNormLayerOptions,
   type LayerOptions,
   readLayerOptions,
 } from "./layer-options.js";
+import type { RunningUpdate } from "./running.js";
 import { savedAccess } from "./saved.js";
 
 /** The inside of a layer. */
@@ -64,7 +65,8 @@ export class Engine extends LayerEngine<LayerOptions> {
       call.eps = options.eps;
       const running = update ? this.#nextUpdate(mean as View, variance as View) : null;
       let y: View;
-      if (byBatch) y = runByBatch(call, running, saved);
+      const slice = training ? options.virtualBatchSize : null;
+      if (byBatch) y = runByBatch(call, running, saved, slice);
       else if (running) y = runByRunning(call, running, saved);
       else {
         operands[Place.MEAN] = mean;
@@ -72,7 +74,7 @@ export class Engine extends LayerEngine<LayerOptions> {
         y = runCall(call, saved);
       }
       this.last.set(saved, x, y);
-      if (update && size > 0) state.numBatchesTracked += 1;
+      if (update && size > 0) state.numBatchesTracked += call.slices;
       return y;
     } catch (error) {
       if (learned) state.dispose();
@@ -104,6 +106,7 @@ export class Engine extends LayerEngine<LayerOptions> {
           : preset.momentumWeighs === "new"
             ? momentum
             : 1 - momentum,
+      cumulative: momentum === null,
       unbiased: runningVariance === "unbiased",
     };
   }

@@ -6,7 +6,7 @@ import type { KernelOption } from "../core/default-kernel.js";
 import { fail } from "../core/errors.js";
 import { NORM_OPTIONS, type NormBackwardOptions, type NormOptions } from "../core/norm-options.js";
 import { checkTensor, type Tensor } from "../core/tensor.js";
-import type { RunningUpdate } from "./calls.js";
+import type { RunningUpdate } from "./running.js";
 import type { BatchNormSaved } from "./saved.js";
 
 /** Options of `batchNormInference`. */
@@ -36,6 +36,12 @@ interface RunningOptions {
 
 /** Options of `batchNormTraining`. */
 export interface BatchNormTrainingOptions extends NormOptions, RunningOptions {
+  /**
+   * Ghost batches (Hoffer et al. 2017): consecutive slices of so many samples, along the first axis,
+   * are normalized each by itself, and move running statistics one after the other. The last slice
+   * may be shorter.
+   */
+  virtualBatchSize?: number | null | undefined;
   /** Saved values of an earlier call to overwrite, so that nothing is allocated. */
   saved?: BatchNormSaved | true | null | undefined;
 }
@@ -52,7 +58,10 @@ export type BatchNormBackwardOptions = NormBackwardOptions<BatchNormSaved>;
 const RUNNING_OPTIONS = ["runningMean", "runningVar", "momentum", "runningVariance"];
 // Calls marked pure, not spreads: a bundler drops these where nobody uses them.
 export const INFERENCE_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat("mean", "variance");
-export const TRAINING_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat(RUNNING_OPTIONS);
+export const TRAINING_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat(
+  RUNNING_OPTIONS,
+  "virtualBatchSize",
+);
 export const STATISTICS_OPTIONS = /* @__PURE__ */ RUNNING_OPTIONS.concat("axis", "kernel");
 
 /** What moves running statistics, if there are any. */
@@ -70,6 +79,7 @@ export function readRunning(options: RunningOptions, owner: string): RunningUpda
     mean: checkTensor(runningMean, `${owner}: runningMean`),
     variance: checkTensor(runningVar, `${owner}: runningVar`),
     weight,
+    cumulative: false,
     unbiased: variance === "unbiased",
   };
 }

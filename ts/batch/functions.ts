@@ -12,6 +12,7 @@
  */
 
 import { bringIn, portOfCall, readTensor } from "../core/arguments.js";
+import { checkNumber } from "../core/checks.js";
 import { fail } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
 import {
@@ -114,17 +115,20 @@ export function batchNormInference(
 /**
  * Normalizes by the statistics of the batch itself, and moves running ones if given.
  *
- * An empty batch (no values a channel) leaves running statistics as they are.
+ * An empty batch (no values a channel) leaves running statistics as they are. With
+ * `virtualBatchSize` it is the statistics of slices of the batch.
  *
  * @param x any rank from 1 on; `{ data, shape }` is copied in, and y out
  * @returns y (`out`, or a new tensor of x's shape) and what {@link batchNormBackward}
  *   needs; dispose both, or use `scope`
- * @throws BatchNormError as {@link batchNormInference}
+ * @throws BatchNormError as {@link batchNormInference}; `batch-too-small` where a slice has one value
+ *   a channel, `unsupported` for slices where the first axis counts the channels
  *
  * @example
  * const { y, saved } = batchNormTraining(x, { weight, bias, runningMean, runningVar });
  * y;             // → Tensor([2, 3]) { -1, -1, -1, 3, 3, 3 }
  * runningMean;   // → Tensor([3]) { 0.2, 0.4, 0.6 }
+ * batchNormTraining(Tensor.zeros([40, 3]), { virtualBatchSize: 16 });   // ghost batches
  */
 export function batchNormTraining(
   x: Tensor,
@@ -145,8 +149,10 @@ export function batchNormTraining(
   const { owner } = TRAINING;
   const given = readOptions(owner, options, TRAINING_OPTIONS);
   const running = readRunning(given, owner);
+  const virtualBatchSize = given.virtualBatchSize ?? null;
+  if (virtualBatchSize !== null) checkNumber(virtualBatchSize, `${owner}: virtualBatchSize`);
   const run = (call: Call<View>, saved: SavedState | null) =>
-    runByBatch(call, running, saved as SavedState);
+    runByBatch(call, running, saved as SavedState, virtualBatchSize);
   const callOf = alongAxis(TRAINING, given.axis);
   const wanted = given.saved ?? true;
   const forward = forwardPass(TRAINING, savedAccess, x, given, wanted, callOf, run);

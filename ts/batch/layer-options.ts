@@ -1,5 +1,5 @@
 /** What a batch norm layer can be told: the options of its making and of its calls. */
-import { checkAxis, checkEps, checkMomentum, checkOneOf } from "../core/checks.js";
+import { checkAxis, checkEps, checkMomentum, checkNumber, checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
@@ -41,6 +41,8 @@ export interface BatchNormLayerOptions extends KernelOption {
   updateRunningStats?: boolean | "auto" | null | undefined;
   /** See {@link BatchNorm.requiresGrad}; default true. */
   requiresGrad?: boolean | null | undefined;
+  /** See {@link BatchNorm.virtualBatchSize}; default the whole batch. */
+  virtualBatchSize?: number | null | undefined;
 }
 
 /** Options of {@link BatchNorm.forward}. */
@@ -62,6 +64,7 @@ export interface BackwardOptions {
 const LAYER_OPTIONS = [
   ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
   ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
+  "virtualBatchSize",
 ];
 
 /** The values of the options that don't take `true` and `false`, or not these alone. */
@@ -79,6 +82,7 @@ interface Settings {
   statistics: StatisticsSwitch;
   updateRunningStats: boolean | "auto";
   requiresGrad: boolean;
+  virtualBatchSize: number | null;
 }
 
 /** The options of a layer, read. */
@@ -123,6 +127,7 @@ export function readLayerOptions(
     statistics: given.statistics ?? "auto",
     updateRunningStats: given.updateRunningStats ?? "auto",
     requiresGrad: given.requiresGrad ?? true,
+    virtualBatchSize: given.virtualBatchSize ?? null,
     kernel: given.kernel,
   };
   checkOneOf(affine, owner, "affine");
@@ -136,6 +141,7 @@ export function readLayerOptions(
     "statistics",
     "updateRunningStats",
     "requiresGrad",
+    "virtualBatchSize",
   ] as const) {
     setOption(read, name, read[name]);
   }
@@ -154,7 +160,9 @@ export function setOption<Name extends keyof Settings>(
 ): void {
   const { owner } = options;
   if (name === "eps") checkEps(value, owner);
-  else if (name !== "momentum") checkOneOf(value, owner, name, VALUES[name]);
+  else if (name === "virtualBatchSize") {
+    if (value !== null) checkNumber(value, `${owner}: virtualBatchSize`);
+  } else if (name !== "momentum") checkOneOf(value, owner, name, VALUES[name]);
   else if (value !== null) checkMomentum(value, owner);
   else if (options.preset.momentumWeighs !== "new") {
     fail("unsupported", `${owner}: momentum null (cumulative) is of the torch preset`);

@@ -201,7 +201,7 @@ export class BatchNorm {
   }
 
   /**
-   * Batches that moved the running statistics.
+   * Batches, or slices of them, that moved the running statistics.
    *
    * @example
    * bn.train().forward(x);
@@ -262,6 +262,26 @@ export class BatchNorm {
 
   set requiresGrad(value: boolean) {
     setOption(inside(this).options, "requiresGrad", value);
+  }
+
+  /**
+   * Ghost batches (Hoffer et al. 2017, arXiv:1705.08741): in training, where the batch's statistics
+   * normalize, consecutive slices of so many samples, along the first axis, are normalized each by
+   * itself, and move running statistics one after the other. The last slice may be shorter. `null`:
+   * the whole batch.
+   *
+   * @example
+   * const bn = new BatchNorm(3, { virtualBatchSize: 16 });
+   * bn.forward(Tensor.zeros([40, 3]));   // 16, 16 and 8 samples
+   * bn.numBatchesTracked;                // → 3
+   * bn.virtualBatchSize = null;
+   */
+  get virtualBatchSize(): number | null {
+    return inside(this).options.virtualBatchSize;
+  }
+
+  set virtualBatchSize(value: number | null) {
+    setOption(inside(this).options, "virtualBatchSize", value);
   }
 
   /**

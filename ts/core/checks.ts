@@ -10,6 +10,16 @@ export function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
+/** No tensor has more elements. */
+const MOST = 0x4000_0000;
+
+/** @throws BatchNormError `invalid-option` unless there can be so many of something, and there are */
+export function checkNumber(value: unknown, name: string, or = ""): void {
+  if (!(isCount(value) && value > 0 && value <= MOST)) {
+    mustBe("invalid-option", name, `a whole number from 1 on${or}`, value);
+  }
+}
+
 /** @throws BatchNormError `invalid-option` unless `axis` is a whole number */
 export function checkAxis(axis: unknown, owner: string): asserts axis is number {
   if (!Number.isSafeInteger(axis)) {

@@ -57,7 +57,9 @@ export interface Call<Tensor extends Operand = Operand> {
   channels: number;
   /** Of channels, in each sample; 0 where statistics are no group's. */
   readonly groups: number;
-  /** How many sets of elements share statistics: channels, groups of each sample, or rows. */
+  /** Slices of the batch with statistics of their own: as many calls of the kernel. */
+  slices: number;
+  /** How many sets of elements share statistics: channels, of each slice, groups of each sample, or rows. */
   sets: number;
   /** By their places; `null` where there is none. */
   readonly operands: (Tensor | null)[];
@@ -95,6 +97,7 @@ export function newCall<Tensor extends Operand>(
     rows: null,
     channels,
     groups,
+    slices: 1,
     sets,
     operands: [x, null, null, null, null, null, null, null, null],
     // Not read unless they are set. Fields that begin as integers and become fractions

@@ -200,6 +200,7 @@ export function runBackward(
   const call = newCall(BACKWARD_NAMES, back, owner, x, axis, groups);
   call.rows = pass.rows;
   call.channels = pass.channels;
+  call.slices = pass.slices;
   call.sets = pass.sets;
   const { operands } = call;
   operands[Place.OUT] = out;

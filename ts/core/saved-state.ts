@@ -6,7 +6,10 @@ import { type Call, failForKernel, Place } from "./operands.js";
 import type { Float64Values } from "./values.js";
 import type { View } from "./view.js";
 
-/** What the kernel keeps of a forward pass as float64, vector by vector (`Word.Saved`). */
+/**
+ * What the kernel keeps of a forward pass as float64, vector by vector (`Word.Saved`); of slices of
+ * the batch one after the other.
+ */
 export enum SavedVector {
   /** One value for each set of elements that share statistics. */
   MEAN,
@@ -14,6 +17,9 @@ export enum SavedVector {
   /** γ, one value a channel. */
   WEIGHT,
 }
+
+/** What tells how much is saved. */
+type Sizes = Pick<Call, "slices" | "sets" | "channels">;
 
 /** What a forward pass saved, as this package has it: the inside of what users hold. */
 export class SavedState {
@@ -27,9 +33,8 @@ export class SavedState {
    * were then are kept apart, so that these may change, but no gradient is to be written over them.
    */
   call: Call<View> | null = null;
-  channels = 0;
-  /** Sets of elements that share statistics. */
-  #sets = 0;
+  /** Of that pass. */
+  sizes: Sizes = { slices: 1, sets: 0, channels: 0 };
   /** How many forward passes it was of. */
   pass = 0;
   /** Where x is a copy that belongs to these values: that. */
@@ -54,11 +59,11 @@ export class SavedState {
    * Makes room for the values of a forward pass, and returns its address. What is there stays
    * until `set`, or `abandon` undoes it.
    */
-  reserve({ sets, channels }: Call<View>): number {
-    if (this.#values && this.#sets === sets && this.channels === channels) {
-      return this.#values.address;
-    }
-    this.#next = allocateSaved(this.port, sets, channels);
+  reserve(call: Sizes): number {
+    const { slices, sets, channels } = this.sizes;
+    const same = call.slices === slices && call.sets === sets && call.channels === channels;
+    if (this.#values && same) return this.#values.address;
+    this.#next = allocateSaved(this.port, call);
     return this.#next.address;
   }
 
@@ -85,8 +90,7 @@ export class SavedState {
     call.constant = operands[Place.MEAN] !== null;
     this.call = call;
     this.pass += 1;
-    this.channels = call.channels;
-    this.#sets = call.sets;
+    this.sizes = call;
     this.#version = x.allocation.version;
   }
 
@@ -126,7 +130,7 @@ export class SavedState {
   /** One of the kept vectors, copied. */
   values(vector: SavedVector, owner: string): Float64Values {
     this.#checkThere(owner);
-    return readSaved(this.#values as Allocation, vector, this.#sets, this.channels);
+    return readSaved(this.#values as Allocation, vector, this.sizes);
   }
 
   /** Gives its memory back: nobody needs it any more, or a later forward pass took its place. */
@@ -147,21 +151,32 @@ export class SavedState {
   }
 }
 
-/** Memory for what is saved of so many, which the caller releases. */
-export function allocateSaved(port: Port, sets: number, channels: number): Allocation {
-  const values = new Allocation(port, (SavedVector.WEIGHT * sets + channels) * 8, Contents.Zero);
+/** Bytes of what is saved of a slice. */
+export function bytesOfSlice({ slices, sets, channels }: Sizes): number {
+  return ((SavedVector.WEIGHT * sets) / slices + channels) * 8;
+}
+
+/** Memory for what is saved, which the caller releases. */
+export function allocateSaved(port: Port, sizes: Sizes): Allocation {
+  const values = new Allocation(port, sizes.slices * bytesOfSlice(sizes), Contents.Zero);
   values.retain();
   return values;
 }
 
-/** A copy of one of the vectors. */
+/** A copy of one of the vectors, of all slices; of γ, which is the same for all, the first. */
 export function readSaved(
   { port, address }: Allocation,
   vector: SavedVector,
-  sets: number,
-  channels: number,
+  sizes: Sizes,
 ): Float64Values {
   const { buffer } = port.memory.linear;
-  const length = vector === SavedVector.WEIGHT ? channels : sets;
-  return new Float64Array(buffer, address + vector * sets * 8, length).slice();
+  const each = sizes.sets / sizes.slices;
+  const isWeight = vector === SavedVector.WEIGHT;
+  const [slices, length] = isWeight ? [1, sizes.channels] : [sizes.slices, each];
+  const values = new Float64Array(slices * length);
+  for (let slice = 0; slice < slices; slice++) {
+    const at = address + slice * bytesOfSlice(sizes) + vector * each * 8;
+    values.set(new Float64Array(buffer, at, length), slice * length);
+  }
+  return values;
 }

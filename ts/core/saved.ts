@@ -76,7 +76,7 @@ export abstract class NormSaved implements Tracked, Holding {
    * saved.channels;   // → 3
    */
   get channels(): number {
-    return insideOf(this).channels;
+    return insideOf(this).sizes.channels;
   }
 
   /**
@@ -103,7 +103,7 @@ export abstract class NormSaved implements Tracked, Holding {
 
   /**
    * A copy of the means that normalized x: `[C]`, one a channel, or of groups `[N·G]`, sample by
-   * sample.
+   * sample, or of ghost batches, slice by slice.
    *
    * @example
    * saved.mean;   // → Float64Array [2, 4, 6]

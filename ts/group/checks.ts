@@ -1,15 +1,4 @@
-import { isCount } from "../core/checks.js";
-import { type BatchNormErrorCode, fail, mustBe } from "../core/errors.js";
-
-/** No tensor has more channels. */
-const MOST = 0x4000_0000;
-
-/** @throws BatchNormError `invalid-option` unless there can be so many groups */
-export function checkGroups(groups: unknown, name: string, or = ""): void {
-  if (!(isCount(groups) && groups > 0 && groups <= MOST)) {
-    mustBe("invalid-option", name, `a whole number from 1 on${or}`, groups);
-  }
-}
+import { type BatchNormErrorCode, fail } from "../core/errors.js";
 
 /** @throws BatchNormError `code` unless channels can be in so many groups */
 export function checkDivides(

@@ -12,6 +12,7 @@
  * the channels' there is one sample.
  */
 
+import { checkNumber } from "../core/checks.js";
 import {
   NORM_BACKWARD_OPTIONS,
   NORM_OPTIONS,
@@ -26,7 +27,7 @@ import type { PlainResult, PlainTensor } from "../core/plain.js";
 import { savedAccessOf } from "../core/saved-access.js";
 import type { Tensor } from "../core/tensor.js";
 import { Operation } from "../generated/abi.js";
-import { checkDivides, checkGroups } from "./checks.js";
+import { checkDivides } from "./checks.js";
 import { type GroupNormSaved, savedAccess } from "./saved.js";
 
 /** Options of `instanceNorm`. */
@@ -110,7 +111,7 @@ export function groupNorm(
   const { owner } = GROUP;
   const given = readOptions(owner, options, GROUP_OPTIONS);
   const { numGroups } = given;
-  checkGroups(numGroups, `${owner}: numGroups`);
+  checkNumber(numGroups, `${owner}: numGroups`);
   return forward(GROUP, x, given, (channels) => {
     checkDivides(numGroups, channels, `${owner}: numGroups`, "shape-mismatch");
     return numGroups;

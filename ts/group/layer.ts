@@ -1,5 +1,5 @@
+import { checkNumber } from "../core/checks.js";
 import { inside, SampleNorm } from "../core/sample-norm.js";
-import { checkGroups } from "./checks.js";
 import { GroupEngine } from "./engine.js";
 import { GROUP_OPTIONS, type GroupNormLayerOptions, readLayerOptions } from "./layer-options.js";
 import { groupNormPresets } from "./presets.js";
@@ -57,7 +57,7 @@ export class GroupNorm extends ChannelNorm {
     numChannels: number | null,
     options?: GroupNormLayerOptions | null,
   ) {
-    checkGroups(numGroups, "GroupNorm: numGroups");
+    checkNumber(numGroups, "GroupNorm: numGroups");
     const read = readLayerOptions("GroupNorm", options, groupNormPresets, GROUP_OPTIONS);
     super(new GroupEngine(read, numGroups, numChannels));
   }

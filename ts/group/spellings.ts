@@ -1,7 +1,7 @@
 /** Group and instance norm as other frameworks spell them: their names, defaults and checks. */
+import { checkNumber } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { readOptions } from "../core/options.js";
-import { checkGroups } from "./checks.js";
 import { GroupEngine } from "./engine.js";
 import { InstanceNorm } from "./instance.js";
 import { ChannelNorm, groupsOf } from "./layer.js";
@@ -109,7 +109,7 @@ export class GroupNormalization extends ChannelNorm {
     const owner = "GroupNormalization";
     const names = ["groups", "axis", "epsilon", "center", "scale", "kernel"];
     const { groups, epsilon, center, ...same } = readOptions(owner, options, names);
-    if (groups != null && groups !== -1) checkGroups(groups, `${owner}: groups`, ", or -1");
+    if (groups != null && groups !== -1) checkNumber(groups, `${owner}: groups`, ", or -1");
     const given = { ...same, eps: epsilon, offset: center, preset: "keras" as const };
     const read = readLayerOptions(owner, given, groupNormPresets, GROUP_OPTIONS);
     super(new GroupEngine(read, groups === -1 ? null : (groups ?? 32), null, "groups"));

@@ -32,7 +32,7 @@ import {
 import { arg } from "../values.js";
 import { apart, Fault, type Manner, type TensorModel, VECTORS, type World } from "../world.js";
 import { expectBackward, expectForward, expectMoved, expectStatistics } from "./expect.js";
-import { adoptRecord, lastOf, type Pass, recordsOf } from "./pass.js";
+import { adoptRecord, cuts, lastOf, type Pass, recordsOf } from "./pass.js";
 
 const MOST_CHANNELS = 1000;
 
@@ -64,6 +64,10 @@ export function forwardFunction(world: World, random: Random, manner: Manner, na
     if (random.oneIn(2)) options.set("momentum", arg(0.5, "0.5"));
     if (random.oneIn(2)) options.set("runningVariance", arg("biased", '"biased"'));
   }
+  if (training && random.oneIn(6)) {
+    const size = 1 + random.below(6);
+    options.set("virtualBatchSize", arg(size, `${size}`));
+  }
   const out = x.plain ? undefined : output(world, random, x);
   options.tensor("out", out);
   const old = world.pick(random, recordsOf(world));
@@ -73,7 +77,7 @@ export function forwardFunction(world: World, random: Random, manner: Manner, na
   if (manner === "hostile" && random.oneIn(2)) {
     const common = ["weight", "bias", "eps", "axis", "out", "kernel", "saved"];
     const more = training
-      ? ["runningMean", "runningVar", "momentum", "runningVariance"]
+      ? ["runningMean", "runningVar", "momentum", "runningVariance", "virtualBatchSize"]
       : ["mean", "variance"];
     options.mutate(world, random, [...common, ...more]);
   }
@@ -95,6 +99,7 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
   const axis = options.one("axis").value ?? 1;
   const at = Number.isInteger(axis) ? resolve(axis as number, x.shape.length) : -1;
   const count = product(x.shape) / (x.shape[at] as number);
+  const cut = cuts(options.one("virtualBatchSize").value, x.shape, at);
   const vectorsFit = ["weight", "bias", "mean", "variance", "runningMean", "runningVar"].every(
     (name) => {
       const [model] = models(name);
@@ -110,6 +115,7 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
     !x.wrong &&
     at >= 0 &&
     (x.shape[at] as number) <= MOST_CHANNELS &&
+    !cut &&
     vectorsFit &&
     all.every((one) => !one.disposed && one.region.home === world.home) &&
     outs.every(
@@ -159,6 +165,7 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
           options.known &&
           (!x.wrong || !!x.model || !!x.of) &&
           at >= 0 &&
+          !cut &&
           weight !== undefined &&
           bias !== undefined &&
           (training || (!!mean && !!variance));

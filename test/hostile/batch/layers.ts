@@ -28,7 +28,7 @@ import {
   type World,
 } from "../world.js";
 import { expectForward, expectMoved } from "./expect.js";
-import { adoptRecord, lastOf, type Pass, recordsOf } from "./pass.js";
+import { adoptRecord, cuts, lastOf, type Pass, recordsOf } from "./pass.js";
 
 const ANY = [1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -63,7 +63,9 @@ export function construct(world: World, random: Random, manner: Manner): void {
     known = [
       ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
       ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
+      "virtualBatchSize",
     ];
+    if (random.oneIn(6)) options.set("virtualBatchSize", arg(3, "3"));
     if (random.oneIn(4)) options.set("statistics", arg("batch", '"batch"'));
   } else if (keras) {
     const axis = axisOf(world, random, random.pick(shapes));
@@ -142,6 +144,7 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
     state.statistics === "batch" || (state.statistics === "auto" && (mode || !tracks));
   const update =
     state.updateRunningStats === "auto" ? mode && byBatch && tracks : state.updateRunningStats;
+  const cut = byBatch && mode !== false && cuts(state.virtualBatchSize, x.shape, at);
   const count = product(x.shape) / channels;
   const variance = read("runningVar");
   const valid =
@@ -154,6 +157,7 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
     (state.numFeatures === null || state.numFeatures === channels) &&
     (layer.constructor === BatchNorm || layer.constructor.name === "BatchNormalization") &&
     count > 1 &&
+    !cut &&
     (state.eps as number) > 0 &&
     (byBatch ||
       !variance ||
@@ -203,6 +207,7 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
           options.known &&
           (!x.wrong || !!x.model || !!x.of) &&
           model.state === before &&
+          !cut &&
           typeof mode === "boolean";
         const pass: Pass = {
           x: values,
@@ -263,7 +268,7 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
 
 const SETTINGS = [
   ...["training", "statistics", "updateRunningStats", "requiresGrad", "trainable"],
-  ...["momentum", "eps"],
+  ...["momentum", "eps", "virtualBatchSize"],
 ];
 
 /** Modes, switches and other settings. */
@@ -294,7 +299,7 @@ export function setting(world: World, random: Random, manner: Manner): void {
     return;
   }
   const field = random.pick(SETTINGS.filter((one) => one in layer));
-  const fit: Record<string, readonly (string | boolean | number)[]> = {
+  const fit: Record<string, readonly (string | boolean | number | null)[]> = {
     statistics: ["auto", "batch", "running"],
     updateRunningStats: [true, false, "auto"],
     requiresGrad: [true, false],
@@ -302,6 +307,7 @@ export function setting(world: World, random: Random, manner: Manner): void {
     training: [true, false],
     momentum: [0, 0.1, 1],
     eps: [1e-5, 1],
+    virtualBatchSize: [null, 2, 3, 100],
   };
   const right = random.pick(fit[field] as readonly string[]);
   const value = wrong ? hostile(random) : arg(right, JSON.stringify(right));
@@ -324,6 +330,7 @@ export function setting(world: World, random: Random, manner: Manner): void {
           (typeof now === "number" &&
             now >= 0 &&
             (field === "eps" ? now < Infinity : field === "momentum" && now <= 1)) ||
+          (field === "virtualBatchSize" && Number.isInteger(now) && (now as number) > 0) ||
           (field === "momentum" && now === null && model.preset === "torch");
         if (!fits) throw new Fault(`${field} of a layer is set to what it can't be`, value.code());
       },

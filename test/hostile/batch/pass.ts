@@ -36,6 +36,13 @@ export function lastOf(layer: LayerModel): Last {
 
 export const recordsOf = (world: World) => world.recordsOf<BatchRecord>(BatchNormSaved);
 
+/**
+ * Whether a pass of training goes by slices of the batch, or can't. What these give is compared in
+ * `test/ghost.test.ts`; here, that they keep their promises.
+ */
+export const cuts = (size: unknown, shape: readonly number[], axis: number) =>
+  size != null && !(typeof size === "number" && axis !== 0 && size >= (shape[0] as number));
+
 /** A record that has come back. */
 export function adoptRecord(
   world: World,
