@@ -127,6 +127,7 @@ test("operands of one value a channel have their places in the order of the reco
     "saved",
     "constant",
     "groups",
+    "renorm",
     "sizes",
   ]);
 });

@@ -8,6 +8,7 @@ import {
   batchNormStatistics,
   batchNormTraining,
   defaultKernel,
+  renormSchedule,
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
@@ -228,6 +229,14 @@ describe("readOptions", () => {
         { axis: 1, momentum: 1, epsilon: 1, center: true, scale: true, trainable: true },
         (o) => new BatchNormalization(o),
       ],
+      [{ preset: "keras", renorm: { rMax: 2 }, renormMomentum: 1 }, (o) => new BatchNorm(3, o)],
+      [{ ...running, renorm: { rMax: 2 }, virtualBatchSize: 2 }, (o) => batchNormTraining(x, o)],
+      [
+        { renorm: true, renormClipping: { rmax: 2 }, renormMomentum: 1 },
+        (o) => new BatchNormalization(o),
+      ],
+      [{ rMin: 0, rMax: 2, dMax: 1 }, (o) => new BatchNorm(3, { renorm: o })],
+      [{ warmUp: 1, rMax: 2, rMaxStep: 3, dMax: 4, dMaxStep: 5 }, (o) => renormSchedule(0, o)],
       [{ prefix: "a." }, (o) => new BatchNorm(3).stateDict(o)],
       [
         { prefix: "", allowNonFinite: true },

@@ -83,7 +83,7 @@ describe("a Proxy, as Vue and MobX make them", () => {
       ...["training", "axis", "eps", "momentum", "runningVariance", "trackRunningStats"],
       ...["numFeatures", "weight", "bias", "runningMean", "runningVar", "numBatchesTracked"],
       ...["statistics", "updateRunningStats", "requiresGrad", "saved"],
-      "virtualBatchSize",
+      ...["virtualBatchSize", "renorm"],
     ].map((name) => () => Reflect.get(layer, name, layer));
     const calls: (() => unknown)[] = [
       ...read,

@@ -403,7 +403,7 @@ describe("Keras's golden values", () => {
   const ready = cases.filter((one) => !waiting.includes(one));
   const nameOf = (one: Case) => name(one, cases.indexOf(one));
 
-  it("has 8 cases of what is there, 2 that wait for masks and 2 that wait for renorm", () => {
+  it("has 8 cases, 2 that wait for masks and 2 of renorm, which renorm.test.ts compares", () => {
     expect(cases.every(({ op }) => op === "batch_norm")).toBe(true);
     expect(ready).toHaveLength(8);
     expect(waiting.map(nameOf)).toEqual([

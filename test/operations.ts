@@ -94,7 +94,7 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
       ...RUNNING,
     },
     together: ["runningMean", "runningVar"],
-    options: ["eps", "axis", "kernel", "virtualBatchSize", ...MOVING],
+    options: ["eps", "axis", "kernel", "virtualBatchSize", "renorm", ...MOVING],
     call: (_, x, options) => batchNormTraining(x, options),
   },
   {
@@ -164,7 +164,8 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
     operands: {},
     options: [
       ...["preset", "eps", "axis", "affine", "scale", "offset", "trackRunningStats", "kernel"],
-      ...["statistics", "updateRunningStats", "requiresGrad", "virtualBatchSize", ...MOVING],
+      ...["statistics", "updateRunningStats", "requiresGrad", ...MOVING],
+      ...["virtualBatchSize", "renorm", "renormMomentum"],
     ],
     call: (_, __, options) => new BatchNorm(3, options),
   },
@@ -172,7 +173,10 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
     name: "new BatchNormalization",
     example: exampleOf,
     operands: {},
-    options: ["epsilon", "momentum", "axis", "trainable", "center", "scale", "kernel"],
+    options: [
+      ...["epsilon", "momentum", "axis", "trainable", "center", "scale", "kernel"],
+      ...["renorm", "renormClipping", "renormMomentum"],
+    ],
     call: (_, __, options) => new BatchNormalization(options),
   },
 ];

@@ -161,6 +161,7 @@ const OPTIONS: Record<string, readonly Wrong[]> = {
     value,
     ...["eps", typeof value === "string" ? '"1e-5"' : `got ${value}`],
   ]),
+  renorm: [[3, "renorm", "got 3"]],
   runningVariance: [["yes", "runningVariance", '"biased"', '"yes"']],
   training: [["yes", "training", '"yes"']],
   statistics: [["yes", "statistics", '"yes"']],
@@ -177,6 +178,8 @@ const OPTIONS: Record<string, readonly Wrong[]> = {
   ),
 };
 OPTIONS.epsilon = OPTIONS.eps as readonly Wrong[];
+OPTIONS.renormMomentum = [[1.5, "renormMomentum", "from 0 to 1"]];
+OPTIONS.renormClipping = [[3, "renormClipping"]];
 OPTIONS.center = [[1, "true, false", "got 1"]];
 
 /** A preset is one of some names, and refused as a name of an option is. */

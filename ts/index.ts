@@ -30,6 +30,12 @@ export type {
   StatisticsSwitch,
 } from "./batch/layer-options.js";
 export { type PresetName, presets } from "./batch/presets.js";
+export {
+  type RenormLimits,
+  type RenormOptions,
+  type RenormScheduleOptions,
+  renormSchedule,
+} from "./batch/renorm.js";
 export { BatchNormSaved } from "./batch/saved.js";
 export {
   BatchNorm1d,
@@ -38,6 +44,7 @@ export {
   BatchNormalization,
   type BatchNormalizationOptions,
   type BatchNormNdOptions,
+  type RenormClipping,
 } from "./batch/spellings.js";
 // What every norm has: tensors, kernels and their memory, errors.
 export type { Storage } from "./core/allocation.js";

@@ -33,6 +33,10 @@ const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   elementwiseAffine: isBoolean,
   numGroups: isNumberOf,
   virtualBatchSize: isNumberOf,
+  // Of Keras's layer whether there is any.
+  renorm: (value) => typeof value === "object" || isBoolean(value),
+  renormClipping: (value) => typeof value === "object",
+  renormMomentum: isShare,
   out: isTensor,
   kernel: (value) => value instanceof Kernel,
   saved: isBoolean,

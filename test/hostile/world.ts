@@ -206,6 +206,7 @@ const FIELDS = [
   ...["training", "eps", "momentum", "axis", "axes", "numFeatures", "numChannels"],
   ...["normalizedShape", "numBatchesTracked"],
   ...["statistics", "updateRunningStats", "requiresGrad", "trainable", "virtualBatchSize"],
+  "renorm",
   ...["weight", "bias", "runningMean", "runningVar"],
 ];
 

@@ -15,20 +15,33 @@ import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
 import { inSlices } from "./ghost.js";
+import { correct, type RenormLimits, type RenormReference } from "./renorm.js";
 import { move, type RunningUpdate } from "./running.js";
+
+/** What batch norm by the batch's statistics can be varied by. */
+export interface Variant {
+  /** Samples of a ghost batch; `null` for all. */
+  readonly virtualBatchSize: number | null;
+  readonly renorm: RenormLimits | null;
+}
+
+/** Without any. */
+export const PLAIN: Variant = { virtualBatchSize: null, renorm: null };
 
 /**
  * Normalizes x by the statistics of its batch, which move running ones, if there are any.
  *
- * @param virtualBatchSize samples of a ghost batch; `null` for all
+ * @param towards running statistics that they are corrected towards, where `renorm` says how far
  */
 export function runByBatch(
   call: Call<View>,
   running: RunningUpdate | null,
   saved: SavedState,
-  virtualBatchSize: number | null,
+  { virtualBatchSize, renorm }: Variant,
+  towards: RenormReference | null = running,
 ): View {
   if (running) move(call, running);
+  if (renorm) correct(call, renorm, towards as RenormReference);
   if (virtualBatchSize !== null) inSlices(call, virtualBatchSize, running);
   return runCall(call, saved);
 }

@@ -5,20 +5,21 @@
 
 import { checkOneOf } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
-import { checkRank, resolveAxis } from "../core/geometry.js";
+import { checkRank, overlaps, resolveAxis } from "../core/geometry.js";
 import { LayerEngine } from "../core/layer-engine.js";
-import { newCall, Place } from "../core/operands.js";
+import { type Call, newCall, Place } from "../core/operands.js";
 import { FORWARD_NAMES } from "../core/passes.js";
 import { runCall } from "../core/run.js";
 import { showShape } from "../core/show.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
-import { runByBatch, runByRunning } from "./calls.js";
+import { PLAIN, runByBatch, runByRunning } from "./calls.js";
 import {
   type BatchNormLayerOptions,
   type LayerOptions,
   readLayerOptions,
 } from "./layer-options.js";
+import { moveAverages } from "./renorm.js";
 import type { RunningUpdate } from "./running.js";
 import { savedAccess } from "./saved.js";
 
@@ -63,10 +64,13 @@ export class Engine extends LayerEngine<LayerOptions> {
       operands[Place.WEIGHT] = weight;
       operands[Place.BIAS] = bias;
       call.eps = options.eps;
-      const running = update ? this.#nextUpdate(mean as View, variance as View) : null;
+      const averages = options.renormStats && byBatch;
+      if (averages) this.#checkAverages(call);
+      const running = update && !averages ? this.#nextUpdate(mean as View, variance as View) : null;
       let y: View;
-      const slice = training ? options.virtualBatchSize : null;
-      if (byBatch) y = runByBatch(call, running, saved, slice);
+      const { renormMean, renormStd: std } = state;
+      const towards = mean && variance && { mean: renormMean ?? mean, variance, std };
+      if (byBatch) y = runByBatch(call, running, saved, training ? options : PLAIN, towards);
       else if (running) y = runByRunning(call, running, saved);
       else {
         operands[Place.MEAN] = mean;
@@ -74,11 +78,30 @@ export class Engine extends LayerEngine<LayerOptions> {
         y = runCall(call, saved);
       }
       this.last.set(saved, x, y);
+      if (update && averages && size > 0) {
+        moveAverages(state, saved, options as LayerOptions & { momentum: number });
+      }
       if (update && size > 0) state.numBatchesTracked += call.slices;
       return y;
     } catch (error) {
       if (learned) state.dispose();
       throw error;
+    }
+  }
+
+  /** What the kernel has no part in, but is read and written around its call. */
+  #checkAverages({ owner, operands }: Call<View>): void {
+    const { state, options } = this;
+    if (options.virtualBatchSize !== null) {
+      fail("unsupported", `${owner}: the keras preset's renorm has no ghost batches`);
+    }
+    state.check(owner);
+    const out = operands[Place.OUT] as View | null;
+    const { runningMean, runningVar, runningStd, renormMean, renormStd } = state;
+    for (const view of [runningMean, runningVar, runningStd, renormMean, renormStd]) {
+      if (out?.allocation === view?.allocation && overlaps(out as View, view as View)) {
+        fail("overlap", `${owner}: out overlaps an average of the layer`);
+      }
     }
   }
 

@@ -1,11 +1,13 @@
 /** What the batch norm functions can be told. */
 
 import type { Vector } from "../core/arguments.js";
-import { checkMomentum, checkOneOf } from "../core/checks.js";
+import { checkMomentum, checkNumber, checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail } from "../core/errors.js";
 import { NORM_OPTIONS, type NormBackwardOptions, type NormOptions } from "../core/norm-options.js";
 import { checkTensor, type Tensor } from "../core/tensor.js";
+import type { Variant } from "./calls.js";
+import { type RenormOptions, readRenorm } from "./renorm.js";
 import type { RunningUpdate } from "./running.js";
 import type { BatchNormSaved } from "./saved.js";
 
@@ -42,6 +44,11 @@ export interface BatchNormTrainingOptions extends NormOptions, RunningOptions {
    * may be shorter.
    */
   virtualBatchSize?: number | null | undefined;
+  /**
+   * Batch renormalization (Ioffe 2017): how far y is corrected towards what the running statistics,
+   * which there have to be, would give; see {@link renormSchedule}.
+   */
+  renorm?: RenormOptions | null | undefined;
   /** Saved values of an earlier call to overwrite, so that nothing is allocated. */
   saved?: BatchNormSaved | true | null | undefined;
 }
@@ -60,7 +67,7 @@ const RUNNING_OPTIONS = ["runningMean", "runningVar", "momentum", "runningVarian
 export const INFERENCE_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat("mean", "variance");
 export const TRAINING_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat(
   RUNNING_OPTIONS,
-  "virtualBatchSize",
+  ...["virtualBatchSize", "renorm"],
 );
 export const STATISTICS_OPTIONS = /* @__PURE__ */ RUNNING_OPTIONS.concat("axis", "kernel");
 
@@ -82,4 +89,19 @@ export function readRunning(options: RunningOptions, owner: string): RunningUpda
     cumulative: false,
     unbiased: variance === "unbiased",
   };
+}
+
+/** What varies a training pass. */
+export function readVariant(
+  { virtualBatchSize, renorm }: BatchNormTrainingOptions,
+  running: RunningUpdate | null,
+  owner: string,
+): Variant {
+  const size = virtualBatchSize ?? null;
+  if (size !== null) checkNumber(size, `${owner}: virtualBatchSize`);
+  const limits = readRenorm(renorm, owner);
+  if (limits && !running) {
+    fail("invalid-option", `${owner}: renorm needs runningMean and runningVar`);
+  }
+  return { virtualBatchSize: size, renorm: limits };
 }

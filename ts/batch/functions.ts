@@ -12,7 +12,6 @@
  */
 
 import { bringIn, portOfCall, readTensor } from "../core/arguments.js";
-import { checkNumber } from "../core/checks.js";
 import { fail } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
 import {
@@ -39,6 +38,7 @@ import {
   type BatchNormTrainingOptions,
   INFERENCE_OPTIONS,
   readRunning,
+  readVariant,
   STATISTICS_OPTIONS,
   TRAINING_OPTIONS,
 } from "./function-options.js";
@@ -149,10 +149,9 @@ export function batchNormTraining(
   const { owner } = TRAINING;
   const given = readOptions(owner, options, TRAINING_OPTIONS);
   const running = readRunning(given, owner);
-  const virtualBatchSize = given.virtualBatchSize ?? null;
-  if (virtualBatchSize !== null) checkNumber(virtualBatchSize, `${owner}: virtualBatchSize`);
+  const variant = readVariant(given, running, owner);
   const run = (call: Call<View>, saved: SavedState | null) =>
-    runByBatch(call, running, saved as SavedState, virtualBatchSize);
+    runByBatch(call, running, saved as SavedState, variant);
   const callOf = alongAxis(TRAINING, given.axis);
   const wanted = given.saved ?? true;
   const forward = forwardPass(TRAINING, savedAccess, x, given, wanted, callOf, run);

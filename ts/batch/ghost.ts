@@ -42,7 +42,7 @@ export function inSlices(
   }
   call.slices = Math.ceil(samples / virtualBatchSize);
   call.sets = channels * call.slices;
-  call.through = new Slices(virtualBatchSize, running);
+  call.through = new Slices(virtualBatchSize, running, call.through);
 }
 
 /** The way of a pass by slices, forward and back. */
@@ -50,18 +50,21 @@ class Slices implements Through<View> {
   readonly #size: number;
   readonly #cumulative: boolean;
   readonly #unbiased: boolean;
+  /** That of each slice, if it isn't the kernel's. */
+  readonly #through: Through<View> | null;
 
-  constructor(size: number, running: RunningUpdate | null) {
+  constructor(size: number, running: RunningUpdate | null, through: Through<View> | null) {
     this.#size = size;
+    this.#through = through;
     this.#cumulative = running?.cumulative ?? false;
     this.#unbiased = running?.unbiased ?? false;
   }
 
   run(call: Call<View>): void {
     const x = call.operands[Place.X] as View;
-    const { record } = x.allocation.port;
+    const way = this.#through ?? x.allocation.port.record;
     const samples = x.shape[0] as number;
-    const slice: Call = { ...call, operands: [...call.operands] };
+    const slice: Call<Operand> = { ...call, operands: [...call.operands] };
     for (let first = 0; first < samples; first += this.#size) {
       const size = Math.min(this.#size, samples - first);
       for (let place = Place.X; place <= Place.OUT; place++) {
@@ -71,7 +74,7 @@ class Slices implements Through<View> {
       const count = ((x.size / samples) * size) / call.channels;
       slice.correction = correctionOf(count, this.#unbiased);
       // If this fails for want of memory, then with the first slice, which is the largest.
-      record.run(slice);
+      way.run(slice as Call<View>);
       slice.saved += bytesOfSlice(call);
       // Of an average: the next one weighs 1/(k + 1) where this one weighs 1/k.
       if (this.#cumulative) slice.momentum /= 1 + slice.momentum;

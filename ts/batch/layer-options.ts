@@ -7,6 +7,7 @@ import { presetOf } from "../core/presets.js";
 import { show } from "../core/show.js";
 import type { Tensor } from "../core/tensor.js";
 import { type Preset, type PresetName, presets } from "./presets.js";
+import { hasOwnAverages, type RenormLimits, type RenormOptions, readRenorm } from "./renorm.js";
 import type { BatchNormSaved } from "./saved.js";
 
 /** Which statistics normalize: by mode (`auto`), or always the batch's or the running ones. */
@@ -43,6 +44,13 @@ export interface BatchNormLayerOptions extends KernelOption {
   requiresGrad?: boolean | null | undefined;
   /** See {@link BatchNorm.virtualBatchSize}; default the whole batch. */
   virtualBatchSize?: number | null | undefined;
+  /** See {@link BatchNorm.renorm}; default none. */
+  renorm?: RenormOptions | null | undefined;
+  /**
+   * Of the keras preset, whose renorm has averages of its own: weight of the old value in these;
+   * default 0.99.
+   */
+  renormMomentum?: number | null | undefined;
 }
 
 /** Options of {@link BatchNorm.forward}. */
@@ -64,7 +72,7 @@ export interface BackwardOptions {
 const LAYER_OPTIONS = [
   ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
   ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
-  "virtualBatchSize",
+  ...["virtualBatchSize", "renorm", "renormMomentum"],
 ];
 
 /** The values of the options that don't take `true` and `false`, or not these alone. */
@@ -95,6 +103,10 @@ export interface LayerOptions extends Settings {
   readonly trackRunningStats: boolean;
   readonly axis: number;
   readonly runningVariance: "biased" | "unbiased";
+  renorm: RenormLimits | null;
+  /** Whether renorm has averages of its own, and the weight of the old value in these. */
+  readonly renormStats: boolean;
+  readonly renormMomentum: number;
   readonly kernel: unknown;
 }
 
@@ -111,7 +123,8 @@ export function readLayerOptions(
   const preset = presetOf(presets, given.preset ?? "torch", owner);
   const affine = given.affine ?? true;
   // Here null says something: the average of all batches.
-  const { momentum = preset.momentum } = given;
+  const { momentum = preset.momentum, renormMomentum } = given;
+  const renorm = readRenorm(given.renorm, owner, preset);
   // A literal: what somebody has put on `Object.prototype` by such a name may not be writable.
   const read: LayerOptions = {
     owner,
@@ -128,6 +141,9 @@ export function readLayerOptions(
     updateRunningStats: given.updateRunningStats ?? "auto",
     requiresGrad: given.requiresGrad ?? true,
     virtualBatchSize: given.virtualBatchSize ?? null,
+    renorm: null,
+    renormStats: renorm !== null && hasOwnAverages(preset),
+    renormMomentum: renormMomentum ?? 0.99,
     kernel: given.kernel,
   };
   checkOneOf(affine, owner, "affine");
@@ -135,6 +151,10 @@ export function readLayerOptions(
     checkOneOf(read[name], owner, name, VALUES[name]);
   }
   checkAxis(read.axis, owner);
+  checkMomentum(read.renormMomentum, owner, "renormMomentum");
+  if (renormMomentum != null && !read.renormStats) {
+    fail("unsupported", `${owner}: renormMomentum is of the keras preset's renorm`);
+  }
   for (const name of [
     "eps",
     "momentum",
@@ -145,6 +165,7 @@ export function readLayerOptions(
   ] as const) {
     setOption(read, name, read[name]);
   }
+  setRenorm(read, renorm);
   return read;
 }
 
@@ -162,14 +183,31 @@ export function setOption<Name extends keyof Settings>(
   if (name === "eps") checkEps(value, owner);
   else if (name === "virtualBatchSize") {
     if (value !== null) checkNumber(value, `${owner}: virtualBatchSize`);
-  } else if (name !== "momentum") checkOneOf(value, owner, name, VALUES[name]);
-  else if (value !== null) checkMomentum(value, owner);
-  else if (options.preset.momentumWeighs !== "new") {
-    fail("unsupported", `${owner}: momentum null (cumulative) is of the torch preset`);
-  }
+  } else if (name === "momentum") {
+    if (value !== null) checkMomentum(value, owner);
+    else if (options.preset.momentumWeighs !== "new") {
+      fail("unsupported", `${owner}: momentum null (cumulative) is of the torch preset`);
+    }
+  } else checkOneOf(value, owner, name, VALUES[name]);
   const needs = value === "running" || (value === true && name === "updateRunningStats");
   if (needs && !options.trackRunningStats) {
     fail("unsupported", `${owner}: ${name} ${show(value)} needs trackRunningStats`);
   }
   options[name] = value;
+}
+
+/**
+ * Sets how far renorm may correct, which was read.
+ *
+ * @throws BatchNormError `unsupported`
+ */
+export function setRenorm(options: LayerOptions, renorm: RenormLimits | null): void {
+  const { owner, preset, trackRunningStats, renormStats } = options;
+  if (renorm && !trackRunningStats) {
+    fail("unsupported", `${owner}: renorm needs trackRunningStats`);
+  }
+  if (renorm && !renormStats && hasOwnAverages(preset)) {
+    fail("unsupported", `${owner}: renorm of the keras preset has to be told to the constructor`);
+  }
+  options.renorm = renorm;
 }

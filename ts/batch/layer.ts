@@ -16,7 +16,9 @@ import {
   type ForwardOptions,
   type StatisticsSwitch,
   setOption,
+  setRenorm,
 } from "./layer-options.js";
+import { type RenormLimits, type RenormOptions, readRenorm } from "./renorm.js";
 import type { BatchNormSaved } from "./saved.js";
 
 // Apart, and not a private field with a friend: that would keep the class in every bundle.
@@ -282,6 +284,28 @@ export class BatchNorm {
 
   set virtualBatchSize(value: number | null) {
     setOption(inside(this).options, "virtualBatchSize", value);
+  }
+
+  /**
+   * Batch renormalization (Ioffe 2017, arXiv:1702.03275): in training, where the batch's statistics
+   * normalize, how far y is corrected towards what the running ones, before this batch moves them,
+   * would give: y = γ·(r·x̂ + d) + β with r from rMin to rMax and |d| ≤ dMax. `null`: not at all.
+   * Of the keras preset it has averages of its own, and has to be told to the constructor.
+   *
+   * @example
+   * const bn = new BatchNorm(3, { renorm: { rMax: 3, dMax: 5 } });
+   * bn.renorm;                       // → { rMin: 0.3333, rMax: 3, dMax: 5 }
+   * bn.forward(x);
+   * bn.saved?.renorm?.r;             // → Float64Array [1, 2, 3]
+   * bn.renorm = renormSchedule(0);   // as the paper relaxes it from step to step
+   */
+  get renorm(): RenormLimits | null {
+    return inside(this).options.renorm;
+  }
+
+  set renorm(value: RenormOptions | null) {
+    const { options } = inside(this);
+    setRenorm(options, readRenorm(value, this.owner, options.preset));
   }
 
   /**

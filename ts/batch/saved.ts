@@ -1,5 +1,7 @@
 import { insideOf, NormSaved, savedAccessFor } from "../core/saved.js";
+import type { Float64Values } from "../core/values.js";
 import { Operation } from "../generated/abi.js";
+import { correctionsOf } from "./renorm.js";
 
 /** For all that needs saved values; what can do without asks `core/saved-access.ts`. */
 export const savedAccess = /* @__PURE__ */ savedAccessFor(
@@ -30,5 +32,20 @@ export class BatchNormSaved extends NormSaved {
    */
   get statistics(): "batch" | "running" {
     return insideOf(this).call?.constant ? "running" : "batch";
+  }
+
+  /**
+   * Copies of r and d, one a channel (of ghost batches slice by slice), that corrected the batch's
+   * statistics; `null` where nothing did.
+   *
+   * @example
+   * const options = { runningMean, runningVar, renorm: { rMax: 2 } };
+   * const { saved } = batchNormTraining(x, options);
+   * saved.renorm?.r;   // → Float64Array [1, 2, 2]
+   */
+  get renorm(): { r: Float64Values; d: Float64Values } | null {
+    const state = insideOf(this);
+    const numbers = state.extra("renorm");
+    return numbers.length > 0 ? correctionsOf(numbers, state.sizes) : null;
   }
 }

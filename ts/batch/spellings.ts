@@ -1,6 +1,7 @@
 /** Batch norm as other frameworks spell it: their names, defaults and checks. */
 import { checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
+import { fail } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
 import type { Parameter } from "../core/parameter.js";
 import type { Tensor } from "../core/tensor.js";
@@ -90,6 +91,19 @@ export interface BatchNormalizationOptions extends KernelOption {
   scale?: boolean | null | undefined;
   /** See {@link BatchNormalization.trainable}; default true. */
   trainable?: boolean | null | undefined;
+  /** Batch renormalization (Ioffe 2017), with averages of its own; default false. */
+  renorm?: boolean | null | undefined;
+  /** How far renorm may correct; default not limited. */
+  renormClipping?: RenormClipping | null | undefined;
+  /** Weight of the old value in renorm's averages; default 0.99. */
+  renormMomentum?: number | null | undefined;
+}
+
+/** How far Keras's renorm may correct: r from rmin to rmax, |d| up to dmax. */
+export interface RenormClipping {
+  rmin?: number | null | undefined;
+  rmax?: number | null | undefined;
+  dmax?: number | null | undefined;
 }
 
 /**
@@ -104,10 +118,23 @@ export interface BatchNormalizationOptions extends KernelOption {
  */
 export class BatchNormalization extends BatchNorm {
   constructor(options?: BatchNormalizationOptions | null) {
+    const owner = "BatchNormalization";
     const names = ["axis", "momentum", "epsilon", "center", "scale", "trainable", "kernel"];
-    const given = readOptions("BatchNormalization", options, names);
-    const { epsilon, center, trainable, ...same } = given;
-    super(null, { ...same, eps: epsilon, offset: center, preset: "keras" });
+    const ofRenorm = ["renorm", "renormClipping", "renormMomentum"];
+    const given = readOptions(owner, options, names.concat(ofRenorm));
+    const { epsilon, center, trainable, renorm: wanted, renormClipping, ...same } = given;
+    checkOneOf(wanted ?? false, owner, "renorm");
+    const clipping = readOptions(`${owner}: renormClipping`, renormClipping, [
+      "rmin",
+      "rmax",
+      "dmax",
+    ]);
+    const { rmin: rMin, rmax: rMax, dmax: dMax } = clipping;
+    if (!wanted && renormClipping != null) {
+      fail("unsupported", `${owner}: renormClipping needs renorm: true`);
+    }
+    const renorm = wanted ? { rMin, rMax, dMax } : null;
+    super(null, { ...same, eps: epsilon, offset: center, renorm, preset: "keras" });
     this.trainable = trainable ?? true;
   }
 

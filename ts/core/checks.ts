@@ -47,8 +47,12 @@ export function checkEps(eps: unknown, owner: string): asserts eps is number {
 }
 
 /** @throws BatchNormError `invalid-option` unless `momentum` is from 0 to 1 */
-export function checkMomentum(momentum: unknown, owner: string): asserts momentum is number {
+export function checkMomentum(
+  momentum: unknown,
+  owner: string,
+  name = "momentum",
+): asserts momentum is number {
   if (!(typeof momentum === "number" && momentum >= 0 && momentum <= 1)) {
-    mustBe("invalid-option", `${owner}: momentum`, "from 0 to 1", momentum);
+    mustBe("invalid-option", `${owner}: ${name}`, "from 0 to 1", momentum);
   }
 }

@@ -20,7 +20,15 @@ import type { Float32Values } from "./values.js";
 import { copyOut, type View } from "./view.js";
 
 /** What the vectors begin with. */
-const INITIAL = { weight: 1, bias: 0, runningMean: 0, runningVar: 1 };
+const INITIAL = {
+  weight: 1,
+  bias: 0,
+  runningMean: 0,
+  runningVar: 1,
+  runningStd: 1,
+  renormMean: 0,
+  renormStd: 1,
+};
 
 type VectorName = keyof typeof INITIAL;
 
@@ -32,6 +40,10 @@ export interface StateNames {
   readonly runningVar?: string;
   /** Absent where the framework counts no batches. */
   readonly numBatchesTracked?: string;
+  /** Absent where the framework's renorm has no averages of its own. */
+  readonly runningStd?: string;
+  readonly renormMean?: string;
+  readonly renormStd?: string;
 }
 
 /** Which vectors a layer has. */
@@ -41,6 +53,8 @@ export interface Vectors {
   /** β. */
   readonly offset: boolean;
   readonly trackRunningStats: boolean;
+  /** Averages that renorm has of its own. */
+  readonly renormStats?: boolean;
 }
 
 /** Vectors of one value a channel, all of them there or none: a layer is built or not. */
@@ -53,6 +67,9 @@ export class LayerState {
   bias: View | null = null;
   runningMean: View | null = null;
   runningVar: View | null = null;
+  runningStd: View | null = null;
+  renormMean: View | null = null;
+  renormStd: View | null = null;
   numBatchesTracked = 0;
   /** Throws with the code unless a layer can have so many channels. */
   fits: ((numFeatures: number, owner: string, code: BatchNormErrorCode) => void) | null = null;
@@ -65,12 +82,16 @@ export class LayerState {
   /** How often the vectors were made or given back. */
   #changes = 0;
 
-  constructor(port: Port, names: StateNames, { scale, offset, trackRunningStats }: Vectors) {
+  constructor(port: Port, names: StateNames, vectors: Vectors) {
+    const { scale, offset, trackRunningStats, renormStats = false } = vectors;
     const has = {
       weight: scale,
       bias: offset,
       runningMean: trackRunningStats,
       runningVar: trackRunningStats,
+      runningStd: renormStats,
+      renormMean: renormStats,
+      renormStd: renormStats,
     };
     this.#port = port;
     this.#has = (Object.keys(has) as VectorName[]).filter((name) => has[name]);
@@ -89,7 +110,7 @@ export class LayerState {
     this.fits?.(numFeatures, owner, code);
     try {
       for (const name of this.#has) {
-        const Kind = name.startsWith("running") ? Tensor : Parameter;
+        const Kind = name === "weight" || name === "bias" ? Parameter : Tensor;
         this[name] = allocateOwn(Kind, this.#port, this.shape ?? [numFeatures], INITIAL[name]);
       }
     } catch (error) {
@@ -116,7 +137,10 @@ export class LayerState {
       this.weight?.disposed ||
       this.bias?.disposed ||
       this.runningMean?.disposed ||
-      this.runningVar?.disposed
+      this.runningVar?.disposed ||
+      this.runningStd?.disposed ||
+      this.renormMean?.disposed ||
+      this.renormStd?.disposed
     ) {
       fail("disposed", `${owner}: a parameter of the layer was disposed`);
     }
@@ -157,7 +181,8 @@ export class LayerState {
   }
 
   resetRunningStats(owner: string): void {
-    this.#reset(["runningMean", "runningVar"], owner);
+    const learned = this.#has.filter((name) => name !== "weight" && name !== "bias");
+    this.#reset(learned, owner);
   }
 
   resetParameters(owner: string): void {

@@ -70,6 +70,10 @@ export interface Call<Tensor extends Operand = Operand> {
   correction: number;
   /** Address of saved values, which nobody else has; 0 without. */
   saved: number;
+  /** Bytes that are saved of a slice beside statistics and γ. */
+  extra: number;
+  /** Address of what corrects the batch's statistics, which is of these; 0 without. */
+  renorm: number;
   /** Whether the saved statistics are constants to the gradient. */
   constant: boolean;
   /** Runs it, checked, where its operands may be otherwise than the kernel takes them. */
@@ -106,6 +110,8 @@ export function newCall<Tensor extends Operand>(
     momentum: Number.NaN,
     correction: Number.NaN,
     saved: 0,
+    extra: 0,
+    renorm: 0,
     constant: false,
     through: null,
   };

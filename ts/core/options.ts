@@ -62,7 +62,7 @@ export function unknownName(
   name: unknown,
   known: readonly string[],
 ): string {
-  const own = pairs(name);
+  const own = [...new Set(pairs(name))];
   // Of the shorter name, mostly: all of `eps` but its end is in `epsilon`.
   const likeness = (one: string) => {
     const its = pairs(one);

@@ -201,6 +201,7 @@ export function runBackward(
   call.rows = pass.rows;
   call.channels = pass.channels;
   call.slices = pass.slices;
+  call.extra = pass.extra;
   call.sets = pass.sets;
   const { operands } = call;
   operands[Place.OUT] = out;

@@ -59,6 +59,7 @@ export class CallRecord {
     words[Word.Saved] = call.saved;
     words[Word.Constant] = call.constant ? 1 : 0;
     words[Word.Groups] = call.groups;
+    words[Word.Renorm] = call.renorm;
     for (let i = Place.WEIGHT; i <= Place.SECOND_ACCUMULATOR; i++) {
       words[i + (Word.Weight - Place.WEIGHT)] = operands[i]?.address ?? 0;
     }

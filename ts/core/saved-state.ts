@@ -19,7 +19,7 @@ export enum SavedVector {
 }
 
 /** What tells how much is saved. */
-type Sizes = Pick<Call, "slices" | "sets" | "channels">;
+type Sizes = Pick<Call, "slices" | "sets" | "channels" | "extra">;
 
 /** What a forward pass saved, as this package has it: the inside of what users hold. */
 export class SavedState {
@@ -34,7 +34,7 @@ export class SavedState {
    */
   call: Call<View> | null = null;
   /** Of that pass. */
-  sizes: Sizes = { slices: 1, sets: 0, channels: 0 };
+  sizes: Sizes = { slices: 1, sets: 0, channels: 0, extra: 0 };
   /** How many forward passes it was of. */
   pass = 0;
   /** Where x is a copy that belongs to these values: that. */
@@ -60,8 +60,12 @@ export class SavedState {
    * until `set`, or `abandon` undoes it.
    */
   reserve(call: Sizes): number {
-    const { slices, sets, channels } = this.sizes;
-    const same = call.slices === slices && call.sets === sets && call.channels === channels;
+    const { slices, sets, channels, extra } = this.sizes;
+    const same =
+      call.slices === slices &&
+      call.sets === sets &&
+      call.channels === channels &&
+      call.extra === extra;
     if (this.#values && same) return this.#values.address;
     this.#next = allocateSaved(this.port, call);
     return this.#next.address;
@@ -133,6 +137,15 @@ export class SavedState {
     return readSaved(this.#values as Allocation, vector, this.sizes);
   }
 
+  /** What is kept beside, slice by slice, copied. */
+  extra(owner: string): Float64Values {
+    this.#checkThere(owner);
+    const { sizes } = this;
+    const length = sizes.extra / 8;
+    const before = bytesOfSlice(sizes) / 8 - length;
+    return readSlices(this.#values as Allocation, sizes, before, length);
+  }
+
   /** Gives its memory back: nobody needs it any more, or a later forward pass took its place. */
   end(why: "disposed" | "stale"): void {
     this.gone = why;
@@ -152,8 +165,8 @@ export class SavedState {
 }
 
 /** Bytes of what is saved of a slice. */
-export function bytesOfSlice({ slices, sets, channels }: Sizes): number {
-  return ((SavedVector.WEIGHT * sets) / slices + channels) * 8;
+export function bytesOfSlice({ slices, sets, channels, extra }: Sizes): number {
+  return ((SavedVector.WEIGHT * sets) / slices + channels) * 8 + extra;
 }
 
 /** Memory for what is saved, which the caller releases. */
@@ -163,20 +176,25 @@ export function allocateSaved(port: Port, sizes: Sizes): Allocation {
   return values;
 }
 
-/** A copy of one of the vectors, of all slices; of γ, which is the same for all, the first. */
-export function readSaved(
-  { port, address }: Allocation,
-  vector: SavedVector,
-  sizes: Sizes,
-): Float64Values {
-  const { buffer } = port.memory.linear;
+/** A copy of one of the vectors, of all slices; of γ, which is the same for all, of the first. */
+export function readSaved(values: Allocation, vector: SavedVector, sizes: Sizes): Float64Values {
   const each = sizes.sets / sizes.slices;
-  const isWeight = vector === SavedVector.WEIGHT;
-  const [slices, length] = isWeight ? [1, sizes.channels] : [sizes.slices, each];
-  const values = new Float64Array(slices * length);
-  for (let slice = 0; slice < slices; slice++) {
-    const at = address + slice * bytesOfSlice(sizes) + vector * each * 8;
-    values.set(new Float64Array(buffer, at, length), slice * length);
+  return vector === SavedVector.WEIGHT
+    ? readSlices(values, { ...sizes, slices: 1 }, vector * each, sizes.channels)
+    : readSlices(values, sizes, vector * each, each);
+}
+
+/** A copy of so many numbers of each slice, behind some others. */
+function readSlices(
+  { port, address }: Allocation,
+  sizes: Sizes,
+  before: number,
+  length: number,
+): Float64Values {
+  const copy = new Float64Array(sizes.slices * length);
+  for (let slice = 0; slice < sizes.slices; slice++) {
+    const at = address + slice * bytesOfSlice(sizes) + before * 8;
+    copy.set(new Float64Array(port.memory.linear.buffer, at, length), slice * length);
   }
-  return values;
+  return copy;
 }

@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[derive(Clone, Copy)]
 pub enum Abi {
     /// To be raised with every change of them.
-    Version = 5,
+    Version = 6,
 }
 
 /// Places of a record's numbers, of eight bytes.
@@ -63,9 +63,13 @@ pub enum Word {
     Constant = 16,
     /// Number of groups of channels.
     Groups = 17,
+    /// Address of `f64` of what corrects the batch's statistics, or 0: the least and the most r, the
+    /// most d, then of each channel, side by side, the running 1/σ and mean, and r and d, which a
+    /// forward pass writes and its backward pass reads.
+    Renorm = 18,
     /// The sizes, so many as the rank; then each of [`RecordSize::Tensors`] tensors: its address, its
     /// extent and its strides.
-    Sizes = 18,
+    Sizes = 19,
 }
 
 /// Sizes of a record's parts.

@@ -24,6 +24,8 @@ pub enum Output {
     /// The record's tensor of this number.
     Tensor(usize),
     Saved,
+    /// What corrects the batch's statistics, where there are saved values.
+    Renorm,
     Accumulators,
 }
 
@@ -65,7 +67,7 @@ macro_rules! operations {
 operations! {
     Forward => Described {
         tensors: 2,
-        writes: &[Output::Tensor(1), Output::Saved, Output::Accumulators],
+        writes: &[Output::Tensor(1), Output::Saved, Output::Renorm, Output::Accumulators],
         may_be_given: true,
         ..OWN
     },

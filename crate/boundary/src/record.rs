@@ -4,6 +4,7 @@ use core::cell::Cell;
 
 use batchnorm_kernel::Cells;
 use batchnorm_kernel::layout::{Layout, Operand};
+use batchnorm_kernel::renorm::Renorm;
 use batchnorm_kernel::statistics::Saved;
 
 use crate::abi::{Operation, RecordNumber, RecordSize, Status, Word};
@@ -93,6 +94,17 @@ impl<'a> Record<'a> {
         Ok([self.vector(index)?, self.vector(index + 1)?])
     }
 
+    /// What corrects the batch's statistics.
+    #[inline(always)]
+    pub fn renorm(&self) -> Result<Option<Renorm<'a>>, Status> {
+        let address = self.word(Word::Renorm);
+        if address == 0 {
+            return Ok(None);
+        }
+        let numbers = Renorm::len(self.channels).and_then(|len| self.memory.cells(address, len));
+        numbers.and_then(Renorm::new).map(Some).ok_or(Status::BadAddress)
+    }
+
     /// What a forward pass over so many `sets` saves.
     pub fn saved(&self, sets: usize) -> Result<Option<Saved<'a>>, Status> {
         let address = self.word(Word::Saved);
@@ -103,6 +115,6 @@ impl<'a> Record<'a> {
         let all = len.and_then(|len| self.memory.cells(address, len)).ok_or(Status::BadAddress)?;
         let (mean, others) = all.split_at(sets);
         let (variance, gamma) = others.split_at(sets);
-        Ok(Some(Saved { mean, variance, gamma }))
+        Ok(Some(Saved::new([mean, variance, gamma])))
     }
 }

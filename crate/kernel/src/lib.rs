@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`norm`] | formula, forward and backward of each norm: gather, settle, apply |
 //! | [`moments`], [`co_moments`], [`pivot`] | gather: mean and variance, and what a gradient needs |
-//! | [`statistics`], [`parameters`], [`affine`] | settle: statistics and parameters to the constants of a map |
+//! | [`statistics`], [`parameters`], [`renorm`], [`affine`] | settle: statistics and parameters to the constants of a map |
 //! | [`sweep`] | the only loops over elements: fold and map |
 //! | [`workspace`] | constants and sums of channels, and of their columns |
 //! | [`layout`] | shape and strides to bands of channels and pieces to walk; pure index arithmetic |
@@ -28,6 +28,7 @@ pub mod moments;
 pub mod norm;
 pub mod parameters;
 pub mod pivot;
+pub mod renorm;
 pub mod statistics;
 pub mod sweep;
 pub mod workspace;

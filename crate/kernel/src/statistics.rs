@@ -3,6 +3,7 @@
 use core::cell::Cell;
 
 use crate::lanes::sqrt;
+use crate::renorm::Renorm;
 
 /// Where mean and variance come from, and what they are to the gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +65,16 @@ pub struct Saved<'a> {
     pub variance: &'a [Cell<f64>],
     /// Scale γ of each channel, 1 where absent. Of a backward pass without γ there are none.
     pub gamma: &'a [Cell<f64>],
+    /// What corrects a batch's own statistics, if anything.
+    pub renorm: Option<Renorm<'a>>,
 }
 
-impl Saved<'_> {
+impl<'a> Saved<'a> {
+    /// Of statistics that nothing corrects.
+    pub fn new([mean, variance, gamma]: [&'a [Cell<f64>]; 3]) -> Self {
+        Self { mean, variance, gamma, renorm: None }
+    }
+
     /// γ of a channel.
     #[inline(always)]
     pub fn gamma(&self, channel: usize) -> f64 {

@@ -430,7 +430,7 @@ fn running_statistics_move_by_the_weight_of_the_new_ones() {
         let batch = [cells(&[2.0f64, 8.0]), cells(&[3.0f64, 0.5])];
         let statistics = running.each_ref().map(|values| &values[..]);
         let [mean, variance] = batch.each_ref().map(|values| &values[..]);
-        let saved = Saved { mean, variance, gamma: &[] };
+        let saved = Saved::new([mean, variance, &[]]);
         batch::update_running(statistics, &saved, weight, correction);
         running.map(|cells: Vec<Cell<f32>>| values(&cells))
     };
@@ -461,7 +461,7 @@ fn a_forward_pass_by_given_statistics_saves_them_and_gamma() {
                 [&x, &y],
                 &parameters::Parameters { gamma, beta: None, eps: 1e-5 },
                 Some(given),
-                Some(&Saved { mean, variance, gamma: saved_gamma }),
+                Some(&Saved::new([mean, variance, saved_gamma])),
                 workspace,
             );
             let gamma = gamma.map_or(vec![1.0; 3], values);

@@ -68,6 +68,7 @@ export function forwardFunction(world: World, random: Random, manner: Manner, na
     const size = 1 + random.below(6);
     options.set("virtualBatchSize", arg(size, `${size}`));
   }
+  if (running && random.oneIn(4)) options.set("renorm", arg({ rMax: 2 }, "{ rMax: 2 }"));
   const out = x.plain ? undefined : output(world, random, x);
   options.tensor("out", out);
   const old = world.pick(random, recordsOf(world));
@@ -77,7 +78,7 @@ export function forwardFunction(world: World, random: Random, manner: Manner, na
   if (manner === "hostile" && random.oneIn(2)) {
     const common = ["weight", "bias", "eps", "axis", "out", "kernel", "saved"];
     const more = training
-      ? ["runningMean", "runningVar", "momentum", "runningVariance", "virtualBatchSize"]
+      ? ["runningMean", "runningVar", "momentum", "runningVariance", "virtualBatchSize", "renorm"]
       : ["mean", "variance"];
     options.mutate(world, random, [...common, ...more]);
   }
@@ -99,7 +100,8 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
   const axis = options.one("axis").value ?? 1;
   const at = Number.isInteger(axis) ? resolve(axis as number, x.shape.length) : -1;
   const count = product(x.shape) / (x.shape[at] as number);
-  const cut = cuts(options.one("virtualBatchSize").value, x.shape, at);
+  const varied =
+    options.one("renorm").value != null || cuts(options.one("virtualBatchSize").value, x.shape, at);
   const vectorsFit = ["weight", "bias", "mean", "variance", "runningMean", "runningVar"].every(
     (name) => {
       const [model] = models(name);
@@ -115,7 +117,7 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
     !x.wrong &&
     at >= 0 &&
     (x.shape[at] as number) <= MOST_CHANNELS &&
-    !cut &&
+    !varied &&
     vectorsFit &&
     all.every((one) => !one.disposed && one.region.home === world.home) &&
     outs.every(
@@ -165,7 +167,7 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
           options.known &&
           (!x.wrong || !!x.model || !!x.of) &&
           at >= 0 &&
-          !cut &&
+          !varied &&
           weight !== undefined &&
           bias !== undefined &&
           (training || (!!mean && !!variance));

@@ -42,6 +42,9 @@ const CLASSES: readonly (readonly [name: string, preset: string, ranks: readonly
   ["BatchNormalization", "keras", ANY],
 ];
 
+/** Layers whose renorm has averages of its own. */
+const averaging = new WeakSet<BatchNorm>();
+
 /** A new layer. */
 export function construct(world: World, random: Random, manner: Manner): void {
   const { channels, shapes } = themeOf(world);
@@ -63,14 +66,19 @@ export function construct(world: World, random: Random, manner: Manner): void {
     known = [
       ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
       ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
-      "virtualBatchSize",
+      ...["virtualBatchSize", "renorm", "renormMomentum"],
     ];
     if (random.oneIn(6)) options.set("virtualBatchSize", arg(3, "3"));
+    if (random.oneIn(8) && options.one("trackRunningStats").value !== false) {
+      options.set("renorm", arg({ rMax: 2 }, "{ rMax: 2 }"));
+    }
     if (random.oneIn(4)) options.set("statistics", arg("batch", '"batch"'));
   } else if (keras) {
     const axis = axisOf(world, random, random.pick(shapes));
     options.set("axis", arg(axis, `${axis}`));
     known = ["axis", "momentum", "epsilon", "center", "scale", "trainable", "kernel"];
+    known.push("renorm", "renormClipping", "renormMomentum");
+    if (random.oneIn(6)) options.set("renorm", arg(true, "true"));
     for (const name of ["center", "scale", "trainable"]) {
       if (random.oneIn(4)) options.set(name, arg(false, "false"));
     }
@@ -105,6 +113,7 @@ export function construct(world: World, random: Random, manner: Manner): void {
             : typeof count.value === "number" && count.value === layer.numFeatures;
         if (!keras && !fits) throw new Fault("numFeatures is taken that is none", count.code());
         const preset = fixed || ((options.one("preset").value as string) ?? "torch");
+        if (preset === "keras" && layer.renorm) averaging.add(layer);
         world.adoptLayer(layer, preset, name);
       },
     },
@@ -144,7 +153,10 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
     state.statistics === "batch" || (state.statistics === "auto" && (mode || !tracks));
   const update =
     state.updateRunningStats === "auto" ? mode && byBatch && tracks : state.updateRunningStats;
-  const cut = byBatch && mode !== false && cuts(state.virtualBatchSize, x.shape, at);
+  const varied =
+    byBatch &&
+    mode !== false &&
+    (state.renorm !== null || cuts(state.virtualBatchSize, x.shape, at));
   const count = product(x.shape) / channels;
   const variance = read("runningVar");
   const valid =
@@ -157,7 +169,7 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
     (state.numFeatures === null || state.numFeatures === channels) &&
     (layer.constructor === BatchNorm || layer.constructor.name === "BatchNormalization") &&
     count > 1 &&
-    !cut &&
+    !varied &&
     (state.eps as number) > 0 &&
     (byBatch ||
       !variance ||
@@ -207,7 +219,7 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
           options.known &&
           (!x.wrong || !!x.model || !!x.of) &&
           model.state === before &&
-          !cut &&
+          !varied &&
           typeof mode === "boolean";
         const pass: Pass = {
           x: values,
@@ -268,7 +280,7 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
 
 const SETTINGS = [
   ...["training", "statistics", "updateRunningStats", "requiresGrad", "trainable"],
-  ...["momentum", "eps", "virtualBatchSize"],
+  ...["momentum", "eps", "virtualBatchSize", "renorm"],
 ];
 
 /** Modes, switches and other settings. */
@@ -308,6 +320,7 @@ export function setting(world: World, random: Random, manner: Manner): void {
     momentum: [0, 0.1, 1],
     eps: [1e-5, 1],
     virtualBatchSize: [null, 2, 3, 100],
+    renorm: [null],
   };
   const right = random.pick(fit[field] as readonly string[]);
   const value = wrong ? hostile(random) : arg(right, JSON.stringify(right));
@@ -330,6 +343,7 @@ export function setting(world: World, random: Random, manner: Manner): void {
           (typeof now === "number" &&
             now >= 0 &&
             (field === "eps" ? now < Infinity : field === "momentum" && now <= 1)) ||
+          (field === "renorm" && now === layer.renorm) ||
           (field === "virtualBatchSize" && Number.isInteger(now) && (now as number) > 0) ||
           (field === "momentum" && now === null && model.preset === "torch");
         if (!fits) throw new Fault(`${field} of a layer is set to what it can't be`, value.code());
@@ -526,6 +540,7 @@ export function load(world: World, random: Random, manner: Manner): void {
   const fields = ["weight", "bias", "runningMean", "runningVar"].filter((field) =>
     state.numFeatures === null ? true : state[field],
   );
+  if (averaging.has(layer)) fields.push("runningStd", "renormMean", "renormStd");
   const channels = (state.numFeatures as number | null) ?? themeOf(world).channels;
   const dict = new Options();
   const given: Record<string, Float32Array | undefined> = {};

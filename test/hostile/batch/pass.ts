@@ -38,7 +38,7 @@ export const recordsOf = (world: World) => world.recordsOf<BatchRecord>(BatchNor
 
 /**
  * Whether a pass of training goes by slices of the batch, or can't. What these give is compared in
- * `test/ghost.test.ts`; here, that they keep their promises.
+ * `test/ghost.test.ts`, and of renorm in `test/renorm.test.ts`; here, that they keep their promises.
  */
 export const cuts = (size: unknown, shape: readonly number[], axis: number) =>
   size != null && !(typeof size === "number" && axis !== 0 && size >= (shape[0] as number));

@@ -17,7 +17,10 @@ pub fn call(record: Record, layout: &Layout, workspace: &mut Workspace) -> Resul
     let [eps, momentum, correction] = record.numbers;
     let [x, y, _] = record.tensors;
     let accumulators = record.pair(Word::FirstAccumulator)?;
-    let saved = record.saved(layout.channels)?;
+    let mut saved = record.saved(layout.channels)?;
+    if let Some(saved) = &mut saved {
+        saved.renorm = record.renorm()?;
+    }
     let constant = record.word(Word::Constant) != 0;
     if record.operation == Operation::Forward {
         let [gamma, beta] = record.pair(Word::Weight)?;

@@ -94,6 +94,7 @@ pub struct Words {
     pub saved: usize,
     pub constant: u32,
     pub groups: u32,
+    pub renorm: usize,
     pub sizes: Vec<u32>,
     /// Address, length and strides.
     pub tensors: [(usize, usize, Vec<u32>); RecordSize::Tensors as usize],
@@ -111,7 +112,7 @@ impl Words {
         let vectors = [self.gamma, self.beta, self.mean, self.variance, first, second, self.saved];
         let mut words: Vec<_> = numbers.chain([self.operation, self.axis, rank as u32]).collect();
         words.extend(vectors.map(|address| address as u32));
-        words.extend([self.constant, self.groups]);
+        words.extend([self.constant, self.groups, self.renorm as u32]);
         assert_eq!(words.len(), Word::Sizes as usize);
         words.extend(&self.sizes);
         for (address, len, strides) in &self.tensors {

@@ -141,6 +141,39 @@ fn update_moves_running_statistics_by_what_was_saved() {
     assert_eq!(arena.values::<f32>(words.accumulators[1], 2), [2.0, 2.0]);
 }
 
+/// r from ½ to 2 and d to 1; of the first channel σ = 2 and μ = 0, which are clipped to, of the second
+/// σ = 4 and μ = 5; and room for r and d.
+const RENORM: [f64; 11] = [0.75, 2.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.25, 5.0, 0.0, 0.0];
+
+#[test]
+fn statistics_of_the_batch_are_corrected_and_so_are_their_gradients() {
+    let arena = &mut Arena::new();
+    let mut forward = words(arena, Operation::Forward);
+    forward.gamma = arena.put(&[2.0f32, 1.0]);
+    forward.beta = arena.put(&[0.5f32, 0.0]);
+    forward.saved = arena.put(&[0.0f64; 6]);
+    forward.renorm = arena.put(&RENORM);
+    forward.accumulators = [arena.put(&[0.0f32, 0.0]), arena.put(&[0.0f32, 0.0])];
+    forward.numbers = [0.0, 1.0, 1.0];
+    assert_eq!(call(arena, &forward), Status::Ok);
+    // r = 1/2 is less than the least, d = 2/2 more than the most; r = 2/4 likewise, d = −1/4.
+    let corrected = arena.values::<f64>(forward.renorm, 11);
+    assert_eq!(corrected, [0.75, 2.0, 0.5, 0.5, 0.0, 0.75, 0.5, 0.25, 5.0, 0.75, -0.25]);
+    assert_eq!(arena.values::<f32>(forward.tensors[1].0, 4), [0.0, -1.0, 3.0, 0.5]);
+    assert_eq!(arena.values::<f64>(forward.saved, 6), SAVED);
+    assert_eq!(arena.values::<f32>(forward.accumulators[0], 2), [2.0, 4.0]);
+
+    let mut backward = words(arena, Operation::Backward);
+    arena.write(backward.tensors[1].0, &[1.0f32, 1.0, 2.0, 4.0]);
+    (backward.saved, backward.renorm) = (forward.saved, forward.renorm);
+    backward.accumulators = [arena.put(&[0.0f32, 0.0]), arena.put(&[0.0f32, 0.0])];
+    assert_eq!(call(arena, &backward), Status::Ok);
+    // Σdy·x̂ is 1 and 3, Σdy 3 and 5.
+    assert_eq!(arena.values::<f32>(backward.accumulators[0], 2), [0.75 + 1.5, 2.25 - 1.25]);
+    assert_eq!(arena.values::<f32>(backward.accumulators[1], 2), [3.0, 5.0]);
+    assert_eq!(arena.values::<f32>(backward.tensors[2].0, 4), [0.0; 4]);
+}
+
 /// Of [`X`] as two samples of two channels: the mean of each, its variance, and γ.
 const SAVED_OF_GROUPS: [f64; 6] = [1.5, 4.5, 0.25, 2.25, 2.0, 1.0];
 

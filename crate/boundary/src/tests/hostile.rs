@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use batchnorm_kernel::layout::Over;
+use batchnorm_kernel::renorm::Renorm;
 use proptest::prelude::*;
 
 use super::arena::{Arena, GUARD, SIZE, Words, state};
@@ -113,6 +114,11 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
         let saved: Vec<_> = values(random, len).into_iter().map(f64::from).collect();
         words.saved = arena.put(&saved);
     }
+    if random.below(3) == 0 {
+        let len = Renorm::len(channels).expect("a number");
+        let numbers: Vec<_> = values(random, len).into_iter().map(f64::from).collect();
+        words.renorm = arena.put(&numbers);
+    }
     words.constant = random.below(2) as u32;
     arena.write(record, &words.all());
     (arena, record, words)
@@ -148,6 +154,10 @@ fn outputs(words: &[usize]) -> Option<Vec<Range<usize>>> {
     let ranges = writes.iter().flat_map(|output| match output {
         Output::Tensor(k) => vec![tensor(*k)],
         Output::Saved => vec![vector(Word::Saved, 8 * (2 * sets + channels))],
+        Output::Renorm if word(Word::Saved) == 0 => vec![],
+        Output::Renorm => {
+            vec![vector(Word::Renorm, 8 * Renorm::len(channels).expect("a number"))]
+        }
         Output::Accumulators if may_be_given && word(Word::Mean) != 0 => vec![],
         Output::Accumulators => {
             let vector = |word| vector(word, 4 * channels);

@@ -86,13 +86,18 @@ impl Backward<'_> {
     #[inline(always)]
     fn settle(&self, pass: &mut Pass, channel: usize) {
         let Self { saved, statistics, .. } = *self;
-        let (mean, gamma) = (saved.mean[channel].get(), saved.gamma(channel));
+        let (mean, mut gamma) = (saved.mean[channel].get(), saved.gamma(channel));
         let variance = saved.variance[channel].get();
         let inverse_std = statistics.inverse_std(variance, self.eps);
         let [sum_dy, co] =
             if self.sums { co_moment(pass, channel, mean, inverse_std) } else { [0.0; 2] };
         // Σdy·x̂ = s·Σ(x − μ)·dy, and there the mean of dy makes no difference.
-        accumulate(self.gradients.gamma, channel, co * inverse_std);
+        let mut of_gamma = co * inverse_std;
+        if let Some(renorm) = saved.renorm {
+            let [r, d] = renorm.correction(channel);
+            (gamma, of_gamma) = (gamma * r, of_gamma * r + sum_dy * d);
+        }
+        accumulate(self.gradients.gamma, channel, of_gamma);
         accumulate(self.gradients.beta, channel, sum_dy);
         let constants = if statistics.constant {
             [0.0, (gamma * inverse_std) as f32, 0.0, 0.0, 0.0]

@@ -91,8 +91,12 @@ impl Forward<'_> {
             let Some(parameters) = self.parameters else { continue };
             let inverse_std = statistics.inverse_std(variance, eps);
             for channel in set * together..(set + 1) * together {
-                let gamma = value_of(parameters.gamma, channel, 1.0);
-                let beta = value_of(parameters.beta, channel, 0.0);
+                let mut gamma = value_of(parameters.gamma, channel, 1.0);
+                let mut beta = value_of(parameters.beta, channel, 0.0);
+                if let Some(renorm) = self.saved.and_then(|saved| saved.renorm) {
+                    let [r, d] = renorm.correct(channel, [mean, variance], eps);
+                    (gamma, beta) = (gamma * r, beta + gamma * d);
+                }
                 let constants = affine::forward(mean, inverse_std, gamma, beta);
                 pass.workspace.set_constants(channel, constants);
             }

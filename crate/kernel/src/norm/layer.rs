@@ -123,7 +123,7 @@ pub fn backward(
     let workspace = by_slabs(layout, &tensors, room, &mut |slab, tensors, workspace, first| {
         let band = 0..slab.channels;
         let [mean, variance] = [saved.mean, saved.variance].map(|all| &all[first..][..band.end]);
-        let saved = &Saved { mean, variance, gamma: &[] };
+        let saved = &Saved::new([mean, variance, &[]]);
         let pass = &mut Pass { layout: slab, tensors, workspace };
         if gradients.any() {
             for set in band.clone() {

@@ -188,7 +188,7 @@ fn backward_through(
 /// The statistics that `run` saves, of so many sets and channels.
 pub fn saved([sets, channels]: [usize; 2], run: impl FnOnce(&Saved)) -> Statistics {
     let [mean, variance, gamma] = [sets, sets, channels].map(|len| cells(&vec![f64::NAN; len]));
-    run(&Saved { mean: &mean, variance: &variance, gamma: &gamma });
+    run(&Saved::new([&mean, &variance, &gamma]));
     Statistics { mean: values(&mean), variance: values(&variance) }
 }
 
@@ -196,7 +196,7 @@ pub fn saved([sets, channels]: [usize; 2], run: impl FnOnce(&Saved)) -> Statisti
 pub fn restored(statistics: &Statistics, gamma: Vec<f64>, run: impl FnOnce(&Saved)) {
     let of = [&statistics.mean, &statistics.variance, &gamma];
     let [mean, variance, gamma] = of.map(|of| cells(of));
-    run(&Saved { mean: &mean, variance: &variance, gamma: &gamma });
+    run(&Saved::new([&mean, &variance, &gamma]));
 }
 
 /// What `run` adds to gradients of 0.
