@@ -42,7 +42,10 @@ const imports = new Map(
 );
 
 const folderOf = (file: string) => (file.includes("/") ? file.slice(0, file.indexOf("/")) : "");
-const norms = new Set(files.map(folderOf).filter((one) => !/^(|core|entry|generated)$/.test(one)));
+const ABOVE = "moments";
+const norms = new Set(
+  files.map(folderOf).filter((one) => !/^(|core|entry|generated)$/.test(one) && one !== ABOVE),
+);
 
 /** Which floor a file is on; it imports none of those above. */
 function floorOf(file: string): number {
@@ -50,7 +53,8 @@ function floorOf(file: string): number {
   if (folder === "generated") return 0;
   if (folder === "core") return 1;
   if (norms.has(folder)) return 2;
-  return file === "index.ts" ? 3 : 4;
+  if (folder === ABOVE) return 3;
+  return file === "index.ts" ? 4 : 5;
 }
 
 /** Imports that `isWrong`, as words. */
@@ -81,7 +85,7 @@ test("no file leads back to itself, by imports of types neither", () => {
   expect(circles).toEqual([]);
 });
 
-test("entries import the index, the index imports norms, norms import the core: none upward", () => {
+test("entries import the index, that what is above norms, and these the core: none upward", () => {
   expect(wrongImports((from, to) => floorOf(to) > floorOf(from))).toEqual([]);
 });
 

@@ -45,6 +45,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 
 test("every function and layer that takes tensors is described as an operation", () => {
   const others = [
+    "averageStateDicts",
     "createKernel",
     "defaultKernel",
     "memoryUsage",

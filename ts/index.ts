@@ -130,3 +130,22 @@ export {
   UnitNormalization,
   type UnitNormalizationOptions,
 } from "./layer/spellings.js";
+// Moments that merge, and what is built on them.
+export {
+  type AveragedStateDict,
+  type AverageOptions,
+  averageStateDicts,
+} from "./moments/federated.js";
+export {
+  type CountedStatistics,
+  Moments,
+  type MomentsJSON,
+  type MomentsOptions,
+} from "./moments/moments.js";
+export type { Float64Vector } from "./moments/read.js";
+export {
+  type NormalizeOptions,
+  RunningMoments,
+  type RunningMomentsJSON,
+  type RunningMomentsOptions,
+} from "./moments/running.js";

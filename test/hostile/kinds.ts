@@ -3,6 +3,7 @@ import { BATCH_NORM } from "./batch/index.js";
 import { construct } from "./batch/layers.js";
 import { GROUP_NORM } from "./group.js";
 import { LAYER_NORM } from "./layer.js";
+import { MOMENTS } from "./moments.js";
 import { assign, forge, kernel, record, scoped, wrapped } from "./others.js";
 import { SAMPLE_LAYERS } from "./sample-layers.js";
 import { dispose, make, read, set, view } from "./tensors.js";
@@ -56,6 +57,7 @@ export const KINDS: readonly Kind[] = [
   ...GROUP_NORM,
   ...LAYER_NORM,
   ...SAMPLE_LAYERS,
+  ...MOMENTS,
   ["record", 3, record],
   ["new tensor", 5, make],
   ["view", 6, view],

@@ -33,6 +33,7 @@ const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   elementwiseAffine: isBoolean,
   numGroups: isNumberOf,
   virtualBatchSize: isNumberOf,
+  clip: (value) => isNumber(value) && value > 0,
   // Of Keras's layer whether there is any.
   renorm: (value) => typeof value === "object" || isBoolean(value),
   renormClipping: (value) => typeof value === "object",

@@ -211,8 +211,18 @@ export function batchNormStatistics(
   x: Tensor | PlainTensor,
   options?: BatchNormStatisticsOptions | null,
 ): { mean: Float64Values; variance: Float64Values } {
-  const owner = "batchNormStatistics";
-  const given = readOptions(owner, options, STATISTICS_OPTIONS);
+  const { mean, variance } = readStatistics("batchNormStatistics", x, options, STATISTICS_OPTIONS);
+  return { mean, variance };
+}
+
+/** The same, and how many values a channel has. */
+export function readStatistics(
+  owner: string,
+  x: Tensor | PlainTensor,
+  options: BatchNormStatisticsOptions | null | undefined,
+  names: readonly string[],
+): { mean: Float64Values; variance: Float64Values; count: number } {
+  const given = readOptions(owner, options, names);
   const running = readRunning(given, owner);
   const port = portOfCall(x, given, owner);
   const read = readTensor(x, port, owner, "x");
@@ -220,7 +230,8 @@ export function batchNormStatistics(
   const view = bringIn(read, port);
   try {
     const axis = resolveAxis(givenAxis, view.shape.length, owner);
-    return runStatistics(owner, view, axis, running);
+    const statistics = runStatistics(owner, view, axis, running);
+    return { ...statistics, count: view.size / Math.max(statistics.mean.length, 1) };
   } finally {
     if (view !== read) view.dispose();
   }

@@ -1,0 +1,30 @@
+/** Numbers in float64, from wherever they come. */
+
+import { fail, mustBe } from "../core/errors.js";
+import { failForTensor, type Tensor, viewOf } from "../core/tensor.js";
+import { typedArrayName } from "../core/typed-arrays.js";
+import { type Float64Values, type NumberArray, readValues } from "../core/values.js";
+import { copyOut } from "../core/view.js";
+
+/** One value a channel, in float64 where the source has it. */
+export type Float64Vector = Tensor | NumberArray | readonly number[];
+
+/**
+ * A copy.
+ *
+ * @throws BatchNormError `dtype`, `disposed`
+ */
+export function readFloat64(value: unknown, name: string): Float64Values {
+  const view = viewOf(value);
+  if (view?.disposed) fail("disposed", `${name} was disposed`);
+  if (view) return Float64Array.from(copyOut(view));
+  if (Array.isArray(value)) {
+    return Float64Array.from({ length: value.length }, (_, i) => {
+      const one: unknown = value[i];
+      return typeof one === "number" ? one : mustBe("dtype", `${name}[${i}]`, "a number", one);
+    });
+  }
+  if (typedArrayName(value) === undefined)
+    failForTensor(name, "a Tensor, numbers or floats", value);
+  return Float64Array.from(readValues(value, name, null));
+}
