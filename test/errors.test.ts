@@ -45,10 +45,13 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 
 test("every function and layer that takes tensors is described as an operation", () => {
   const others = [
+    "adaptBatchNorm",
     "averageStateDicts",
     "createKernel",
     "defaultKernel",
+    "decayedMomentum",
     "memoryUsage",
+    "preciseBatchNorm",
     "renormSchedule",
     "reserve",
     "scope",

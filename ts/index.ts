@@ -132,6 +132,12 @@ export {
 } from "./layer/spellings.js";
 // Moments that merge, and what is built on them.
 export {
+  type AdaptationOptions,
+  type AdaptedBatchNorm,
+  type AdaptedForwardOptions,
+  adaptBatchNorm,
+} from "./moments/adaptation.js";
+export {
   type AveragedStateDict,
   type AverageOptions,
   averageStateDicts,
@@ -142,6 +148,8 @@ export {
   type MomentsJSON,
   type MomentsOptions,
 } from "./moments/moments.js";
+export { decayedMomentum, type MomentumDecay } from "./moments/momentum.js";
+export { type PreciseOptions, preciseBatchNorm } from "./moments/precise.js";
 export type { Float64Vector } from "./moments/read.js";
 export {
   type NormalizeOptions,

@@ -10,7 +10,9 @@ import { LayerEngine } from "../core/layer-engine.js";
 import { type Call, newCall, Place } from "../core/operands.js";
 import { FORWARD_NAMES } from "../core/passes.js";
 import { runCall } from "../core/run.js";
+import { SavedVector } from "../core/saved-state.js";
 import { showShape } from "../core/show.js";
+import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
 import { PLAIN, runByBatch, runByRunning } from "./calls.js";
@@ -27,6 +29,12 @@ import { savedAccess } from "./saved.js";
 export class Engine extends LayerEngine<LayerOptions> {
   /** Ranks of x that `forward` takes; any, if `null`. */
   declare readonly ranks: readonly number[] | null;
+  /**
+   * Who gathers what the layer meets: while there is somebody, batches normalize by themselves, and
+   * running statistics stay.
+   */
+  observer: ((moments: { count: number; mean: Float64Values; m2: Float64Values }) => void) | null =
+    null;
 
   /** @throws BatchNormError as {@link readLayerOptions}, `out-of-memory` */
   constructor(
@@ -41,15 +49,21 @@ export class Engine extends LayerEngine<LayerOptions> {
   }
 
   protected pass(owner: string, x: View, out: View | null, asked: unknown): View {
-    const training = this.#modeOf(asked, owner);
-    const { state, options } = this;
+    const { state, options, observer } = this;
+    // Who is observed needs no mode.
+    const training = this.#modeOf(asked ?? (observer && false), owner);
     const { statistics, updateRunningStats, trackRunningStats } = options;
     const { shape, size } = x;
     const axis = this.#axisOf(shape, owner);
     const byBatch =
-      statistics === "batch" || (statistics === "auto" && (training || !trackRunningStats));
-    const update =
-      updateRunningStats === "auto" ? training && byBatch && trackRunningStats : updateRunningStats;
+      observer !== null ||
+      statistics === "batch" ||
+      (statistics === "auto" && (training || !trackRunningStats));
+    const update = observer
+      ? false
+      : updateRunningStats === "auto"
+        ? training && byBatch && trackRunningStats
+        : updateRunningStats;
     // As PyTorch does: also in evaluation, where no running statistics are tracked.
     if (byBatch && (training || !trackRunningStats)) this.#checkTraining(shape, size, axis, owner);
 
@@ -64,13 +78,14 @@ export class Engine extends LayerEngine<LayerOptions> {
       operands[Place.WEIGHT] = weight;
       operands[Place.BIAS] = bias;
       call.eps = options.eps;
-      const averages = options.renormStats && byBatch;
+      const averages = options.renormStats && byBatch && !observer;
       if (averages) this.#checkAverages(call);
       const running = update && !averages ? this.#nextUpdate(mean as View, variance as View) : null;
       let y: View;
       const { renormMean, renormStd: std } = state;
       const towards = mean && variance && { mean: renormMean ?? mean, variance, std };
-      if (byBatch) y = runByBatch(call, running, saved, training ? options : PLAIN, towards);
+      if (byBatch)
+        y = runByBatch(call, running, saved, training && !observer ? options : PLAIN, towards);
       else if (running) y = runByRunning(call, running, saved);
       else {
         operands[Place.MEAN] = mean;
@@ -78,6 +93,11 @@ export class Engine extends LayerEngine<LayerOptions> {
         y = runCall(call, saved);
       }
       this.last.set(saved, x, y);
+      if (observer && size > 0) {
+        const count = size / call.channels;
+        const m2 = saved.values(SavedVector.VARIANCE, owner).map((variance) => variance * count);
+        observer({ count, mean: saved.values(SavedVector.MEAN, owner), m2 });
+      }
       if (update && averages && size > 0) {
         moveAverages(state, saved, options as LayerOptions & { momentum: number });
       }

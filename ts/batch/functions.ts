@@ -215,13 +215,13 @@ export function batchNormStatistics(
   return { mean, variance };
 }
 
-/** The same, and how many values a channel has. */
+/** The same, and how many values a channel has, and x samples. */
 export function readStatistics(
   owner: string,
   x: Tensor | PlainTensor,
   options: BatchNormStatisticsOptions | null | undefined,
   names: readonly string[],
-): { mean: Float64Values; variance: Float64Values; count: number } {
+): { mean: Float64Values; variance: Float64Values; count: number; samples: number } {
   const given = readOptions(owner, options, names);
   const running = readRunning(given, owner);
   const port = portOfCall(x, given, owner);
@@ -231,7 +231,8 @@ export function readStatistics(
   try {
     const axis = resolveAxis(givenAxis, view.shape.length, owner);
     const statistics = runStatistics(owner, view, axis, running);
-    return { ...statistics, count: view.size / Math.max(statistics.mean.length, 1) };
+    const count = view.size / Math.max(statistics.mean.length, 1);
+    return { ...statistics, count, samples: axis === 0 ? 1 : (view.shape[0] as number) };
   } finally {
     if (view !== read) view.dispose();
   }

@@ -71,11 +71,11 @@ export class BatchNorm {
    * new BatchNorm(3, { preset: "flax" }).training;   // → null
    */
   get training(): boolean | null {
-    return inside(this).options.training;
+    return engineOf(this).options.training;
   }
 
   set training(value: boolean) {
-    setOption(inside(this).options, "training", value);
+    setOption(engineOf(this).options, "training", value);
   }
 
   /**
@@ -86,7 +86,7 @@ export class BatchNorm {
    * new BatchNorm(3, { preset: "keras" }).axis;   // → -1
    */
   get axis(): number {
-    return inside(this).options.axis;
+    return engineOf(this).options.axis;
   }
 
   /**
@@ -97,11 +97,11 @@ export class BatchNorm {
    * bn.eps = 1e-3;   // for the calls from here on
    */
   get eps(): number {
-    return inside(this).options.eps;
+    return engineOf(this).options.eps;
   }
 
   set eps(value: number) {
-    setOption(inside(this).options, "eps", value);
+    setOption(engineOf(this).options, "eps", value);
   }
 
   /**
@@ -114,11 +114,11 @@ export class BatchNorm {
    * bn.runningMean;       // → Tensor([3]) { 2, 4, 6 }
    */
   get momentum(): number | null {
-    return inside(this).options.momentum;
+    return engineOf(this).options.momentum;
   }
 
   set momentum(value: number | null) {
-    setOption(inside(this).options, "momentum", value);
+    setOption(engineOf(this).options, "momentum", value);
   }
 
   /**
@@ -129,7 +129,7 @@ export class BatchNorm {
    * new BatchNorm(3, { preset: "keras" }).runningVariance;   // → "biased"
    */
   get runningVariance(): "biased" | "unbiased" {
-    return inside(this).options.runningVariance;
+    return engineOf(this).options.runningVariance;
   }
 
   /**
@@ -141,7 +141,7 @@ export class BatchNorm {
    * bn.runningMean;         // → null
    */
   get trackRunningStats(): boolean {
-    return inside(this).options.trackRunningStats;
+    return engineOf(this).options.trackRunningStats;
   }
 
   /**
@@ -154,7 +154,7 @@ export class BatchNorm {
    * bn.numFeatures;   // → 3
    */
   get numFeatures(): number | null {
-    return inside(this).state.numFeatures;
+    return engineOf(this).state.numFeatures;
   }
 
   /**
@@ -166,7 +166,7 @@ export class BatchNorm {
    * bn.forward(x);               // → Tensor([2, 3]) { -2, -2, -2, 2, 2, 2 }
    */
   get weight(): Parameter | null {
-    return tensorOf(inside(this).state.weight) as Parameter | null;
+    return tensorOf(engineOf(this).state.weight) as Parameter | null;
   }
 
   /**
@@ -177,7 +177,7 @@ export class BatchNorm {
    * bn.forward(x);                // → Tensor([2, 3]) { 9, 9, 9, 11, 11, 11 }
    */
   get bias(): Parameter | null {
-    return tensorOf(inside(this).state.bias) as Parameter | null;
+    return tensorOf(engineOf(this).state.bias) as Parameter | null;
   }
 
   /**
@@ -188,7 +188,7 @@ export class BatchNorm {
    * bn.runningMean;   // → Tensor([3]) { 0.2, 0.4, 0.6 }
    */
   get runningMean(): Tensor | null {
-    return tensorOf(inside(this).state.runningMean);
+    return tensorOf(engineOf(this).state.runningMean);
   }
 
   /**
@@ -199,7 +199,7 @@ export class BatchNorm {
    * bn.runningVar;    // → Tensor([3]) { 1.1, 1.7, 2.7 }
    */
   get runningVar(): Tensor | null {
-    return tensorOf(inside(this).state.runningVar);
+    return tensorOf(engineOf(this).state.runningVar);
   }
 
   /**
@@ -211,7 +211,7 @@ export class BatchNorm {
    * bn.numBatchesTracked;   // → 1
    */
   get numBatchesTracked(): number {
-    return inside(this).state.numBatchesTracked;
+    return engineOf(this).state.numBatchesTracked;
   }
 
   /**
@@ -226,11 +226,11 @@ export class BatchNorm {
    * bn.eval().forward(x);        // → Tensor([2, 3]) { -1, -1, -1, 1, 1, 1 }
    */
   get statistics(): StatisticsSwitch {
-    return inside(this).options.statistics;
+    return engineOf(this).options.statistics;
   }
 
   set statistics(value: StatisticsSwitch) {
-    setOption(inside(this).options, "statistics", value);
+    setOption(engineOf(this).options, "statistics", value);
   }
 
   /**
@@ -242,11 +242,11 @@ export class BatchNorm {
    * bn.runningMean;   // → Tensor([3]) { 0, 0, 0 }
    */
   get updateRunningStats(): boolean | "auto" {
-    return inside(this).options.updateRunningStats;
+    return engineOf(this).options.updateRunningStats;
   }
 
   set updateRunningStats(value: boolean | "auto") {
-    setOption(inside(this).options, "updateRunningStats", value);
+    setOption(engineOf(this).options, "updateRunningStats", value);
   }
 
   /**
@@ -259,11 +259,11 @@ export class BatchNorm {
    * bn.weight?.grad;   // → null
    */
   get requiresGrad(): boolean {
-    return inside(this).options.requiresGrad;
+    return engineOf(this).options.requiresGrad;
   }
 
   set requiresGrad(value: boolean) {
-    setOption(inside(this).options, "requiresGrad", value);
+    setOption(engineOf(this).options, "requiresGrad", value);
   }
 
   /**
@@ -279,11 +279,11 @@ export class BatchNorm {
    * bn.virtualBatchSize = null;
    */
   get virtualBatchSize(): number | null {
-    return inside(this).options.virtualBatchSize;
+    return engineOf(this).options.virtualBatchSize;
   }
 
   set virtualBatchSize(value: number | null) {
-    setOption(inside(this).options, "virtualBatchSize", value);
+    setOption(engineOf(this).options, "virtualBatchSize", value);
   }
 
   /**
@@ -300,11 +300,11 @@ export class BatchNorm {
    * bn.renorm = renormSchedule(0);   // as the paper relaxes it from step to step
    */
   get renorm(): RenormLimits | null {
-    return inside(this).options.renorm;
+    return engineOf(this).options.renorm;
   }
 
   set renorm(value: RenormOptions | null) {
-    const { options } = inside(this);
+    const { options } = engineOf(this);
     setRenorm(options, readRenorm(value, this.owner, options.preset));
   }
 
@@ -316,7 +316,7 @@ export class BatchNorm {
    * bn.train(false).training;   // → false
    */
   train(mode: boolean = true): this {
-    setOption(inside(this).options, "training", mode);
+    setOption(engineOf(this).options, "training", mode);
     return this;
   }
 
@@ -350,7 +350,7 @@ export class BatchNorm {
   forward(x: PlainTensor, options?: ForwardOptions | null): PlainResult;
   forward(x: Tensor | PlainTensor, options?: ForwardOptions | null): Tensor | PlainResult;
   forward(x: Tensor | PlainTensor, options?: ForwardOptions | null): Tensor | PlainResult {
-    return inside(this).forward(x, options);
+    return engineOf(this).forward(x, options);
   }
 
   /**
@@ -376,7 +376,7 @@ export class BatchNorm {
   backward(dy: PlainTensor, options?: BackwardOptions | null): PlainResult;
   backward(dy: Tensor | PlainTensor, options?: BackwardOptions | null): Tensor | PlainResult;
   backward(dy: Tensor | PlainTensor, options?: BackwardOptions | null): Tensor | PlainResult {
-    return inside(this).backward(dy, options);
+    return engineOf(this).backward(dy, options);
   }
 
   /**
@@ -389,7 +389,7 @@ export class BatchNorm {
    * bn.saved?.mean;   // → Float64Array [2, 4, 6]
    */
   get saved(): BatchNormSaved | null {
-    return inside(this).last.handle as BatchNormSaved | null;
+    return engineOf(this).last.handle as BatchNormSaved | null;
   }
 
   /**
@@ -405,7 +405,7 @@ export class BatchNorm {
    * const dx = bn.backward(dy, { saved: first });
    */
   takeSaved(): BatchNormSaved {
-    const engine = inside(this);
+    const engine = engineOf(this);
     return engine.last.take(engine.checkLive("takeSaved")) as BatchNormSaved;
   }
 
@@ -421,7 +421,7 @@ export class BatchNorm {
    * bn.weight?.grad;   // → Tensor([3]) { 0, 0, 0 }
    */
   zeroGrad(): void {
-    const engine = inside(this);
+    const engine = engineOf(this);
     engine.state.zeroGrad(engine.checkLive("zeroGrad"));
   }
 
@@ -437,7 +437,7 @@ export class BatchNorm {
    * bn.numBatchesTracked;   // → 0
    */
   resetRunningStats(): void {
-    const engine = inside(this);
+    const engine = engineOf(this);
     engine.state.resetRunningStats(engine.checkLive("resetRunningStats"));
   }
 
@@ -452,7 +452,7 @@ export class BatchNorm {
    * bn.weight;   // → Parameter([3]) { 1, 1, 1 }
    */
   resetParameters(): void {
-    const engine = inside(this);
+    const engine = engineOf(this);
     engine.state.resetParameters(engine.checkLive("resetParameters"));
   }
 
@@ -468,7 +468,7 @@ export class BatchNorm {
    * dict["layer1.bn.num_batches_tracked"];   // → 0
    */
   stateDict(options?: StateDictOptions | null): SavedStateDict {
-    const engine = inside(this);
+    const engine = engineOf(this);
     return engine.state.toDict(options, engine.checkLive("stateDict"));
   }
 
@@ -485,7 +485,7 @@ export class BatchNorm {
    * bn.loadStateDict({ weight: dict.weight });   // throws state-dict
    */
   loadStateDict(dict: StateDict, options?: LoadOptions | null): this {
-    const engine = inside(this);
+    const engine = engineOf(this);
     engine.state.load(dict, options, engine.checkLive("loadStateDict"));
     return this;
   }
@@ -498,7 +498,7 @@ export class BatchNorm {
    * bn.forward(x);   // throws disposed
    */
   dispose(): void {
-    inside(this).dispose();
+    engineOf(this).dispose();
   }
 
   /**
@@ -518,7 +518,7 @@ export class BatchNorm {
    * `${bn}`;   // → "BatchNorm(3, eps=0.00001, momentum=0.1)"
    */
   toString(): string {
-    const { state, options } = inside(this);
+    const { state, options } = engineOf(this);
     const { eps, momentum } = options;
     return `${this.owner}(${state.numFeatures ?? "?"}, eps=${eps}, momentum=${momentum})`;
   }
@@ -534,8 +534,8 @@ export class BatchNorm {
   }
 }
 
-/** The engine of `this`, which a Proxy has not. */
-function inside(layer: BatchNorm): Engine {
+/** The engine of a layer, which a Proxy has not. */
+export function engineOf(layer: BatchNorm): Engine {
   return (
     engines.get(layer) ??
     fail(

@@ -6,7 +6,7 @@
  * z = (x − μ)/σ          σ = √(M2/n), 1 where that is 0
  * ```
  */
-import { batchNormInference, readStatistics } from "../batch/functions.js";
+import { readStatistics } from "../batch/functions.js";
 import { checkAxis } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
@@ -17,6 +17,7 @@ import { PROXY } from "../core/show.js";
 import { type Tensor, viewOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import { Moments, type MomentsJSON } from "./moments.js";
+import { standardize } from "./standardize.js";
 
 /** Options of {@link RunningMoments}. */
 export interface RunningMomentsOptions extends KernelOption {
@@ -218,7 +219,8 @@ export class RunningMoments {
       mustBe("invalid-option", `${owner}: clip`, "a number above 0", clip);
     }
     const mean = seen(this, "normalize").mean;
-    const y = map(this, x, out, mean, inverse(this.std), zeros(mean));
+    const by = { mean, scale: inverse(this.std), offset: zeros(mean) };
+    const y = standardize(x, by, { axis: this.axis, kernel: inside(this).kernel, out });
     if (clip != null) clamp(y, clip);
     return y;
   }
@@ -246,7 +248,8 @@ export class RunningMoments {
   ): Tensor | PlainResult {
     const { out } = readOptions("RunningMoments.denormalize", options, ["out"]);
     const mean = seen(this, "denormalize").mean;
-    return map(this, x, out, zeros(mean), this.std, mean);
+    const by = { mean: zeros(mean), scale: this.std, offset: mean };
+    return standardize(x, by, { axis: this.axis, kernel: inside(this).kernel, out });
   }
 
   /**
@@ -312,28 +315,6 @@ function seen(running: RunningMoments, what: string): Moments {
     running.moments ??
     fail("not-built", `RunningMoments.${what}: nothing was seen yet; update first`)
   );
-}
-
-/**
- * (x − mean)·scale + offset by the kernel, whose constants are float32: what rounding leaves over of
- * a mean goes into the offset.
- */
-function map(
-  running: RunningMoments,
-  x: Tensor | PlainTensor,
-  out: Tensor | null | undefined,
-  mean: Float64Values,
-  scale: Float64Values,
-  offset: Float64Values,
-): Tensor | PlainResult {
-  const center = Float32Array.from(mean);
-  const bias = Float32Array.from(mean, (mean, c) => {
-    return (offset[c] as number) - (mean - (center[c] as number)) * (scale[c] as number);
-  });
-  const [variance, weight] = [new Float32Array(mean.length).fill(1), Float32Array.from(scale)];
-  const { axis } = running;
-  const { kernel } = inside(running);
-  return batchNormInference(x, { mean: center, variance, weight, bias, eps: 0, axis, out, kernel });
 }
 
 const inverse = (values: Float64Values) => values.map((value) => 1 / value);
