@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL("../ts/", import.meta.url));
 const CORE = [
   ...["typed-arrays", "show", "errors", "checks", "options", "geometry", "values"],
   ...["memory-section", "instance", "memory", "operands", "record", "kernel", "default-kernel"],
-  ...["allocation", "view", "tensor", "parameter", "plain", "arguments", "norm-options"],
+  ...["allocation", "view", "tensor", "parameter", "float64", "plain", "arguments", "norm-options"],
   ...["saved-state", "saved-access", "run", "passes", "scope", "saved", "trace", "state-dict"],
   ...["presets", "layer-options", "layer-state", "last-pass", "layer-engine", "sample-norm"],
 ];
@@ -42,9 +42,12 @@ const imports = new Map(
 );
 
 const folderOf = (file: string) => (file.includes("/") ? file.slice(0, file.indexOf("/")) : "");
-const ABOVE = "moments";
+/** Folders of what is built on norms. */
+const ABOVE = ["moments", "folding"];
 const norms = new Set(
-  files.map(folderOf).filter((one) => !/^(|core|entry|generated)$/.test(one) && one !== ABOVE),
+  files
+    .map(folderOf)
+    .filter((one) => !/^(|core|entry|generated)$/.test(one) && !ABOVE.includes(one)),
 );
 
 /** Which floor a file is on; it imports none of those above. */
@@ -53,7 +56,7 @@ function floorOf(file: string): number {
   if (folder === "generated") return 0;
   if (folder === "core") return 1;
   if (norms.has(folder)) return 2;
-  if (folder === ABOVE) return 3;
+  if (ABOVE.includes(folder)) return 3;
   return file === "index.ts" ? 4 : 5;
 }
 
@@ -94,6 +97,11 @@ test("the index and entries alone know more than one norm, and none but entries 
   const isSideways = (from: string, to: string) =>
     norms.has(folderOf(from)) && norms.has(folderOf(to)) && folderOf(from) !== folderOf(to);
   expect(wrongImports(isSideways)).toEqual([]);
+  const isBesides = (from: string, to: string) =>
+    ABOVE.includes(folderOf(from)) &&
+    ABOVE.includes(folderOf(to)) &&
+    folderOf(from) !== folderOf(to);
+  expect(wrongImports(isBesides)).toEqual([]);
   const isBytes = (from: string, to: string) =>
     folderOf(to) === "generated" && to !== "generated/abi.ts" && folderOf(from) !== "entry";
   expect(wrongImports(isBytes)).toEqual([]);

@@ -46,12 +46,15 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 test("every function and layer that takes tensors is described as an operation", () => {
   const others = [
     "adaptBatchNorm",
+    "addScaleL1",
     "averageStateDicts",
     "createKernel",
     "defaultKernel",
     "decayedMomentum",
+    "foldBatchNorm",
     "memoryUsage",
     "preciseBatchNorm",
+    "pruneByScale",
     "renormSchedule",
     "reserve",
     "scope",

@@ -51,6 +51,7 @@ export type { Storage } from "./core/allocation.js";
 export type { Vector } from "./core/arguments.js";
 export { defaultKernel, type KernelOption, memoryUsage, reserve } from "./core/default-kernel.js";
 export { BatchNormError, type BatchNormErrorCode } from "./core/errors.js";
+export type { Float64Vector } from "./core/float64.js";
 export type { KernelModule, LinearMemory, MemoryOptions } from "./core/instance.js";
 export { createKernel, type Kernel } from "./core/kernel.js";
 export type { MemoryTrace, MemoryUsage } from "./core/memory.js";
@@ -79,6 +80,15 @@ export type {
 export { Tensor } from "./core/tensor.js";
 export { traceMemory } from "./core/trace.js";
 export type { Float32Values, Float64Values, NumberSource, TensorData } from "./core/values.js";
+// Deployment.
+export {
+  type FoldedKind,
+  type FoldedLayer,
+  type FoldedStatistics,
+  type FoldOptions,
+  foldBatchNorm,
+} from "./folding/fold.js";
+export { addScaleL1, type PrunedLayer, pruneByScale } from "./folding/pruning.js";
 // Group and instance norm.
 export {
   type GroupNormBackwardOptions,
@@ -150,7 +160,6 @@ export {
 } from "./moments/moments.js";
 export { decayedMomentum, type MomentumDecay } from "./moments/momentum.js";
 export { type PreciseOptions, preciseBatchNorm } from "./moments/precise.js";
-export type { Float64Vector } from "./moments/read.js";
 export {
   type NormalizeOptions,
   RunningMoments,

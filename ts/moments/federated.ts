@@ -11,6 +11,7 @@
 import { presets } from "../batch/presets.js";
 import { checkOneOf } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
+import { readFloat64 } from "../core/float64.js";
 import { readShape, sameNumbers } from "../core/geometry.js";
 import { readOptions } from "../core/options.js";
 import { isPlain, type PlainResult } from "../core/plain.js";
@@ -18,7 +19,6 @@ import { show, showShape } from "../core/show.js";
 import type { StateDict } from "../core/state-dict.js";
 import { viewOf } from "../core/tensor.js";
 import type { Float32Values, Float64Values } from "../core/values.js";
-import { readFloat64 } from "./read.js";
 
 /** What {@link averageStateDicts} can be told. */
 export interface AverageOptions {

@@ -12,12 +12,12 @@ import type { BatchNormStatisticsOptions } from "../batch/function-options.js";
 import { readStatistics } from "../batch/functions.js";
 import { checkOneOf } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
+import { type Float64Vector, readFloat64 } from "../core/float64.js";
 import { readOptions } from "../core/options.js";
 import type { PlainTensor } from "../core/plain.js";
 import { PROXY, show } from "../core/show.js";
 import type { Tensor } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
-import { type Float64Vector, readFloat64 } from "./read.js";
 
 /** Moments as JSON has them; numbers that it hasn't as their names. */
 export interface MomentsJSON {

@@ -1,10 +1,10 @@
 /** Numbers in float64, from wherever they come. */
 
-import { fail, mustBe } from "../core/errors.js";
-import { failForTensor, type Tensor, viewOf } from "../core/tensor.js";
-import { typedArrayName } from "../core/typed-arrays.js";
-import { type Float64Values, type NumberArray, readValues } from "../core/values.js";
-import { copyOut } from "../core/view.js";
+import { fail, mustBe } from "./errors.js";
+import { failForTensor, type Tensor, viewOf } from "./tensor.js";
+import { typedArrayName } from "./typed-arrays.js";
+import { type Float64Values, type NumberArray, readValues } from "./values.js";
+import { copyOut } from "./view.js";
 
 /** One value a channel, in float64 where the source has it. */
 export type Float64Vector = Tensor | NumberArray | readonly number[];
