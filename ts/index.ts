@@ -152,6 +152,7 @@ export {
   type AverageOptions,
   averageStateDicts,
 } from "./moments/federated.js";
+export { type ChannelHealth, type Health, type HealthInputs, health } from "./moments/health.js";
 export {
   type CountedStatistics,
   Moments,
