@@ -353,7 +353,8 @@ describe("the record of a call", () => {
     const x = Tensor.zeros([3, 2], { kernel });
     batchNormStatistics(x);
     const rank = 2;
-    const length = Word.Sizes + rank + RecordSize.Tensors * (RecordSize.Tensor + rank);
+    const tensors = 1;
+    const length = Word.Sizes + rank + tensors * (RecordSize.Tensor + rank);
     return [...new Uint32Array(kernel.memory.buffer, PLACE, length)];
   }
 

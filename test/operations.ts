@@ -36,10 +36,10 @@ import { counting, type Watched, wrong } from "./call-helpers.js";
 /**
  * What a call takes an operand as, and so what it may be: the tensor or plain data in front
  * of the options, of any shape (`x`) or that of a forward pass (`dy`); a tensor of this shape
- * that is written (`output`); one value a channel, read (`vector`) or written (`state`);
+ * that is written (`output`), or is read (`added`); one value a channel, read (`vector`) or written (`state`);
  * saved values (`record`).
  */
-export type Role = "x" | "dy" | "output" | "vector" | "state" | "record";
+export type Role = "x" | "dy" | "added" | "output" | "vector" | "state" | "record";
 
 /** What calls take, by the operands' names. */
 export interface Example {
@@ -68,22 +68,23 @@ export interface Operation<E extends Example = Example> {
 export function exampleOf(kernel = defaultKernel(), channels = 3) {
   const tensor = () => counting([4, channels], 1, kernel);
   const vector = () => counting([channels], 1, kernel);
-  const [x, dy, out] = [tensor(), tensor(), tensor()];
+  const [x, dy, out, residual, residualGrad] = [tensor(), tensor(), tensor(), tensor(), tensor()];
   const [weight, bias, mean, variance] = [vector(), vector(), vector(), vector()];
   const [runningMean, runningVar] = [vector(), vector()];
   const [weightGrad, biasGrad] = [vector(), vector()];
-  const { y, saved } = batchNormTraining(x, { weight, bias });
-  const bn = new BatchNorm(channels, { kernel });
-  bn.forward(x);
+  const { y, saved } = batchNormTraining(x, { weight, bias, residual, activation: "relu" });
+  const bn = new BatchNorm(channels, { kernel, activation: "relu" });
+  const ofLayer = bn.forward(x, { residual });
   bn.backward(dy);
-  const operands = { x, dy, out, weight, bias, mean, variance, saved, bn };
-  const written = { runningMean, runningVar, weightGrad, biasGrad };
+  const operands = { x, dy, residual, out, weight, bias, mean, variance, saved, bn };
+  const written = { runningMean, runningVar, weightGrad, biasGrad, residualGrad, ofLayer };
   const all: Watched[] = [...Object.values(operands), ...Object.values(written), y];
   return { ...operands, ...written, all };
 }
 
 const RUNNING = { runningMean: "state", runningVar: "state" } as const;
 const MOVING = ["momentum", "runningVariance"];
+const ACTIVATION = ["activation", "negativeSlope"];
 
 const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
   {
@@ -91,10 +92,10 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
     example: exampleOf,
     operands: {
       ...{ x: "x", out: "output", weight: "vector", bias: "vector", saved: "record" },
-      ...RUNNING,
+      ...{ residual: "added", ...RUNNING },
     },
     together: ["runningMean", "runningVar"],
-    options: ["eps", "axis", "kernel", "virtualBatchSize", "renorm", ...MOVING],
+    options: ["eps", "axis", "kernel", "virtualBatchSize", "renorm", ...MOVING, ...ACTIVATION],
     call: (_, x, options) => batchNormTraining(x, options),
   },
   {
@@ -102,10 +103,10 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
     example: exampleOf,
     operands: {
       ...{ x: "x", out: "output", weight: "vector", bias: "vector", saved: "record" },
-      ...{ mean: "vector", variance: "vector" },
+      ...{ mean: "vector", variance: "vector", residual: "added" },
     },
     required: ["mean", "variance"],
-    options: ["eps", "axis", "kernel"],
+    options: ["eps", "axis", "kernel", ...ACTIVATION],
     call: (_, x, options) => batchNormInference(x, options),
   },
   {
@@ -121,7 +122,7 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
     example: exampleOf,
     operands: {
       ...{ dy: "dy", out: "output", weightGrad: "state", biasGrad: "state" },
-      ...{ saved: "record" },
+      ...{ residualGrad: "output", saved: "record" },
     },
     required: ["saved"],
     options: [],
@@ -130,7 +131,7 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
   {
     name: "BatchNorm.forward",
     example: exampleOf,
-    operands: { x: "x", out: "output" },
+    operands: { x: "x", out: "output", residual: "added" },
     options: ["training"],
     own: ({ bn }) => [bn.runningMean, bn.runningVar],
     call: ({ bn }, x, options) => bn.forward(x, options),
@@ -138,7 +139,7 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
   {
     name: "BatchNorm.forward in evaluation",
     example: exampleOf,
-    operands: { x: "x", out: "output" },
+    operands: { x: "x", out: "output", residual: "added" },
     options: ["training"],
     call: ({ bn }, x, options) => {
       bn.eval();
@@ -152,7 +153,7 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
   {
     name: "BatchNorm.backward",
     example: exampleOf,
-    operands: { dy: "dy", out: "output" },
+    operands: { dy: "dy", out: "output", residualGrad: "output" },
     // Not any record, but one of the layer's own.
     options: ["saved"],
     own: ({ bn }) => [bn.weight?.grad, bn.bias?.grad],
@@ -166,6 +167,7 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
       ...["preset", "eps", "axis", "affine", "scale", "offset", "trackRunningStats", "kernel"],
       ...["statistics", "updateRunningStats", "requiresGrad", ...MOVING],
       ...["virtualBatchSize", "renorm", "renormMomentum"],
+      ...ACTIVATION,
     ],
     call: (_, __, options) => new BatchNorm(3, options),
   },

@@ -37,7 +37,7 @@ interface Fault {
 const FAULTS: readonly Fault[] = [
   {
     title: "was disposed",
-    roles: ["x", "dy", "output", "vector", "state"],
+    roles: ["x", "dy", "added", "output", "vector", "state"],
     code: "disposed",
     values: (operand, name) => {
       const gone = counting([...(operand as Tensor).shape]);
@@ -74,7 +74,7 @@ const FAULTS: readonly Fault[] = [
   },
   {
     title: "has another shape than x, also with as many elements",
-    roles: ["dy", "output"],
+    roles: ["dy", "added", "output"],
     code: "shape-mismatch",
     values: (_, name, role) => {
       const shapes = [[3, 4], [12], [4, 3, 1], [5, 3]];
@@ -82,13 +82,13 @@ const FAULTS: readonly Fault[] = [
         counting(shape),
         ...[name, "[4, 3]", `got ${shown(shape)}`],
       ]);
-      if (role === "dy") wrong.push([{ data: [1, 2, 3], shape: [1, 3] }, name, "[1, 3]"]);
+      if (role !== "output") wrong.push([{ data: [1, 2, 3], shape: [1, 3] }, name, "[1, 3]"]);
       return wrong;
     },
   },
   {
     title: "is a bare array",
-    roles: ["x", "dy", "output", "state"],
+    roles: ["x", "dy", "added", "output", "state"],
     code: "dtype",
     values: (operand, name) => {
       const bare = new Float32Array(size((operand as Tensor).shape));
@@ -97,20 +97,23 @@ const FAULTS: readonly Fault[] = [
   },
   {
     title: "is nothing like a tensor",
-    roles: ["x", "dy"],
+    roles: ["x", "dy", "added"],
     code: "dtype",
-    values: (_, name) =>
-      [undefined, null, 3, "x", {}, [1, 2, 3]].map((value) => [value, `${name} must be a Tensor`]),
+    values: (_, name, role) =>
+      [...(role === "added" ? [] : [undefined, null]), 3, "x", {}, [1, 2, 3]].map((value) => [
+        value,
+        `${name} must be a Tensor`,
+      ]),
   },
   {
     title: "is { data, shape } of another kind of data",
-    roles: ["x", "dy"],
+    roles: ["x", "dy", "added"],
     code: "dtype",
     values: (_, name) => [[{ data: new Float64Array(12), shape: [4, 3] }, name, "Float64Array"]],
   },
   {
     title: "is { data, shape } whose shape is none, or isn't filled",
-    roles: ["x", "dy"],
+    roles: ["x", "dy", "added"],
     code: "invalid-shape",
     values: (_, name) => [
       [{ data: [1, 2], shape: "2" }, name, "shape"],
@@ -167,6 +170,8 @@ const OPTIONS: Record<string, readonly Wrong[]> = {
   statistics: [["yes", "statistics", '"yes"']],
   updateRunningStats: [["yes", "updateRunningStats", '"yes"']],
   trainable: [["yes", "trainable", '"yes"']],
+  activation: ["tanh", "ReLU", 1, false].map((value) => [value, "activation", '"leaky-relu"']),
+  negativeSlope: [-0.1, 1.001, Number.NaN, "0.1"].map((value) => [value, "negativeSlope"]),
   preset: ["pytorch", "toString", 1].map((value) => [value, "preset", "There are: torch, "]),
   kernel: [{}, kernelBytes, "default", 1, false].map((value) => [value, "kernel", "createKernel"]),
   saved: [{}, "last", 1, false].map((value) => [value, "saved", "takeSaved()"]),

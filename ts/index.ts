@@ -9,8 +9,10 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
 // Batch norm.
+export type { Activation, ActivationOptions, ResidualOption } from "./batch/activation.js";
 export type {
   BatchNormBackwardOptions,
+  BatchNormGradients,
   BatchNormInferenceOptions,
   BatchNormStatisticsOptions,
   BatchNormTrainingOptions,

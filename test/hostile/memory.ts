@@ -138,6 +138,21 @@ export const MEMORY: readonly (readonly [name: string, run: () => void])[] = [
             return [dx, weightGrad, biasGrad].filter((one) => one !== null);
           },
         ],
+        [
+          "batchNormTraining with a residual, and back",
+          () => {
+            const residual = { data: values, shape: [1000, 6] };
+            const { y, saved } = batchNormTraining(x, { residual, activation: "relu" });
+            try {
+              const { dx, residualGrad } = batchNormBackward(dy, { saved });
+              return [y, saved, dx, residualGrad as Tensor];
+            } catch (error) {
+              y.dispose();
+              saved.dispose();
+              throw error;
+            }
+          },
+        ],
         ["groupNorm", () => [groupNorm(x, { numGroups: 2 })]],
         [
           "groupNorm with saved values, and back",

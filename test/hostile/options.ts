@@ -18,6 +18,9 @@ const isAxes = (value: unknown) =>
 const isShare = (value: unknown) => isNumber(value) && value >= 0 && value <= 1;
 const Kernel = defaultKernel().constructor as unknown as new () => object;
 
+const isPlain = (value: unknown) =>
+  typeof value === "object" && value !== null && "data" in value && "shape" in value;
+
 const isNumberOf = (value: unknown) => Number.isInteger(value) && (value as number) > 0;
 
 /** What each option can be; `undefined` and `null` may stand for its absence. */
@@ -38,6 +41,10 @@ const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   renorm: (value) => typeof value === "object" || isBoolean(value),
   renormClipping: (value) => typeof value === "object",
   renormMomentum: isShare,
+  activation: (value) => value === "relu" || value === "leaky-relu",
+  negativeSlope: isShare,
+  residual: (value) => isTensor(value) || isPlain(value),
+  residualGrad: isTensor,
   out: isTensor,
   kernel: (value) => value instanceof Kernel,
   saved: isBoolean,

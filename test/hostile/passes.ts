@@ -2,7 +2,7 @@
 import type { NormGradients } from "batchnorm-wasm";
 import type { Random } from "../../scripts/random.mjs";
 import { Options } from "./options.js";
-import { inPlaceOf, input, output, themeOf } from "./theme.js";
+import { type Input, inPlaceOf, input, output, themeOf } from "./theme.js";
 import { arg } from "./values.js";
 import { bits, type Home, type Manner, type TensorModel, type World } from "./world.js";
 
@@ -19,29 +19,58 @@ export interface Past {
   readonly xVersion: number;
   /** The vectors that took part: no gradient may be written over them. */
   readonly kept: readonly TensorModel[];
+  /** y, where backward reads it, too. */
+  readonly output?: Output | null;
   /** Whether all that is above is certain. */
   readonly known: boolean;
 }
 
+/** An output as it was, its tensor, unless it left as plain data, and its region's version then. */
+interface Output {
+  readonly values: Float32Array;
+  readonly model: TensorModel | null;
+  readonly version: number;
+}
+
+/** Of an output that is not yet counted as written, as the last of these will be. */
+export function outputOf(
+  values: Float32Array,
+  model: TensorModel | undefined,
+  writes: readonly TensorModel[],
+): Output {
+  const later = writes.filter(({ region }) => region === model?.region).length;
+  return { values, model: model ?? null, version: (model?.region.version ?? 0) + later };
+}
+
 /** Whether a pass can go backward for certain, and whether it must not. */
 export function freshness(world: World, pass: Past): { fresh: boolean; stale: boolean } {
-  const { xModel, xVersion, kept } = pass;
+  const { xModel, xVersion, kept, output } = pass;
+  const read: Output[] = [{ values: pass.x, model: xModel, version: xVersion }];
+  if (output) read.push(output);
   const fresh =
-    (!xModel || (!xModel.disposed && xModel.region.version === xVersion)) &&
+    read.every(({ model, version }) => !model || isAt(model, version)) &&
     kept.every((one) => !one.disposed);
-  const was = bits(pass.x);
-  const stale =
-    xModel !== null &&
-    (xModel.disposed || bits(world.values(xModel)).some((bits, i) => bits !== was[i]));
+  const stale = read.some(({ values, model }) => {
+    const was = bits(values);
+    return model?.disposed || (model && bits(world.values(model)).some((bit, i) => bit !== was[i]));
+  });
   return { fresh, stale };
 }
 
-/** What a layer's `forward` is called with: x, mostly of a shape that fits, and options. */
+const isAt = ({ disposed, region }: TensorModel, version: number) =>
+  !disposed && region.version === version;
+
+/**
+ * What a layer's `forward` is called with: x, mostly of a shape that fits, and options.
+ *
+ * @param add sets options that not all layers take; gives their names
+ */
 export function forwardArguments(
   world: World,
   random: Random,
   manner: Manner,
   fits: (shape: readonly number[]) => boolean,
+  add: (options: Options, x: Input) => readonly string[] = () => [],
 ) {
   const like = themeOf(world).shapes.find(fits);
   const x = input(world, random, manner, ({ shape }) => fits(shape) || random.oneIn(40), like);
@@ -52,7 +81,8 @@ export function forwardArguments(
     options.set("training", arg(training, `${training}`));
   }
   options.tensor("out", x.plain ? undefined : output(world, random, x));
-  if (manner === "hostile" && random.oneIn(2)) options.mutate(world, random, ["out", "training"]);
+  const names = ["out", "training", ...add(options, x)];
+  if (manner === "hostile" && random.oneIn(2)) options.mutate(world, random, names);
   const { value, code } = options.build();
   const outs = options.models(world, "out");
   return { x, options, value, code, outs, inPlace: inPlaceOf(x, outs), name: world.name("t") };

@@ -206,7 +206,7 @@ const FIELDS = [
   ...["training", "eps", "momentum", "axis", "axes", "numFeatures", "numChannels"],
   ...["normalizedShape", "numBatchesTracked"],
   ...["statistics", "updateRunningStats", "requiresGrad", "trainable", "virtualBatchSize"],
-  "renorm",
+  ...["renorm", "activation", "negativeSlope"],
   ...["weight", "bias", "runningMean", "runningVar"],
 ];
 

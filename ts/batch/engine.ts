@@ -15,6 +15,7 @@ import { showShape } from "../core/show.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
+import { activate } from "./activation.js";
 import { PLAIN, runByBatch, runByRunning } from "./calls.js";
 import {
   type BatchNormLayerOptions,
@@ -48,7 +49,17 @@ export class Engine extends LayerEngine<LayerOptions> {
     if (numFeatures !== null) this.state.build(numFeatures, owner);
   }
 
-  protected pass(owner: string, x: View, out: View | null, asked: unknown): View {
+  protected override get takesResidual(): boolean {
+    return true;
+  }
+
+  protected pass(
+    owner: string,
+    x: View,
+    out: View | null,
+    asked: unknown,
+    residual: View | null,
+  ): View {
     const { state, options, observer } = this;
     // Who is observed needs no mode.
     const training = this.#modeOf(asked ?? (observer && false), owner);
@@ -74,10 +85,12 @@ export class Engine extends LayerEngine<LayerOptions> {
     try {
       const call = newCall(FORWARD_NAMES, Operation.Forward, owner, x, axis);
       const { operands } = call;
+      operands[Place.DY] = residual;
       operands[Place.OUT] = out;
       operands[Place.WEIGHT] = weight;
       operands[Place.BIAS] = bias;
       call.eps = options.eps;
+      activate(call, options.slope);
       const averages = options.renormStats && byBatch && !observer;
       if (averages) this.#checkAverages(call);
       const running = update && !averages ? this.#nextUpdate(mean as View, variance as View) : null;

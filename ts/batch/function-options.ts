@@ -4,15 +4,22 @@ import type { Vector } from "../core/arguments.js";
 import { checkMomentum, checkNumber, checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail } from "../core/errors.js";
-import { NORM_OPTIONS, type NormBackwardOptions, type NormOptions } from "../core/norm-options.js";
+import {
+  NORM_BACKWARD_OPTIONS,
+  NORM_OPTIONS,
+  type NormBackwardOptions,
+  type NormGradients,
+  type NormOptions,
+} from "../core/norm-options.js";
 import { checkTensor, type Tensor } from "../core/tensor.js";
+import { ACTIVATION_OPTIONS, type ActivationOptions, type ResidualOption } from "./activation.js";
 import type { Variant } from "./calls.js";
 import { type RenormOptions, readRenorm } from "./renorm.js";
 import type { RunningUpdate } from "./running.js";
 import type { BatchNormSaved } from "./saved.js";
 
 /** Options of `batchNormInference`. */
-export interface BatchNormInferenceOptions extends NormOptions {
+export interface BatchNormInferenceOptions extends NormOptions, ActivationOptions, ResidualOption {
   /** μ, one a channel. */
   mean: Vector;
   /** σ², one a channel, not negative. */
@@ -37,7 +44,11 @@ interface RunningOptions {
 }
 
 /** Options of `batchNormTraining`. */
-export interface BatchNormTrainingOptions extends NormOptions, RunningOptions {
+export interface BatchNormTrainingOptions
+  extends NormOptions,
+    RunningOptions,
+    ActivationOptions,
+    ResidualOption {
   /**
    * Ghost batches (Hoffer et al. 2017): consecutive slices of so many samples, along the first axis,
    * are normalized each by itself, and move running statistics one after the other. The last slice
@@ -60,15 +71,29 @@ export interface BatchNormStatisticsOptions extends KernelOption, RunningOptions
 }
 
 /** Options of `batchNormBackward`. */
-export type BatchNormBackwardOptions = NormBackwardOptions<BatchNormSaved>;
+export interface BatchNormBackwardOptions extends NormBackwardOptions<BatchNormSaved> {
+  /**
+   * Where to write the residual's gradient: a tensor of x's shape, or dy itself. If absent, a new
+   * one where there was a residual; none if `null`.
+   */
+  residualGrad?: Tensor | null | undefined;
+}
+
+/** What `batchNormBackward` returns. */
+export interface BatchNormGradients<T> extends NormGradients<T> {
+  /** With respect to the residual, in x's shape; `null` where there was none. */
+  residualGrad: T | null;
+}
 
 const RUNNING_OPTIONS = ["runningMean", "runningVar", "momentum", "runningVariance"];
 // Calls marked pure, not spreads: a bundler drops these where nobody uses them.
-export const INFERENCE_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat("mean", "variance");
-export const TRAINING_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat(
+const FORWARD_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat(ACTIVATION_OPTIONS, "residual");
+export const INFERENCE_OPTIONS = /* @__PURE__ */ FORWARD_OPTIONS.concat("mean", "variance");
+export const TRAINING_OPTIONS = /* @__PURE__ */ FORWARD_OPTIONS.concat(
   RUNNING_OPTIONS,
   ...["virtualBatchSize", "renorm"],
 );
+export const BACKWARD_OPTIONS = /* @__PURE__ */ NORM_BACKWARD_OPTIONS.concat("residualGrad");
 export const STATISTICS_OPTIONS = /* @__PURE__ */ RUNNING_OPTIONS.concat("axis", "kernel");
 
 /** What moves running statistics, if there are any. */

@@ -14,11 +14,7 @@
 import { bringIn, portOfCall, readTensor } from "../core/arguments.js";
 import { fail } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
-import {
-  NORM_BACKWARD_OPTIONS,
-  type NormForward,
-  type NormGradients,
-} from "../core/norm-options.js";
+import type { NormForward } from "../core/norm-options.js";
 import { type Call, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import { alongAxis, backwardPass, forwardPass } from "../core/passes.js";
@@ -30,9 +26,12 @@ import type { Tensor } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
+import { activate, readSlope } from "./activation.js";
 import { runByBatch, runStatistics } from "./calls.js";
 import {
+  BACKWARD_OPTIONS,
   type BatchNormBackwardOptions,
+  type BatchNormGradients,
   type BatchNormInferenceOptions,
   type BatchNormStatisticsOptions,
   type BatchNormTrainingOptions,
@@ -100,7 +99,9 @@ export function batchNormInference(
   const given = readOptions(owner, options, INFERENCE_OPTIONS);
   const { saved } = given;
   const wanted = saved === false ? null : saved;
+  const slope = readSlope(given.activation, given.negativeSlope, owner);
   const run = (call: Call<View>, saved: SavedState | null) => {
+    activate(call, slope);
     const { operands } = call;
     const missing = !operands[Place.MEAN] ? "mean" : !operands[Place.VARIANCE] && "variance";
     if (missing) fail("invalid-option", `${owner}: ${missing} is missing`);
@@ -150,8 +151,11 @@ export function batchNormTraining(
   const given = readOptions(owner, options, TRAINING_OPTIONS);
   const running = readRunning(given, owner);
   const variant = readVariant(given, running, owner);
-  const run = (call: Call<View>, saved: SavedState | null) =>
-    runByBatch(call, running, saved as SavedState, variant);
+  const slope = readSlope(given.activation, given.negativeSlope, owner);
+  const run = (call: Call<View>, saved: SavedState | null) => {
+    activate(call, slope);
+    return runByBatch(call, running, saved as SavedState, variant);
+  };
   const callOf = alongAxis(TRAINING, given.axis);
   const wanted = given.saved ?? true;
   const forward = forwardPass(TRAINING, savedAccess, x, given, wanted, callOf, run);
@@ -177,22 +181,23 @@ export function batchNormTraining(
 export function batchNormBackward(
   dy: Tensor,
   options: BatchNormBackwardOptions,
-): NormGradients<Tensor>;
+): BatchNormGradients<Tensor>;
 export function batchNormBackward(
   dy: PlainTensor,
   options: BatchNormBackwardOptions,
-): NormGradients<PlainResult>;
+): BatchNormGradients<PlainResult>;
 export function batchNormBackward(
   dy: Tensor | PlainTensor,
   options: BatchNormBackwardOptions,
-): NormGradients<Tensor | PlainResult>;
+): BatchNormGradients<Tensor | PlainResult>;
 export function batchNormBackward(
   dy: Tensor | PlainTensor,
   options: BatchNormBackwardOptions,
-): NormGradients<Tensor | PlainResult> {
+): BatchNormGradients<Tensor | PlainResult> {
   const owner = "batchNormBackward";
-  const given = readOptions(owner, options, NORM_BACKWARD_OPTIONS);
-  return backwardPass(owner, savedAccess, dy, given);
+  const given = readOptions(owner, options, BACKWARD_OPTIONS);
+  const gradients = backwardPass(owner, savedAccess, dy, given, true);
+  return gradients as BatchNormGradients<Tensor | PlainResult>;
 }
 
 /**

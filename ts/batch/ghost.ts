@@ -7,7 +7,7 @@
  * slices' statistics and moves running ones once.
  */
 import { fail } from "../core/errors.js";
-import { type Call, type Operand, Place, type Through } from "../core/operands.js";
+import { type Call, hasShapeOfX, type Operand, Place, type Through } from "../core/operands.js";
 import { bytesOfSlice } from "../core/saved-state.js";
 import { showShape } from "../core/show.js";
 import type { View } from "../core/view.js";
@@ -67,10 +67,9 @@ class Slices implements Through<View> {
     const slice: Call<Operand> = { ...call, operands: [...call.operands] };
     for (let first = 0; first < samples; first += this.#size) {
       const size = Math.min(this.#size, samples - first);
-      for (let place = Place.X; place <= Place.OUT; place++) {
-        const operand = call.operands[place];
-        if (operand) slice.operands[place] = samplesOf(operand, first, size);
-      }
+      call.operands.forEach((operand, place) => {
+        if (operand && hasShapeOfX(place)) slice.operands[place] = samplesOf(operand, first, size);
+      });
       const count = ((x.size / samples) * size) / call.channels;
       slice.correction = correctionOf(count, this.#unbiased);
       // If this fails for want of memory, then with the first slice, which is the largest.

@@ -6,6 +6,13 @@ import { readOptions } from "../core/options.js";
 import { presetOf } from "../core/presets.js";
 import { show } from "../core/show.js";
 import type { Tensor } from "../core/tensor.js";
+import {
+  ACTIVATION_OPTIONS,
+  type Activation,
+  type ActivationOptions,
+  type ResidualOption,
+  readSlope,
+} from "./activation.js";
 import { type Preset, type PresetName, presets } from "./presets.js";
 import { hasOwnAverages, type RenormLimits, type RenormOptions, readRenorm } from "./renorm.js";
 import type { BatchNormSaved } from "./saved.js";
@@ -14,7 +21,7 @@ import type { BatchNormSaved } from "./saved.js";
 export type StatisticsSwitch = "auto" | "batch" | "running";
 
 /** Options of {@link BatchNorm}; what is absent follows the preset. */
-export interface BatchNormLayerOptions extends KernelOption {
+export interface BatchNormLayerOptions extends KernelOption, ActivationOptions {
   /** Whose conventions to follow; default `torch`. */
   preset?: PresetName | null | undefined;
   /** Added to the variance; finite, not negative, and in torch training not 0. */
@@ -54,7 +61,7 @@ export interface BatchNormLayerOptions extends KernelOption {
 }
 
 /** Options of {@link BatchNorm.forward}. */
-export interface ForwardOptions {
+export interface ForwardOptions extends ResidualOption {
   /** Where to write y: a tensor of x's shape, or x itself. */
   out?: Tensor | null | undefined;
   /** The mode of this call alone. */
@@ -67,12 +74,15 @@ export interface BackwardOptions {
   out?: Tensor | null | undefined;
   /** Which forward pass, as `takeSaved()` gave it; default the last one. */
   saved?: BatchNormSaved | null | undefined;
+  /** Where to write the residual's gradient, if it is wanted: a tensor of x's shape, or dy itself. */
+  residualGrad?: Tensor | null | undefined;
 }
 
 const LAYER_OPTIONS = [
   ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
   ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
   ...["virtualBatchSize", "renorm", "renormMomentum"],
+  ...ACTIVATION_OPTIONS,
 ];
 
 /** The values of the options that don't take `true` and `false`, or not these alone. */
@@ -107,6 +117,9 @@ export interface LayerOptions extends Settings {
   /** Whether renorm has averages of its own, and the weight of the old value in these. */
   readonly renormStats: boolean;
   readonly renormMomentum: number;
+  readonly activation: Activation | null;
+  /** As {@link readSlope} has it. */
+  readonly slope: number;
   readonly kernel: unknown;
 }
 
@@ -125,6 +138,7 @@ export function readLayerOptions(
   // Here null says something: the average of all batches.
   const { momentum = preset.momentum, renormMomentum } = given;
   const renorm = readRenorm(given.renorm, owner, preset);
+  const activation = given.activation ?? null;
   // A literal: what somebody has put on `Object.prototype` by such a name may not be writable.
   const read: LayerOptions = {
     owner,
@@ -134,6 +148,8 @@ export function readLayerOptions(
     trackRunningStats: given.trackRunningStats ?? true,
     axis: given.axis ?? preset.axis,
     runningVariance: given.runningVariance ?? preset.runningVariance,
+    activation,
+    slope: readSlope(activation, given.negativeSlope, owner),
     training: preset.training,
     eps: given.eps ?? preset.eps,
     momentum,

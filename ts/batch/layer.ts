@@ -9,6 +9,7 @@ import type {
   StateDictOptions,
 } from "../core/state-dict.js";
 import { type Tensor, tensorOf } from "../core/tensor.js";
+import type { Activation } from "./activation.js";
 import { Engine } from "./engine.js";
 import {
   type BackwardOptions,
@@ -130,6 +131,29 @@ export class BatchNorm {
    */
   get runningVariance(): "biased" | "unbiased" {
     return engineOf(this).options.runningVariance;
+  }
+
+  /**
+   * What comes after the norm; `null` of nothing.
+   *
+   * @example
+   * const bn = new BatchNorm(3, { activation: "relu" });
+   * bn.activation;   // → "relu"
+   * bn.forward(x);   // → Tensor([2, 3]) { 0, 0, 0, 1, 1, 1 }
+   */
+  get activation(): Activation | null {
+    return inside(this).options.activation;
+  }
+
+  /**
+   * Of `leaky-relu`; `null` of anything else.
+   *
+   * @example
+   * new BatchNorm(3, { activation: "leaky-relu" }).negativeSlope;   // → 0.01
+   */
+  get negativeSlope(): number | null {
+    const { activation, slope } = inside(this).options;
+    return activation === "leaky-relu" ? slope : null;
   }
 
   /**
@@ -335,7 +359,7 @@ export class BatchNorm {
    *
    * @param x a tensor, or `{ data, shape }` at the cost of a copy in and out
    * @param options `out`: where to write, a tensor of x's shape or x itself;
-   *   `training`: the mode of this call alone
+   *   `training`: the mode of this call alone; `residual`: what to add before the activation
    * @returns `out`, or a new tensor of x's shape
    * @throws BatchNormError `shape-mismatch`, `batch-too-small`, `mode`, `invalid-option`,
    *   `dtype`, `overlap`, `disposed`, `foreign-kernel`, `out-of-memory`; parameters
@@ -345,6 +369,7 @@ export class BatchNorm {
    * bn.forward(x);                                // → Tensor([2, 3]) { -1, -1, -1, 1, 1, 1 }
    * bn.forward(x, { out: x, training: false });   // in place, by the running statistics
    * const { data, shape } = bn.forward({ data: pixels, shape: [784, 3] });
+   * bn.forward(x, { residual: dy });              // the norm's result + dy
    */
   forward(x: Tensor, options?: ForwardOptions | null): Tensor;
   forward(x: PlainTensor, options?: ForwardOptions | null): PlainResult;
@@ -359,10 +384,11 @@ export class BatchNorm {
    *
    * @param dy of x's shape, or `{ data, shape }` of it
    * @param options `out`: where to write, a tensor of x's shape or dy itself;
-   *   `saved`: which forward pass, default the last one
+   *   `saved`: which forward pass, default the last one; `residualGrad`: where to write the
+   *   residual's gradient, a tensor of x's shape or dy itself
    * @returns `out`, or a new tensor of x's shape
    * @throws BatchNormError `stale` before any forward pass, or where x was overwritten
-   *   since; `shape-mismatch`, `dtype`, `overlap`, `disposed`, `foreign-kernel`,
+   *   since, or of an activation y; `shape-mismatch`, `dtype`, `overlap`, `disposed`, `foreign-kernel`,
    *   `out-of-memory`; no `.grad` is touched then
    *
    * @example

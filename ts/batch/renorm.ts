@@ -16,6 +16,7 @@ import { readOptions } from "../core/options.js";
 import { bytesOfSlice, type SavedState, SavedVector } from "../core/saved-state.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
+import { isBackward } from "./activation.js";
 import type { Preset } from "./presets.js";
 
 /** How far batch renorm may correct; each number may be infinite. */
@@ -97,7 +98,7 @@ class Renormalized implements Through<View> {
   run(call: Call<View>): void {
     const { port } = (call.operands[Place.X] as View).allocation;
     call.renorm = call.saved + bytesOfSlice(call) - call.extra;
-    if (call.operands[Place.DY] === null) {
+    if (!isBackward(call.operation)) {
       const { buffer } = port.memory.linear;
       this.#write(call, new Float64Array(buffer, call.renorm, call.extra / 8));
     }

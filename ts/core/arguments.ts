@@ -60,17 +60,17 @@ export function bringIn(read: View | Read, port: Port): View {
 }
 
 /**
- * The output of a call, `null` where it is to be made.
+ * An output of a call, `null` where there is none, or it is to be made.
  *
  * @param read the input: where it is data outside of kernel memory, the result is, too
  * @throws BatchNormError `dtype`, `invalid-option`
  */
-export function readOut(out: unknown, read: View | Read, owner: string): View | null {
+export function readOut(out: unknown, read: View | Read, owner: string, name = "out"): View | null {
   if (out == null) return null;
   const view =
-    viewOf(out) ?? failForTensor(`${owner}: out`, "a Tensor, as Tensor.zeros makes", out);
+    viewOf(out) ?? failForTensor(`${owner}: ${name}`, "a Tensor, as Tensor.zeros makes", out);
   if ("values" in read) {
-    fail("invalid-option", `${owner}: out needs a Tensor as x, not { data, shape }`);
+    fail("invalid-option", `${owner}: ${name} needs a Tensor as x, not { data, shape }`);
   }
   return view;
 }

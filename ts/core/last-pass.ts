@@ -42,7 +42,7 @@ export class LastPass {
 
   /** Belongs to it: x, which was brought in. */
   keep(copy: View): void {
-    (this.#saved as SavedState).copy = copy;
+    (this.#saved as SavedState).own(copy);
   }
 
   /** What users have of it, still the layer's. */

@@ -19,6 +19,10 @@ import type { View } from "./view.js";
 
 const FORWARD_OPTIONS = ["out", "training"];
 const BACKWARD_OPTIONS = ["out", "saved"];
+const WITH_RESIDUAL = {
+  forward: /* @__PURE__ */ FORWARD_OPTIONS.concat("residual"),
+  backward: /* @__PURE__ */ BACKWARD_OPTIONS.concat("residualGrad"),
+};
 
 /** What every layer is told. */
 export interface EngineOptions extends Vectors {
@@ -49,28 +53,40 @@ export abstract class LayerEngine<Options extends EngineOptions> {
     this.last = new LastPass(this.port, operation, access);
   }
 
+  /** Whether a residual can be added to what is normalized. */
+  protected get takesResidual(): boolean {
+    return false;
+  }
+
   /** A forward pass. */
   forward(
     x: unknown,
-    options: { out?: unknown; training?: unknown } | null | undefined,
+    options: { out?: unknown; training?: unknown; residual?: unknown } | null | undefined,
   ): Tensor | PlainResult {
-    const { port, last } = this;
+    const { port, last, takesResidual } = this;
     const owner = this.checkLive("forward");
-    const given = readOptions(owner, options, FORWARD_OPTIONS);
+    const names = takesResidual ? WITH_RESIDUAL.forward : FORWARD_OPTIONS;
+    const given = readOptions(owner, options, names);
     const asked = given.training;
     const to = given.out;
+    const added = takesResidual ? given.residual : null;
     const read = readTensor(x, port, owner, "x");
+    const readResidual = added == null ? null : readTensor(added, port, owner, "residual");
     const out = readOut(to, read, owner);
     const view = bringIn(read, port);
+    let residual: View | null = null;
     try {
+      residual = readResidual && bringIn(readResidual, port);
       const room = roomFor(view, read, owner);
       this.checkLive("forward"); // a getter may have disposed it
-      const y = this.pass(owner, view, out, asked);
+      const y = this.pass(owner, view, out, asked, residual);
       if (view !== read) last.keep(view);
       return takeOut(y, read, room);
     } catch (error) {
       if (view !== read) view.dispose();
       throw error;
+    } finally {
+      if (residual !== readResidual) residual?.dispose();
     }
   }
 
@@ -79,20 +95,30 @@ export abstract class LayerEngine<Options extends EngineOptions> {
    * what it can have changed is read here.
    *
    * @param asked the mode of this call, if any
+   * @param residual where there is one, and the norm takes it
    */
-  protected abstract pass(owner: string, x: View, out: View | null, asked: unknown): View;
+  protected abstract pass(
+    owner: string,
+    x: View,
+    out: View | null,
+    asked: unknown,
+    residual: View | null,
+  ): View;
 
   /** The backward pass of the last forward pass, or of the one that was asked for. */
   backward(
     dy: unknown,
-    options: { out?: unknown; saved?: unknown } | null | undefined,
+    options: { out?: unknown; saved?: unknown; residualGrad?: unknown } | null | undefined,
   ): Tensor | PlainResult {
-    const { port, state, last } = this;
+    const { port, state, last, takesResidual } = this;
     const owner = this.checkLive("backward");
-    const given = readOptions(owner, options, BACKWARD_OPTIONS);
+    const names = takesResidual ? WITH_RESIDUAL.backward : BACKWARD_OPTIONS;
+    const given = readOptions(owner, options, names);
     const asked = given.saved;
+    const ofResidual = takesResidual ? given.residualGrad : null;
     const read = readTensor(dy, port, owner, "dy");
     const out = readOut(given.out, read, owner);
+    const residualGrad = readOut(ofResidual, read, owner, "residualGrad");
     const view = bringIn(read, port);
     const { weight, bias } = state;
     let weightGrad: View | null = null;
@@ -100,7 +126,8 @@ export abstract class LayerEngine<Options extends EngineOptions> {
     try {
       this.checkLive("backward"); // a getter may have disposed it
       state.check(owner);
-      const pass = last.find(asked, owner).check(owner);
+      const saved = last.find(asked, owner);
+      const pass = saved.check(owner);
       if (pass.operands[Place.WEIGHT] !== weight || pass.operands[Place.BIAS] !== bias) {
         fail("invalid-option", `${owner}: saved is of another layer`);
       }
@@ -113,7 +140,8 @@ export abstract class LayerEngine<Options extends EngineOptions> {
           : null;
       weightGrad = gradientOf(weight);
       biasGrad = gradientOf(bias);
-      const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad);
+      const { y } = saved;
+      const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad, y, residualGrad);
       if (weight && weightGrad) weight.grad = weightGrad;
       if (bias && biasGrad) bias.grad = biasGrad;
       return takeOut(dx, read, room);

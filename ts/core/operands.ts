@@ -6,8 +6,9 @@ import { showShape } from "./show.js";
 
 /** Places of a call's operands. */
 export enum Place {
-  // Tensors of x's shape, the output either exactly x or dy (in place) or apart from all others.
+  // Tensors of x's shape, the output either exactly an input (in place) or apart from all others.
   X,
+  /** Of a forward pass the residual. */
   DY,
   OUT,
   // One value a channel, in the order of the record.
@@ -19,6 +20,15 @@ export enum Place {
   FIRST_ACCUMULATOR,
   /** The running variance, or the gradient of the bias. */
   SECOND_ACCUMULATOR,
+  // Only of a backward pass through an activation, tensors of x's shape again.
+  Y,
+  /** The residual's gradient: dy, masked by y; with `null` that comes into the output first. */
+  MASKED,
+}
+
+/** Whether what is in a place has x's shape; else it has one value a channel. */
+export function hasShapeOfX(place: Place): boolean {
+  return place < Place.WEIGHT || place > Place.SECOND_ACCUMULATOR;
 }
 
 /** What a call has to know of a tensor: its elements, and whose memory they lie in. */
@@ -49,7 +59,7 @@ export interface Call<Tensor extends Operand = Operand> {
   readonly owner: string;
   /** What users call the operands, by their places. */
   readonly names: readonly string[];
-  readonly operation: Operation;
+  operation: Operation;
   /** The channel axis, counted from 0; the first of {@link rows}. */
   readonly axis: number;
   /** Where statistics are a row's: its axes, whose elements are the channels. */
@@ -68,6 +78,8 @@ export interface Call<Tensor extends Operand = Operand> {
   momentum: number;
   /** What the batch's variance is multiplied with there. */
   correction: number;
+  /** Of an activation, where its input is not above 0; 1 where a residual alone is added. */
+  slope: number;
   /** Address of saved values, which nobody else has; 0 without. */
   saved: number;
   /** Bytes that are saved of a slice beside statistics and γ. */
@@ -109,6 +121,7 @@ export function newCall<Tensor extends Operand>(
     eps: Number.NaN,
     momentum: Number.NaN,
     correction: Number.NaN,
+    slope: Number.NaN,
     saved: 0,
     extra: 0,
     renorm: 0,
@@ -126,19 +139,18 @@ export function checkCall(call: Call): void {
   const { owner, names, operands, rows, through } = call;
   const values = through?.perGroup ? call.groups : call.channels;
   const x = operands[Place.X] as Operand;
-  for (let i = Place.X; i <= Place.SECOND_ACCUMULATOR; i++) {
+  for (let i = Place.X as number; i < operands.length; i++) {
     const view = operands[i] as Operand | null;
     if (view === null) continue;
     if (view.disposed) fail("disposed", `${owner}: ${names[i]} was disposed`);
     if (view.allocation.port !== x.allocation.port) failForKernel(owner, names[i] as string);
-    const missed =
-      i < Place.WEIGHT
-        ? !sameNumbers(view.shape, x.shape) && `have x's shape ${showShape(x.shape)}`
-        : !(
-            view.size === values &&
-            view.contiguous &&
-            (view.shape.length === 1 || (rows !== null && sameNumbers(view.shape, rows.shape)))
-          ) && `be a contiguous tensor of ${values} values`;
+    const missed = hasShapeOfX(i)
+      ? !sameNumbers(view.shape, x.shape) && `have x's shape ${showShape(x.shape)}`
+      : !(
+          view.size === values &&
+          view.contiguous &&
+          (view.shape.length === 1 || (rows !== null && sameNumbers(view.shape, rows.shape)))
+        ) && `be a contiguous tensor of ${values} values`;
     if (missed) {
       fail("shape-mismatch", `${owner}: ${names[i]} must ${missed}, got ${showShape(view.shape)}`);
     }
@@ -146,6 +158,7 @@ export function checkCall(call: Call): void {
   checkApart(call, Place.OUT);
   checkApart(call, Place.FIRST_ACCUMULATOR);
   checkApart(call, Place.SECOND_ACCUMULATOR);
+  if (operands.length > Place.MASKED) checkApart(call, Place.MASKED);
 }
 
 /** @throws BatchNormError `foreign-kernel` */
@@ -157,15 +170,22 @@ export function failForKernel(owner: string, name: string): never {
 function checkApart({ owner, names, operands }: Call, written: number): void {
   const to = operands[written] as Operand | null;
   if (to === null) return;
-  for (let i = Place.X; i <= Place.SECOND_ACCUMULATOR; i++) {
+  const ofShape = written === Place.OUT || written === Place.MASKED;
+  // x is read after dy was masked into it.
+  const masks = ofShape && operands.length > Place.MASKED && (operands[Place.MASKED] ?? to) === to;
+  for (let i = Place.X as number; i < operands.length; i++) {
     const other = operands[i] as Operand | null;
     if (other === null || i === written || other.allocation !== to.allocation) continue;
-    const isInput = written === Place.OUT && i < Place.OUT;
+    const isInput = ofShape && (i === Place.DY || i === Place.Y || (i === Place.X && !masks));
     if (!(isInput && coincide(to, other)) && overlaps(to, other)) {
       fail(
         "overlap",
         `${owner}: ${names[written]} overlaps ${names[i]}` +
-          (isInput ? ", not exactly in place" : ""),
+          (isInput
+            ? ", not exactly in place"
+            : masks && i === Place.X
+              ? ": only dy or y can be in place"
+              : ""),
       );
     }
   }

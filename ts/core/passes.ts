@@ -19,7 +19,7 @@ import { resolveAxis } from "./geometry.js";
 import type { Tracked } from "./kernel.js";
 import type { NormBackwardOptions, NormGradients, NormOptions } from "./norm-options.js";
 import { type Call, newCall, Place } from "./operands.js";
-import type { PlainResult, Read } from "./plain.js";
+import type { PlainResult, PlainTensor, Read } from "./plain.js";
 import { runCall } from "./run.js";
 import type { SavedAccess } from "./saved-access.js";
 import type { SavedState } from "./saved-state.js";
@@ -29,7 +29,7 @@ import type { View } from "./view.js";
 /** What users call the operands of a forward pass, by their places. */
 export const FORWARD_NAMES = [
   "x",
-  "dy",
+  "residual",
   "out",
   "weight",
   "bias",
@@ -38,7 +38,12 @@ export const FORWARD_NAMES = [
   "runningMean",
   "runningVar",
 ];
-const BACKWARD_NAMES = /* @__PURE__ */ FORWARD_NAMES.slice(0, -2).concat("weightGrad", "biasGrad");
+const BACKWARD_NAMES = /* @__PURE__ */ ["x", "dy"].concat(FORWARD_NAMES.slice(2, -2), [
+  "weightGrad",
+  "biasGrad",
+  "y",
+  "residualGrad",
+]);
 
 /** A forward pass as its norm declares it. */
 export interface ForwardPass {
@@ -53,16 +58,19 @@ export interface ForwardPass {
 /** The operations that go back. */
 const BACKWARD_OF: { readonly [forward: number]: Operation } = {
   [Operation.Forward]: Operation.Backward,
+  [Operation.ActivatedForward]: Operation.Backward,
+  [Operation.ResidualForward]: Operation.Backward,
   [Operation.GroupForward]: Operation.GroupBackward,
   [Operation.LayerForward]: Operation.LayerBackward,
   [Operation.RmsForward]: Operation.RmsBackward,
   [Operation.UnitForward]: Operation.UnitBackward,
 };
 
-/** Options of a forward pass; statistics where its norm takes them. */
+/** Options of a forward pass; statistics and a residual where its norm takes them. */
 interface ForwardOptions extends Omit<NormOptions, "axis"> {
   mean?: Vector | null | undefined;
   variance?: Vector | null | undefined;
+  residual?: Tensor | PlainTensor | null | undefined;
 }
 
 /**
@@ -97,6 +105,8 @@ export function forwardPass(
   const bias = readVector(given.bias, port, owner, "bias");
   const mean = readVector(given.mean, port, owner, "mean");
   const variance = readVector(given.variance, port, owner, "variance");
+  const { residual } = given;
+  const added = residual == null ? null : readTensor(residual, port, owner, "residual");
   const out = readOut(given.out, read, owner);
   const copies: View[] = [];
   try {
@@ -109,6 +119,7 @@ export function forwardPass(
     const call = callOf(view);
     const { operands } = call;
     call.eps = eps;
+    operands[Place.DY] = bring(added);
     operands[Place.OUT] = out;
     operands[Place.WEIGHT] = bring(weight);
     operands[Place.BIAS] = bring(bias);
@@ -117,7 +128,7 @@ export function forwardPass(
     const room = roomFor(view, read, owner);
     const y = run(call, saved);
     // The backward pass needs x.
-    if (saved && view !== read) saved.copy = copies.shift() as View;
+    if (saved && view !== read) saved.own(copies.shift() as View);
     const handle = saved?.handle;
     if (wanted === true) port.track(handle as Tracked);
     return { y: takeOut(y, read, room), saved: handle };
@@ -140,13 +151,28 @@ export function alongAxis(
   };
 }
 
-/** The backward pass of a forward pass that was saved. */
+/** Options of a backward pass; where its norm takes a residual, its gradient. */
+interface BackwardOptions<S> extends NormBackwardOptions<S> {
+  residualGrad?: Tensor | null | undefined;
+}
+
+/** Where its norm takes a residual, its gradient is among them. */
+interface Gradients extends NormGradients<Tensor | PlainResult> {
+  residualGrad?: Tensor | PlainResult | null;
+}
+
+/**
+ * The backward pass of a forward pass that was saved.
+ *
+ * @param takesResidual whether the norm does
+ */
 export function backwardPass<S>(
   owner: string,
   access: SavedAccess,
   dy: unknown,
-  given: NormBackwardOptions<S>,
-): NormGradients<Tensor | PlainResult> {
+  given: BackwardOptions<S>,
+  takesResidual = false,
+): Gradients {
   const saved = insideOf(given.saved, access, owner);
   const made: View[] = [];
   // Made where the forward pass had such a parameter, unless told otherwise.
@@ -158,21 +184,34 @@ export function backwardPass<S>(
     return vector;
   };
   const { weightGrad: ofWeight, biasGrad: ofBias } = given;
+  const ofResidual = takesResidual ? given.residualGrad : null;
   const read = readTensor(dy, saved.port, owner, "dy");
   const out = readOut(given.out, read, owner);
+  const outOfResidual = readOut(ofResidual, read, owner, "residualGrad");
   const view = bringIn(read, saved.port);
   try {
     const pass = saved.check(owner); // of now: a getter may have overwritten the values
     const room = roomFor(view, read, owner);
+    let residualGrad = outOfResidual;
+    if (residualGrad === null && ofResidual !== null && hadResidual(pass)) {
+      residualGrad = allocate(saved.port, view.shape, Contents.Arbitrary);
+      made.push(residualGrad);
+    }
+    const roomOfResidual = residualGrad && roomFor(view, read, owner);
     const weight = pass.operands[Place.WEIGHT] as View | null;
     const weightGrad = gradient(ofWeight, "weightGrad", weight);
     const biasGrad = gradient(ofBias, "biasGrad", pass.operands[Place.BIAS] ?? weight);
-    const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad);
-    return {
+    const { y } = saved;
+    const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad, y, residualGrad);
+    const gradients: Gradients = {
       dx: takeOut(dx, read, room),
       weightGrad: tensorOf(weightGrad),
       biasGrad: tensorOf(biasGrad),
     };
+    if (takesResidual) {
+      gradients.residualGrad = residualGrad && takeOut(residualGrad, read, roomOfResidual);
+    }
+    return gradients;
   } catch (error) {
     for (const vector of made) vector.dispose();
     throw error;
@@ -181,9 +220,16 @@ export function backwardPass<S>(
   }
 }
 
+/** Whether a residual was added in a forward pass. */
+export function hadResidual(pass: Call<View>): boolean {
+  return pass.operation === Operation.ResidualForward;
+}
+
 /**
  * The call of a backward pass; adds to the gradients of γ and β.
  *
+ * @param y what the forward pass gave, where an activation came last
+ * @param residualGrad where to write it, if it is wanted
  * @returns the gradient of x: `out` if given
  */
 export function runBackward(
@@ -193,6 +239,8 @@ export function runBackward(
   out: View | null,
   weightGrad: View | null,
   biasGrad: View | null,
+  y: View | null,
+  residualGrad: View | null,
 ): View {
   const { operands: kept, axis, groups } = pass;
   const x = kept[Place.X] as View;
@@ -217,6 +265,15 @@ export function runBackward(
   call.saved = pass.saved;
   call.constant = pass.constant;
   call.through = pass.through;
+  if (y || residualGrad) {
+    if (residualGrad && !hadResidual(pass)) {
+      fail("invalid-option", `${owner}: residualGrad needs a residual in the forward pass`);
+    }
+    call.operation = Operation.ActivatedBackward;
+    call.slope = pass.slope;
+    // Without an activation all of dy is let through.
+    operands.push(y ?? dy, residualGrad);
+  }
   return runCall(call);
 }
 

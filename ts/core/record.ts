@@ -16,6 +16,11 @@ export interface ComputingExports {
 const LENGTH =
   Word.Sizes + RecordSize.MaxRank + RecordSize.Tensors * (RecordSize.Tensor + RecordSize.MaxRank);
 
+/** The order of a record's tensors. */
+const TENSORS = [Place.X, Place.DY, Place.OUT];
+/** And where dy is masked first. */
+const MASKING = [Place.X, Place.MASKED, Place.OUT, Place.DY, Place.Y, Place.MASKED];
+
 /** The one record of a kernel, written anew for each call. */
 export class CallRecord {
   declare readonly memory: Memory;
@@ -53,6 +58,7 @@ export class CallRecord {
     numbers[RecordNumber.Eps] = call.eps;
     numbers[RecordNumber.Momentum] = call.momentum;
     numbers[RecordNumber.Correction] = call.correction;
+    numbers[RecordNumber.Slope] = call.slope;
     words[Word.Operation] = call.operation;
     words[Word.Axis] = axis;
     words[Word.Rank] = rank;
@@ -65,17 +71,17 @@ export class CallRecord {
     }
     let at = Word.Sizes as number;
     for (let i = 0; i < rank; i++) words[at++] = i === axis ? channels : (shape[i] as number);
-    // Those that there are, then zeros.
-    const end = at + RecordSize.Tensors * (RecordSize.Tensor + rank);
-    for (let i = Place.X; i <= Place.OUT; i++) {
-      const tensor = operands[i];
+    // Those that there are, as many as the operation has.
+    const places = operands.length > Place.MASKED ? MASKING : TENSORS;
+    for (let k = 0; k < places.length; k++) {
+      const place = places[k] as Place;
+      const tensor = operands[place] ?? (place === Place.MASKED ? operands[Place.OUT] : null);
       if (!tensor) continue;
       words[at++] = tensor.address;
       words[at++] = tensor.extent;
       for (let i = 0; i < rank; i++) words[at++] = tensor.strides[i] as number;
       if (isRow) words[at - 1] = 1;
     }
-    while (at < end) words[at++] = 0;
     let status = Status.Ok;
     memory.check();
     try {

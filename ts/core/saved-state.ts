@@ -4,7 +4,7 @@ import { fail } from "./errors.js";
 import type { Port, Tracked } from "./kernel.js";
 import { type Call, failForKernel, Place } from "./operands.js";
 import type { Float64Values } from "./values.js";
-import type { View } from "./view.js";
+import { View } from "./view.js";
 
 /**
  * What the kernel keeps of a forward pass as float64, vector by vector (`Word.Saved`); of slices of
@@ -39,10 +39,13 @@ export class SavedState {
   pass = 0;
   /** Where x is a copy that belongs to these values: that. */
   copy: View | null = null;
+  /** The output where an activation came last: its sign tells what was let through. */
+  y: View | null = null;
   /** Why nothing more can be done with it. */
   gone: "disposed" | "stale" | null = null;
 
   #version = 0;
+  #versionOfY = 0;
   #values: Allocation | null = null;
   #next: Allocation | null = null;
 
@@ -87,7 +90,9 @@ export class SavedState {
       this.#values = this.#next;
       this.#next = null;
     }
-    operands[Place.OUT] =
+    this.#forgetOutput();
+    operands[Place.DY] =
+      operands[Place.OUT] =
       operands[Place.FIRST_ACCUMULATOR] =
       operands[Place.SECOND_ACCUMULATOR] =
         null;
@@ -96,6 +101,19 @@ export class SavedState {
     this.pass += 1;
     this.sizes = call;
     this.#version = x.allocation.version;
+  }
+
+  /** The backward pass reads this output, too; after its write was counted. */
+  setOutput(y: View): void {
+    this.y = y;
+    this.#versionOfY = y.allocation.version;
+  }
+
+  /** x is a copy that belongs to these values; and then nobody else has the output for long. */
+  own(copy: View): void {
+    const { y } = this;
+    this.copy = copy;
+    if (y) this.y = new View(y.allocation, y.shape, y.strides, y.offset);
   }
 
   /**
@@ -123,11 +141,8 @@ export class SavedState {
   check(owner: string): Call<View> {
     this.#checkThere(owner);
     const call = this.call ?? fail("stale", `${owner}: there was no forward pass`);
-    const view = call.operands[Place.X] as View;
-    if (view.disposed) fail("stale", `${owner}: x was disposed since the forward pass`);
-    if (wroteSince(view.allocation, this.#version, view)) {
-      fail("stale", `${owner}: x was overwritten since the forward pass`);
-    }
+    checkFresh("x", call.operands[Place.X] as View, this.#version, owner);
+    if (this.y) checkFresh("y", this.y, this.#versionOfY, owner);
     return call;
   }
 
@@ -152,8 +167,15 @@ export class SavedState {
     this.#values?.release();
     this.#values = null;
     this.call?.operands.fill(null);
+    this.#forgetOutput();
     this.copy?.dispose();
     this.copy = null;
+  }
+
+  #forgetOutput(): void {
+    // Users' tensors have a handle; without one it is these values' own view.
+    if (this.y && !this.y.handle) this.y.dispose();
+    this.y = null;
   }
 
   #checkThere(owner: string): void {
@@ -161,6 +183,14 @@ export class SavedState {
     if (this.gone === "stale") {
       fail("stale", `${owner}: saved is of an earlier forward pass; takeSaved() keeps it`);
     }
+  }
+}
+
+/** @throws BatchNormError `stale` where a view has changed since a version, or is gone */
+function checkFresh(name: string, view: View, version: number, owner: string): void {
+  if (view.disposed) fail("stale", `${owner}: ${name} was disposed since the forward pass`);
+  if (wroteSince(view.allocation, version, view)) {
+    fail("stale", `${owner}: ${name} was overwritten since the forward pass`);
   }
 }
 

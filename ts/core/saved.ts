@@ -171,9 +171,10 @@ export abstract class NormSaved implements Tracked, Holding {
     this.dispose();
   }
 
-  /** A scope that returns them keeps the tensor that `backward` needs. */
-  get "batchnorm-wasm.holds"(): Tensor | null {
-    return tensorOf(insideOf(this).x);
+  /** A scope that returns them keeps the tensors that `backward` needs. */
+  get "batchnorm-wasm.holds"(): (Tensor | null)[] {
+    const { x, y } = insideOf(this);
+    return [tensorOf(x), tensorOf(y)];
   }
 }
 

@@ -2,7 +2,7 @@
 //! the enums here.
 //!
 //! A *record* describes a call of [`crate::run`], in numbers of four bytes (`u32`) but
-//! for the first three (`f64`). Its caller writes it whole, with 0 for what is absent;
+//! for the first four (`f64`). Its caller writes it whole, with 0 for what is absent;
 //! [`RecordNumber`] and [`Word`] say what is where.
 //!
 //! Lengths and strides are in elements, an extent is from the first element to behind the last
@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[derive(Clone, Copy)]
 pub enum Abi {
     /// To be raised with every change of them.
-    Version = 6,
+    Version = 7,
 }
 
 /// Places of a record's numbers, of eight bytes.
@@ -28,8 +28,10 @@ pub enum RecordNumber {
     Momentum = 1,
     /// What the batch's variance is multiplied with there.
     Correction = 2,
+    /// What an activation multiplies with where its input is not above 0: 1 of none.
+    Slope = 3,
     /// How many there are.
-    Count = 3,
+    Count = 4,
 }
 
 /// Places of a record's words, of four bytes, behind the numbers.
@@ -37,39 +39,39 @@ pub enum RecordNumber {
 #[derive(Clone, Copy)]
 pub enum Word {
     /// Which [`Operation`].
-    Operation = 6,
+    Operation = 8,
     /// The channel axis, counted from 0.
-    Axis = 7,
+    Axis = 9,
     /// Number of axes, up to [`RecordSize::MaxRank`].
-    Rank = 8,
+    Rank = 10,
     /// Address of γ: `f32`, one a channel.
-    Weight = 9,
+    Weight = 11,
     /// Address of β: likewise.
-    Bias = 10,
+    Bias = 12,
     /// Address of given means: likewise; with 0 for these and the variances, the batch's.
-    Mean = 11,
+    Mean = 13,
     /// Address of given variances: likewise.
-    Variance = 12,
+    Variance = 14,
     /// Address of what gathers over calls, `f32`, one a channel: the running mean, which a batch
     /// moves, or γ's gradient, which is added to.
-    FirstAccumulator = 13,
+    FirstAccumulator = 15,
     /// Address of the running variance, or β's gradient: likewise.
-    SecondAccumulator = 14,
+    SecondAccumulator = 16,
     /// Address of `f64` of a forward pass: the mean of each set of elements that share statistics
     /// (a channel, a group of a sample or a row), then their variances, then γ of each channel (1 where
     /// absent).
-    Saved = 15,
+    Saved = 17,
     /// 1 where gradients see constants in these statistics.
-    Constant = 16,
+    Constant = 18,
     /// Number of groups of channels.
-    Groups = 17,
+    Groups = 19,
     /// Address of `f64` of what corrects the batch's statistics, or 0: the least and the most r, the
     /// most d, then of each channel, side by side, the running 1/σ and mean, and r and d, which a
     /// forward pass writes and its backward pass reads.
-    Renorm = 18,
-    /// The sizes, so many as the rank; then each of [`RecordSize::Tensors`] tensors: its address, its
+    Renorm = 20,
+    /// The sizes, so many as the rank; then each of the operation's tensors: its address, its
     /// extent and its strides.
-    Sizes = 19,
+    Sizes = 21,
 }
 
 /// Sizes of a record's parts.
@@ -78,8 +80,8 @@ pub enum Word {
 pub enum RecordSize {
     /// Axes of a shape, at most.
     MaxRank = 64,
-    /// Tensors.
-    Tensors = 3,
+    /// Tensors, at most.
+    Tensors = 6,
     /// Words of a tensor before its strides.
     Tensor = 2,
 }
@@ -118,6 +120,13 @@ pub enum Operation {
     UnitForward = 10,
     /// [`Operation::LayerBackward`] of that.
     UnitBackward = 11,
+    /// [`Operation::Forward`] and an activation.
+    ActivatedForward = 12,
+    /// Tensors x, residual, y: the same, with the residual added before the activation.
+    ResidualForward = 13,
+    /// Tensors x, masked, dx, and then dy, y, masked: masks dy by y, and goes on with that as
+    /// [`Operation::Backward`] does with dy. It may be dx.
+    ActivatedBackward = 14,
 }
 
 /// What is in memory that was allocated.

@@ -67,7 +67,8 @@ pub fn run(record: usize) -> Status {
 /// Memory of a call that the next one uses again.
 struct State {
     layout: Layout,
-    /// The same, with channels that are normalized together as one, or some of its rows.
+    /// The same, with channels that are normalized together as one, or some of its rows; or of the
+    /// tensors by which a gradient is masked.
     sets: Layout,
     workspace: Workspace,
 }
@@ -82,11 +83,15 @@ impl State {
 /// All is read before anything is written: what is written may be the record itself.
 fn call(memory: Memory, record: usize, state: &mut State) -> Result<(), Status> {
     let State { layout, sets, workspace } = state;
-    let record = Record::read(memory, record, layout)?;
+    let record = Record::read(memory, record, [layout, sets])?;
     match record.operation {
-        Operation::Forward | Operation::Statistics | Operation::Backward | Operation::Update => {
-            batch::call(record, layout, workspace)
-        }
+        Operation::Forward
+        | Operation::ActivatedForward
+        | Operation::ResidualForward
+        | Operation::Statistics
+        | Operation::Backward
+        | Operation::ActivatedBackward
+        | Operation::Update => batch::call(record, layout, sets, workspace),
         Operation::GroupForward | Operation::GroupBackward => {
             group::call(record, layout, sets, workspace)
         }

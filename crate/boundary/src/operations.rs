@@ -38,6 +38,14 @@ const OWN: Described = Described {
     may_be_given: false,
 };
 
+/// x to y, by statistics that are the batch's or given.
+const FORWARD: Described = Described {
+    tensors: 2,
+    writes: &[Output::Tensor(1), Output::Saved, Output::Renorm, Output::Accumulators],
+    may_be_given: true,
+    ..OWN
+};
+
 /// x to y, by statistics that are saved where there is an address to.
 const fn forward(over: Over) -> Described {
     let writes = &[Output::Tensor(1), Output::Saved];
@@ -65,12 +73,7 @@ macro_rules! operations {
 }
 
 operations! {
-    Forward => Described {
-        tensors: 2,
-        writes: &[Output::Tensor(1), Output::Saved, Output::Renorm, Output::Accumulators],
-        may_be_given: true,
-        ..OWN
-    },
+    Forward => FORWARD,
     Statistics => Described { writes: &[Output::Saved], ..OWN },
     Backward => backward(Over::Batch),
     Update => Described { writes: &[Output::Accumulators], ..OWN },
@@ -82,6 +85,17 @@ operations! {
     RmsBackward => backward(Over::Row),
     UnitForward => forward(Over::Row),
     UnitBackward => backward(Over::Row),
+    ActivatedForward => FORWARD,
+    ResidualForward => Described {
+        tensors: 3,
+        writes: &[Output::Tensor(2), Output::Saved, Output::Renorm, Output::Accumulators],
+        ..FORWARD
+    },
+    ActivatedBackward => Described {
+        tensors: 6,
+        writes: &[Output::Tensor(2), Output::Tensor(5), Output::Accumulators],
+        ..OWN
+    },
 }
 
 const _: () = {

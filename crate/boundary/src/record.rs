@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use batchnorm_kernel::Cells;
-use batchnorm_kernel::layout::{Layout, Operand};
+use batchnorm_kernel::layout::{Layout, MAX_OPERANDS, Operand, Over};
 use batchnorm_kernel::renorm::Renorm;
 use batchnorm_kernel::statistics::Saved;
 
@@ -19,7 +19,8 @@ const HEADER: usize = Word::Sizes as usize;
 /// Words of a tensor before its strides.
 const TENSOR: usize = RecordSize::Tensor as usize;
 
-const TENSORS: usize = RecordSize::Tensors as usize;
+/// Each of tensors of its own.
+const WALKS: usize = RecordSize::Tensors as usize / MAX_OPERANDS;
 
 const _: () =
     assert!(Word::Operation as usize == 2 * NUMBERS, "words come right behind the numbers");
@@ -31,13 +32,17 @@ pub struct Record<'a> {
     channels: usize,
     pub operation: Operation,
     pub numbers: [f64; NUMBERS],
-    /// x, then y or dy, then dx; empty where the operation has less.
-    pub tensors: [Cells<'a>; TENSORS],
+    /// Of each walk, in the order of [`Operation`]; empty where it has less.
+    pub tensors: [[Cells<'a>; MAX_OPERANDS]; WALKS],
 }
 
 impl<'a> Record<'a> {
-    /// Reads it, and plans the walk over its tensors.
-    pub fn read(memory: Memory<'a>, address: usize, layout: &mut Layout) -> Result<Self, Status> {
+    /// Reads it, and plans the walks over its tensors.
+    pub fn read(
+        memory: Memory<'a>,
+        address: usize,
+        walks: [&mut Layout; WALKS],
+    ) -> Result<Self, Status> {
         let numbers: &[Cell<f64>] = memory.cells(address, NUMBERS).ok_or(Status::BadAddress)?;
         let header: &[Cell<u32>] = memory.cells(address, HEADER).ok_or(Status::BadAddress)?;
         let word = |word: Word| header[word as usize].get() as usize;
@@ -47,28 +52,27 @@ impl<'a> Record<'a> {
         if rank > RecordSize::MaxRank as usize {
             return Err(Status::BadRecord);
         }
-        let len = rank + TENSORS * (TENSOR + rank);
+        let len = rank + tensors * (TENSOR + rank);
         // SAFETY: they are not borrowed beyond this function, which writes to no memory of a
         // record's.
         let words = unsafe { memory.words(address + HEADER * size_of::<u32>(), len) };
         let (sizes, words) = words.ok_or(Status::BadAddress)?.split_at(rank);
 
-        let mut cells: [Cells; TENSORS] = [&[]; TENSORS];
-        let mut operands = [Operand { strides: &[], extent: 0 }; TENSORS];
-        for (k, tensor) in words.chunks_exact(TENSOR + rank).take(tensors).enumerate() {
-            let operand = Operand { strides: &tensor[TENSOR..], extent: tensor[1] as usize };
-            let found = memory.cells(tensor[0] as usize, operand.extent);
-            cells[k] = found.ok_or(Status::BadAddress)?;
-            operands[k..].fill(operand);
+        let [layout, second] = walks;
+        let (shape, len) = ((sizes, axis, over), MAX_OPERANDS * (TENSOR + rank));
+        let (walked, others) = words.split_at(words.len().min(len));
+        let mut tensors: [[Cells; MAX_OPERANDS]; WALKS] = [[&[]; MAX_OPERANDS]; WALKS];
+        walk(memory, shape, walked, layout, &mut tensors[0])?;
+        if !others.is_empty() {
+            walk(memory, shape, others, second, &mut tensors[1])?;
         }
-        layout.plan(sizes, axis, &operands, over).map_err(|_| Status::BadRecord)?;
         Ok(Self {
             memory,
             header,
             channels: layout.channels,
             operation,
             numbers: core::array::from_fn(|index| numbers[index].get()),
-            tensors: cells,
+            tensors,
         })
     }
 
@@ -117,4 +121,23 @@ impl<'a> Record<'a> {
         let (variance, gamma) = others.split_at(sets);
         Ok(Some(Saved::new([mean, variance, gamma])))
     }
+}
+
+/// Reads the tensors of a walk, and plans it. (Inlined it would be 300 bytes more, gzipped.)
+#[inline(never)]
+fn walk<'a>(
+    memory: Memory<'a>,
+    (sizes, axis, over): (&[u32], usize, Over),
+    words: &[u32],
+    layout: &mut Layout,
+    tensors: &mut [Cells<'a>; MAX_OPERANDS],
+) -> Result<(), Status> {
+    let mut operands = [Operand { strides: &[], extent: 0 }; MAX_OPERANDS];
+    for (k, tensor) in words.chunks_exact(TENSOR + sizes.len()).enumerate() {
+        let operand = Operand { strides: &tensor[TENSOR..], extent: tensor[1] as usize };
+        let found = memory.cells(tensor[0] as usize, operand.extent);
+        tensors[k] = found.ok_or(Status::BadAddress)?;
+        operands[k..].fill(operand);
+    }
+    layout.plan(sizes, axis, &operands, over).map_err(|_| Status::BadRecord)
 }

@@ -67,7 +67,7 @@ pub fn backward_in_group(
 /// The forward map; with `c = b = 0` also the backward map through constant
 /// statistics, `dx = dy·a`.
 #[inline(always)]
-fn forward_map([x]: [F32x4; 1], [center, scale, offset]: [F32x4; 3]) -> F32x4 {
+pub(crate) fn forward_map([x]: [F32x4; 1], [center, scale, offset]: [F32x4; 3]) -> F32x4 {
     (x - center) * scale + offset
 }
 

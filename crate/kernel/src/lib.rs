@@ -8,6 +8,7 @@
 //! | [`norm`] | formula, forward and backward of each norm: gather, settle, apply |
 //! | [`moments`], [`co_moments`], [`pivot`] | gather: mean and variance, and what a gradient needs |
 //! | [`statistics`], [`parameters`], [`renorm`], [`affine`] | settle: statistics and parameters to the constants of a map |
+//! | [`activation`] | what may follow the map: a residual, ReLU |
 //! | [`sweep`] | the only loops over elements: fold and map |
 //! | [`workspace`] | constants and sums of channels, and of their columns |
 //! | [`layout`] | shape and strides to bands of channels and pieces to walk; pure index arithmetic |
@@ -20,6 +21,7 @@
 
 extern crate alloc;
 
+pub mod activation;
 pub mod affine;
 pub mod co_moments;
 pub mod lanes;

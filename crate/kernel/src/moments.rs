@@ -38,7 +38,7 @@ fn deviations([sum, squares]: [F32x4; 2], [x]: [F32x4; 1], [pivot]: [F32x4; 1]) 
 /// Sums up a band's channels of x, operand 0, for [`moments`].
 pub fn gather(pass: &mut Pass, band: &Band, statistics: Statistics) {
     if !statistics.centered {
-        pass.workspace.clear_constants(band);
+        pass.workspace.fill_constants(band, 0.0);
         return sum_up(pass, band);
     }
     pivots(pass, band, 0);

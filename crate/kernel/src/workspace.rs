@@ -162,9 +162,10 @@ impl Workspace {
         }
     }
 
-    /// Sets those of a band to 0.
-    pub fn clear_constants(&mut self, band: &Band) {
-        band.clone().for_each(|at| self.set_constants(at, [0.0; MAX_CONSTANTS]));
+    /// Sets the first of a band's to the same value, and the others to 0.
+    #[inline(never)]
+    pub fn fill_constants(&mut self, band: &Band, first: f32) {
+        band.clone().for_each(|at| self.set_constants(at, [first, 0.0, 0.0, 0.0, 0.0]));
     }
 
     /// Sets the first constants of four channels, from a multiple of four on. (Of those behind

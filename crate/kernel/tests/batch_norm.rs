@@ -458,7 +458,7 @@ fn a_forward_pass_by_given_statistics_saves_them_and_gamma() {
             let [mean, variance, saved_gamma] = saved.each_ref().map(|values| &values[..]);
             batch::forward(
                 &layout,
-                [&x, &y],
+                (&[&x, &y, &[]], None),
                 &parameters::Parameters { gamma, beta: None, eps: 1e-5 },
                 Some(given),
                 Some(&Saved::new([mean, variance, saved_gamma])),

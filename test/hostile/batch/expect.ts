@@ -1,4 +1,5 @@
 /** The right numbers, by `test/reference/batch.mjs`, of what a call of batch norm read. */
+import { activated, masked } from "../../reference/activation.mjs";
 import * as reference from "../../reference/batch.mjs";
 import { type Added, bound, near, nearGradients, ordinary, wellConditioned } from "../expect.js";
 import type { Pass } from "./pass.js";
@@ -18,16 +19,18 @@ export function expectForward(
   bias: Float32Array | null,
   of = "",
 ): void {
-  const { x, weight, eps } = pass;
-  if (!ordinary(x, weight, bias, pass.given?.mean ?? null, pass.given?.variance ?? null)) return;
+  const { x, weight, eps, slope, residual } = pass;
+  const { mean = null, variance = null } = pass.given ?? {};
+  if (!ordinary(x, weight, bias, mean, variance, residual)) return;
   const { channels, statistics, conditioned } = prepare(pass);
   if (!conditioned) return;
-  const y = reference.forward(x, channels, statistics, { weight, bias, eps });
+  const norm = reference.forward(x, channels, statistics, { weight, bias, eps });
+  const y = activated(norm, residual, slope);
   near(
     `y${of}`,
     got,
     (i) => y[i] as number,
-    (i) => Math.abs(y[i] as number) + bound(weight) + bound(bias),
+    (i) => Math.abs(norm[i] as number) + bound(residual) + bound(weight) + bound(bias),
   );
 }
 
@@ -92,15 +95,24 @@ export function expectMoved(
   }
 }
 
-/** @param gradients with respect to weight and bias: before, and now */
+/**
+ * @param gradients with respect to weight and bias: before, and now
+ * @param residualGrad with respect to the residual, if it was asked for
+ */
 export function expectBackward(
   dx: ArrayLike<number>,
-  dy: Float32Array,
+  dyBehind: Float32Array,
   pass: Pass,
   gradients: readonly (Added | null)[],
+  residualGrad: ArrayLike<number> | null,
   of = "",
 ): void {
-  const { x, weight, eps, given } = pass;
+  const { x, weight, eps, given, slope, output } = pass;
+  const dy = Float32Array.from(output ? masked(dyBehind, output.values, slope) : dyBehind);
+  if (residualGrad && ordinary(dyBehind)) {
+    const value = (i: number) => dy[i] as number;
+    near(`a residual's gradient${of}`, residualGrad, value, (i) => Math.abs(value(i)));
+  }
   const old = gradients.map((one) => one?.old ?? null);
   if (!ordinary(x, dy, weight, given?.mean ?? null, given?.variance ?? null, ...old)) return;
   const { channels, statistics, conditioned } = prepare(pass);

@@ -1,24 +1,24 @@
 /** Calls of the batch norm functions, and of a layer's `backward`, which is checked alike. */
 import {
+  type BatchNormGradients,
   BatchNormSaved,
   batchNormBackward,
   batchNormInference,
   batchNormStatistics,
   batchNormTraining,
-  type NormGradients,
   type Parameter,
+  type PlainResult,
   type Tensor,
 } from "batchnorm-wasm";
 import type { Random } from "../../../scripts/random.mjs";
 import { Options } from "../options.js";
-import { adoptGradients, freshness } from "../passes.js";
+import { adoptGradients, freshness, outputOf } from "../passes.js";
 import {
   type Anything,
   allApart,
   axisOf,
   here,
   type Input,
-  inPlaceOf,
   input,
   isVectorOf,
   output,
@@ -30,7 +30,24 @@ import {
   vectorValues,
 } from "../theme.js";
 import { arg } from "../values.js";
-import { apart, Fault, type Manner, type TensorModel, VECTORS, type World } from "../world.js";
+import {
+  apart,
+  Fault,
+  type Manner,
+  sameElements,
+  type TensorModel,
+  VECTORS,
+  type World,
+} from "../world.js";
+import {
+  ACTIVATION,
+  inPlaceOfOne,
+  isResidual,
+  residualValues,
+  setActivation,
+  setResidual,
+  slopeOf,
+} from "./activation.js";
 import { expectBackward, expectForward, expectMoved, expectStatistics } from "./expect.js";
 import { adoptRecord, cuts, lastOf, type Pass, recordsOf } from "./pass.js";
 
@@ -69,24 +86,32 @@ export function forwardFunction(world: World, random: Random, manner: Manner, na
     options.set("virtualBatchSize", arg(size, `${size}`));
   }
   if (running && random.oneIn(4)) options.set("renorm", arg({ rMax: 2 }, "{ rMax: 2 }"));
-  const out = x.plain ? undefined : output(world, random, x);
+  setActivation(options, random);
+  const residual = setResidual(options, x, world, random, manner);
+  const out = x.plain ? undefined : output(world, random, random.oneIn(2) ? (residual ?? x) : x);
   options.tensor("out", out);
   const old = world.pick(random, recordsOf(world));
   const recorded = training || random.oneIn(3);
   if (recorded && !training && !old) options.set("saved", arg(true, "true"));
   else if (recorded && old && random.oneIn(2)) options.set("saved", arg(old.record, old.name));
   if (manner === "hostile" && random.oneIn(2)) {
-    const common = ["weight", "bias", "eps", "axis", "out", "kernel", "saved"];
+    const common = ["weight", "bias", "eps", "axis", "out", "kernel", "saved", "residual"];
     const more = training
       ? ["runningMean", "runningVar", "momentum", "runningVariance", "virtualBatchSize", "renorm"]
       : ["mean", "variance"];
-    options.mutate(world, random, [...common, ...more]);
+    options.mutate(world, random, [...common, ...more, ...ACTIVATION]);
   }
-  call(world, x, options, name);
+  call(world, x, residual, options, name);
 }
 
 /** Makes a call, and compares what it gives. */
-function call(world: World, x: Input, options: Options, name: Forward): void {
+function call(
+  world: World,
+  x: Input,
+  residual: Input | undefined,
+  options: Options,
+  name: Forward,
+): void {
   const training = name === "batchNormTraining";
   const { value, code } = options.build();
   const names = [world.name("t"), world.name("s")];
@@ -95,8 +120,9 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
   const updated = ["runningMean", "runningVar"].flatMap(models);
   const outs = models("out");
   const writes = [...outs, ...updated];
-  const inPlace = inPlaceOf(x, outs);
-  const all = [...(x.model ? [x.model] : []), ...reads, ...updated, ...outs];
+  const inputs = [...(x.model ? [x.model] : []), ...models("residual")];
+  const inPlace = inPlaceOfOne(outs, ...inputs);
+  const all = [...inputs, ...reads, ...updated, ...outs];
   const axis = options.one("axis").value ?? 1;
   const at = Number.isInteger(axis) ? resolve(axis as number, x.shape.length) : -1;
   const count = product(x.shape) / (x.shape[at] as number);
@@ -120,18 +146,21 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
     !varied &&
     vectorsFit &&
     all.every((one) => !one.disposed && one.region.home === world.home) &&
+    isResidual(residual, x, world) &&
     outs.every(
-      (out) => (inPlace ? out : allApart(out, [x.model])) && allApart(out, [...reads, ...updated]),
+      (out) =>
+        same(out.shape, x.shape) &&
+        inputs.every((one) => sameElements(one, out) || apart(one, out)) &&
+        allApart(out, [...reads, ...updated]),
     ) &&
-    outs.every((out) => same(out.shape, x.shape) && (inPlace || out !== x.model)) &&
     outs.every((out) => ![...reads, ...updated].includes(out)) &&
     updated.every(
       (one, i) =>
-        allApart(one, [x.model, ...reads]) &&
+        allApart(one, [...inputs, ...reads]) &&
         !updated.includes(one, i + 1) &&
         allApart(one, updated),
     ) &&
-    updated.every((one) => one !== x.model && !reads.includes(one)) &&
+    updated.every((one) => ![...inputs, ...reads].includes(one)) &&
     updated.length !== 1 &&
     (!variance || variance.every((value) => value >= 0 && value < Infinity)) &&
     (!record || (!record.disposed && !record.superseded && record.pass?.home === world.home)) &&
@@ -153,7 +182,7 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
       never: ["kernel"],
       ambiguous: !options.known,
       writes,
-      reads: [...(x.model ? [x.model] : []), ...reads],
+      reads: [...inputs, ...reads],
       inPlace,
       returned: (result: { y: Tensor; saved: BatchNormSaved } | Tensor) => {
         options.checkTaken(BatchNormSaved);
@@ -163,6 +192,8 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
         const bias = vectorValues(world, options.one("bias").value);
         const mean = vectorValues(world, options.one("mean").value);
         const variance = vectorValues(world, options.one("variance").value);
+        const added = residualValues(residual, options, world);
+        const slope = slopeOf(options.one("activation").value, options.one("negativeSlope").value);
         const known =
           options.known &&
           (!x.wrong || !!x.model || !!x.of) &&
@@ -170,13 +201,18 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
           !varied &&
           weight !== undefined &&
           bias !== undefined &&
+          added !== undefined &&
           (training || (!!mean && !!variance));
         // By now, not when the options were made: getters may have called in.
         const xNow = x.model ? world.values(x.model) : x.values;
+        const taken = takeResult(world, x, outs, y, names[0] as string);
         const pass: Pass = {
           x: xNow,
           shape: x.shape,
           axis: at,
+          slope,
+          residual: added ?? null,
+          output: slope < 1 ? outputOf(taken.values, taken.model, writes) : null,
           eps: (options.one("eps").value as number | undefined) ?? 1e-5,
           weight: weight ?? null,
           given: training
@@ -188,7 +224,6 @@ function call(world: World, x: Input, options: Options, name: Forward): void {
           known: known && !x.of,
           home: x.model?.region.home ?? kernelOf(options.one("kernel").value),
         };
-        const taken = takeResult(world, x, outs, y, names[0] as string);
         if (known) {
           expectForward(taken.values, pass, bias ?? null, x.of);
           if (training) expectRunning(world, options, pass, updated, x.of);
@@ -314,6 +349,9 @@ export function backward(
   if (record) options.set("saved", arg(record.record, record.name));
   const out = dy.plain ? undefined : output(world, random, dy);
   options.tensor("out", out);
+  if (pass?.residual && !dy.plain && random.oneIn(2)) {
+    options.tensor("residualGrad", output(world, random, dy));
+  } else if (random.oneIn(9)) options.set("residualGrad", arg(null, "null"));
   const channels = Math.min(pass?.shape[pass.axis] ?? 1, MOST_CHANNELS);
   if (!layer) {
     for (const name of ["weightGrad", "biasGrad"]) {
@@ -324,14 +362,17 @@ export function backward(
     }
   }
   if (manner === "hostile" && random.oneIn(2)) {
-    options.mutate(
-      world,
-      random,
-      layer ? ["out", "saved"] : ["out", "saved", "weightGrad", "biasGrad"],
-    );
+    options.mutate(world, random, [
+      "out",
+      "saved",
+      "residualGrad",
+      ...(layer ? [] : ["weightGrad", "biasGrad"]),
+    ]);
   }
   const { value, code } = options.build();
-  const outs = options.models(world, "out");
+  const dxOuts = options.models(world, "out");
+  const residualOuts = options.models(world, "residualGrad");
+  const outs = [...dxOuts, ...residualOuts];
   const gradients = layer
     ? ["weightGrad", "biasGrad"].map((name) => world.modelOf.get(layer.state[name]))
     : ["weightGrad", "biasGrad"].map((name) => options.models(world, name)[0]);
@@ -339,8 +380,9 @@ export function backward(
     ? gradients
     : ["weightGrad", "biasGrad"].flatMap((name) => options.models(world, name));
   const written = given.filter((one): one is TensorModel => !!one);
-  const inPlace = inPlaceOf(dy, outs);
+  const inPlace = inPlaceOfOne(dxOuts, dy.model) ?? inPlaceOfOne(residualOuts, dy.model);
   const x = pass?.xModel ?? undefined;
+  const y = pass?.output?.model ?? undefined;
   const needed = [...(pass?.kept ?? []), ...(x ? [x] : [])];
   const valid =
     options.benign &&
@@ -356,27 +398,32 @@ export function backward(
     outs.every(
       (out) =>
         same(out.shape, pass.shape) &&
-        out !== x &&
-        (inPlace || allApart(out, [dy.model])) &&
+        [dy.model, y].every((one) => !one || sameElements(one, out) || apart(one, out)) &&
         needed.every((one) => apart(out, one)) &&
         written.every((one) => apart(out, one)),
     ) &&
+    (residualOuts.length === 0 || pass.residual !== null) &&
+    dxOuts.every((out) => residualOuts.every((one) => apart(one, out))) &&
     written.every(
       (one, i) =>
         !one.disposed &&
         isVectorOf(channels)(one) &&
         needed.every((other) => apart(one, other)) &&
+        (!y || apart(one, y)) &&
         (!dy.model || apart(one, dy.model)) &&
         written.every((other, j) => i === j || apart(one, other)),
     );
-  const names = [world.name("t"), world.name("t"), world.name("t")];
+  const names = [world.name("t"), world.name("t"), world.name("t"), world.name("t")];
+  /** Its values, where there is one. */
+  const adoptResidualGrad = (tensor: Tensor | PlainResult | null) =>
+    tensor && takeResult(world, dy, residualOuts, tensor, names[3] as string).values;
   const arguments_ = () => `(${dy.arg.code()}, ${code()})`;
   world.attempt(
     () =>
       options.surrounded(
         layer
           ? `${names[0]} = ${layer.name}.backward${arguments_()};`
-          : `({ dx: ${names[0]}, weightGrad: ${names[1]}, biasGrad: ${names[2]} } = batchNormBackward${arguments_()});`,
+          : `({ dx: ${names[0]}, weightGrad: ${names[1]}, biasGrad: ${names[2]}, residualGrad: ${names[3]} } = batchNormBackward${arguments_()});`,
       ),
     () =>
       options.surround(() =>
@@ -394,7 +441,7 @@ export function backward(
       layer: layer ?? null,
       writesVectors: ["weightGrad", "biasGrad"],
       changes: ["weightGrad", "biasGrad"],
-      returned: (result: Tensor | NormGradients<Tensor>) => {
+      returned: (result: Tensor | BatchNormGradients<Tensor>) => {
         options.checkTaken(BatchNormSaved);
         const certain =
           options.known &&
@@ -404,25 +451,26 @@ export function backward(
         // Record and pass as they were passed: a getter may have changed either.
         const current = certain ? pass : null;
         if (!current || (layer ? own && last?.pass !== pass : record?.pass !== pass)) {
+          if (!layer) adoptResidualGrad((result as BatchNormGradients<Tensor>).residualGrad);
           takeResult(
             world,
             dy,
-            outs,
-            layer ? (result as Tensor) : (result as NormGradients<Tensor>).dx,
+            dxOuts,
+            layer ? (result as Tensor) : (result as BatchNormGradients<Tensor>).dx,
             names[0] as string,
           );
-          if (!layer) adoptGradients(world, result as NormGradients<Tensor>, names, null);
+          if (!layer) adoptGradients(world, result as BatchNormGradients<Tensor>, names, null);
           return;
         }
         if (record?.superseded || record?.disposed || freshness(world, current).stale) {
           throw new Fault("backward through what was overwritten", record?.name ?? layer?.name);
         }
-        const dx = layer ? (result as Tensor) : (result as NormGradients<Tensor>).dx;
+        const dx = layer ? (result as Tensor) : (result as BatchNormGradients<Tensor>).dx;
         const dyNow = dy.model ? world.values(dy.model) : dy.values;
         const { values } = takeResult(
           world,
           { ...dy, shape: current.shape },
-          outs,
+          dxOuts,
           dx,
           names[0] as string,
         );
@@ -432,8 +480,8 @@ export function backward(
               (layer.layer.bias as Parameter | null)?.grad,
             ]
           : [
-              (result as NormGradients<Tensor>).weightGrad,
-              (result as NormGradients<Tensor>).biasGrad,
+              (result as BatchNormGradients<Tensor>).weightGrad,
+              (result as BatchNormGradients<Tensor>).biasGrad,
             ];
         const learns = !layer || layer.layer.requiresGrad;
         const compared = now.map((tensor, k) => {
@@ -445,8 +493,11 @@ export function backward(
           }
           return { old, now: known ? world.now(known) : tensor.toFloat32Array() };
         });
-        expectBackward(values, dyNow, current, compared, dy.of);
-        if (!layer) adoptGradients(world, result as NormGradients<Tensor>, names, channels);
+        const ofResidual = layer
+          ? (residualOuts[0] && world.now(residualOuts[0])) || null
+          : adoptResidualGrad((result as BatchNormGradients<Tensor>).residualGrad);
+        expectBackward(values, dyNow, current, compared, ofResidual, dy.of);
+        if (!layer) adoptGradients(world, result as BatchNormGradients<Tensor>, names, channels);
       },
     },
   );

@@ -2,13 +2,13 @@
 import { BatchNorm, type BatchNormSaved, presets, type Tensor } from "batchnorm-wasm";
 import type { Random } from "../../../scripts/random.mjs";
 import { Options } from "../options.js";
-import { forwardArguments } from "../passes.js";
+import { forwardArguments, outputOf } from "../passes.js";
 import {
   type Anything,
-  allApart,
   axisOf,
   classOf,
   here,
+  type Input,
   product,
   resolve,
   same,
@@ -23,10 +23,20 @@ import {
   bits,
   Fault,
   type Manner,
+  sameElements,
   type TensorModel,
   VECTORS,
   type World,
 } from "../world.js";
+import {
+  ACTIVATION,
+  inPlaceOfOne,
+  isResidual,
+  residualValues,
+  setActivation,
+  setResidual,
+  slopeOf,
+} from "./activation.js";
 import { expectForward, expectMoved } from "./expect.js";
 import { adoptRecord, cuts, lastOf, type Pass, recordsOf } from "./pass.js";
 
@@ -66,8 +76,9 @@ export function construct(world: World, random: Random, manner: Manner): void {
     known = [
       ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
       ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
-      ...["virtualBatchSize", "renorm", "renormMomentum"],
+      ...["virtualBatchSize", "renorm", "renormMomentum", ...ACTIVATION],
     ];
+    setActivation(options, random);
     if (random.oneIn(6)) options.set("virtualBatchSize", arg(3, "3"));
     if (random.oneIn(8) && options.one("trackRunningStats").value !== false) {
       options.set("renorm", arg({ rMax: 2 }, "{ rMax: 2 }"));
@@ -138,9 +149,17 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
       product(shape) > size
     );
   };
-  const given = forwardArguments(world, random, manner, fits);
+  let residual: Input | undefined;
+  const given = forwardArguments(world, random, manner, fits, (options, x) => {
+    residual = setResidual(options, x, world, random, manner);
+    const out = residual?.model;
+    if (out && !x.plain && random.oneIn(3)) options.tensor("out", out);
+    return ["residual"];
+  });
   if (!given) return;
-  const { x, options, value, code, outs, inPlace, name } = given;
+  const { x, options, value, code, outs, name } = given;
+  const inputs = [...(x.model ? [x.model] : []), ...options.models(world, "residual")];
+  const inPlace = inPlaceOfOne(outs, ...inputs);
   const at = resolve(axisSetting, x.shape.length);
   const channels = x.shape[at] as number;
   const read = (field: string) => world.modelOf.get(layer[field as "weight"]);
@@ -174,15 +193,15 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
     (byBatch ||
       !variance ||
       world.values(variance).every((value) => value >= 0 && value < Infinity)) &&
-    [x.model, ...outs, ...vectors()].every((one) => !one?.disposed) &&
+    isResidual(residual, x, world) &&
+    [...inputs, ...outs, ...vectors()].every((one) => !one?.disposed) &&
     outs.every(
       (out) =>
         same(out.shape, x.shape) &&
-        (inPlace || allApart(out, [x.model])) &&
-        (inPlace || out !== x.model) &&
+        inputs.every((one) => sameElements(one, out) || apart(one, out)) &&
         vectors().every((one) => !one || apart(out, one)),
     ) &&
-    vectors().every((one) => !one || !x.model || apart(one, x.model));
+    vectors().every((one) => !one || inputs.every((input) => apart(one, input)));
   const before = state;
   world.attempt(
     () => options.surrounded(`${name} = ${model.name}.forward(${x.arg.code()}, ${code()});`),
@@ -198,7 +217,7 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
           (one): one is TensorModel => !!one,
         ),
       ],
-      reads: [x.model, read("weight"), read("bias")].filter((one): one is TensorModel => !!one),
+      reads: [...inputs, read("weight"), read("bias")].filter((one): one is TensorModel => !!one),
       inPlace,
       layer: model,
       writesVectors: state.numFeatures === null ? VECTORS : [],
@@ -215,16 +234,23 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
         const weight = started("weight", 1);
         const bias = started("bias", 0);
         const old = { mean: started("runningMean", 0), variance: started("runningVar", 1) };
+        const added = residualValues(residual, options, world);
+        const slope = slopeOf(before.activation, before.negativeSlope);
         const known =
           options.known &&
           (!x.wrong || !!x.model || !!x.of) &&
           model.state === before &&
+          added !== undefined &&
           !varied &&
           typeof mode === "boolean";
+        const taken = takeResult(world, x, outs, y, name);
         const pass: Pass = {
           x: values,
           shape: x.shape,
           axis: at,
+          slope,
+          residual: added ?? null,
+          output: slope < 1 ? outputOf(taken.values, taken.model, outs) : null,
           eps: state.eps as number,
           weight,
           given: byBatch ? null : (old as { mean: Float32Array; variance: Float32Array }),
@@ -242,7 +268,6 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
           last.record.superseded = true;
         }
         last.record = null;
-        const taken = takeResult(world, x, outs, y, name);
         if (!known) return;
         expectForward(taken.values, pass, bias, x.of);
         const { mean: m, variance: v } = { mean: layer.runningMean, variance: layer.runningVar };

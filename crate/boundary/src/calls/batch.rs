@@ -1,6 +1,7 @@
 //! The calls of batch norm.
 
 use batchnorm_kernel::Workspace;
+use batchnorm_kernel::activation::{Activation, Mask};
 use batchnorm_kernel::layout::Layout;
 use batchnorm_kernel::norm::batch;
 use batchnorm_kernel::parameters::{ParameterGradients, Parameters};
@@ -13,16 +14,27 @@ use crate::record::Record;
 /// Each of them: as functions of their own, or with a record by reference, they take 60 to 100
 /// bytes more of the module, gzipped.
 #[inline(always)]
-pub fn call(record: Record, layout: &Layout, workspace: &mut Workspace) -> Result<(), Status> {
-    let [eps, momentum, correction] = record.numbers;
-    let [x, y, _] = record.tensors;
+pub fn call(
+    record: Record,
+    layout: &Layout,
+    mask: &Layout,
+    workspace: &mut Workspace,
+) -> Result<(), Status> {
+    let [eps, momentum, correction, slope] = record.numbers;
+    let slope = slope as f32;
+    let [tensors, masked] = &record.tensors;
     let accumulators = record.pair(Word::FirstAccumulator)?;
     let mut saved = record.saved(layout.channels)?;
     if let Some(saved) = &mut saved {
         saved.renorm = record.renorm()?;
     }
     let constant = record.word(Word::Constant) != 0;
-    if record.operation == Operation::Forward {
+    let activation = match record.operation {
+        Operation::ActivatedForward => Some(Activation { slope, residual: false }),
+        Operation::ResidualForward => Some(Activation { slope, residual: true }),
+        _ => None,
+    };
+    if record.operation == Operation::Forward || activation.is_some() {
         let [gamma, beta] = record.pair(Word::Weight)?;
         let given = match record.pair(Word::Mean)? {
             [Some(mean), Some(variance)] => Some([mean, variance]),
@@ -34,29 +46,38 @@ pub fn call(record: Record, layout: &Layout, workspace: &mut Workspace) -> Resul
         }
         reserve(workspace, layout)?;
         let parameters = Parameters { gamma, beta, eps };
-        batch::forward(layout, [x, y], &parameters, given, saved.as_ref(), workspace);
+        let walked = (tensors, activation);
+        batch::forward(layout, walked, &parameters, given, saved.as_ref(), workspace);
         if given.is_some() {
             return Ok(());
         }
     }
     let saved = needed(saved)?;
     match record.operation {
-        Operation::Forward | Operation::Update => {
+        Operation::Forward
+        | Operation::ActivatedForward
+        | Operation::ResidualForward
+        | Operation::Update => {
             if let ([Some(mean), Some(variance)], false) = (accumulators, layout.is_empty()) {
                 batch::update_running([mean, variance], &saved, momentum, correction);
             }
         }
         Operation::Statistics => {
             reserve(workspace, layout)?;
-            batch::statistics(layout, x, &saved, workspace);
+            batch::statistics(layout, tensors[0], &saved, workspace);
         }
-        Operation::Backward => {
+        Operation::Backward | Operation::ActivatedBackward => {
             reserve(workspace, layout)?;
+            let mask = Mask { layout: mask, tensors: *masked, slope };
+            let is_masked = record.operation == Operation::ActivatedBackward;
+            if is_masked {
+                reserve(workspace, mask.layout)?;
+            }
+            let walked = (tensors, is_masked.then_some(&mask));
             let statistics = if constant { Statistics::GIVEN } else { Statistics::BATCH };
             let [gamma, beta] = accumulators;
             let gradients = ParameterGradients { gamma, beta };
-            let tensors = record.tensors;
-            batch::backward(layout, tensors, &saved, statistics, eps, &gradients, workspace);
+            batch::backward(layout, walked, &saved, statistics, eps, &gradients, workspace);
         }
         // Another norm's.
         _ => return Err(Status::BadRecord),

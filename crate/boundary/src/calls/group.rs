@@ -18,7 +18,8 @@ pub fn call(
     workspace: &mut Workspace,
 ) -> Result<(), Status> {
     let [eps, ..] = record.numbers;
-    let [x, y, _] = record.tensors;
+    let [tensors, _] = record.tensors;
+    let [x, y, _] = tensors;
     let groups = record.word(Word::Groups);
     if layout.channels.checked_rem(groups) != Some(0) {
         return Err(Status::BadRecord);
@@ -38,7 +39,7 @@ pub fn call(
         workspace.reserve_gradients(layout.channels).map_err(|_| Status::OutOfMemory)?;
         let gradients = ParameterGradients { gamma, beta };
         let room = (sets, workspace);
-        group::backward(layout, record.tensors, groups, &saved, eps, &gradients, room);
+        group::backward(layout, tensors, groups, &saved, eps, &gradients, room);
     }
     Ok(())
 }

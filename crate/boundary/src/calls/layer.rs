@@ -19,7 +19,8 @@ pub fn call(
     workspace: &mut Workspace,
 ) -> Result<(), Status> {
     let [eps, ..] = record.numbers;
-    let [x, y, _] = record.tensors;
+    let [tensors, _] = record.tensors;
+    let [x, y, _] = tensors;
     let saved = record.saved(layout.count)?;
     let own = match record.operation {
         Operation::LayerForward | Operation::LayerBackward => Statistics::BATCH,
@@ -33,7 +34,7 @@ pub fn call(
         let saved = needed(saved)?;
         let [gamma, beta] = record.pair(Word::FirstAccumulator)?;
         let gradients = ParameterGradients { gamma, beta };
-        layer::backward(layout, record.tensors, own, &saved, eps, &gradients, room);
+        layer::backward(layout, tensors, own, &saved, eps, &gradients, room);
     } else {
         let [gamma, beta] = record.pair(Word::Weight)?;
         let parameters = Parameters { gamma, beta, eps };

@@ -45,7 +45,7 @@ fn assert_refused(arena: &mut Arena, words: &Words, status: Status) {
 fn forward_by_the_batch_saves_them_with_gamma_and_moves_running_ones() {
     let arena = &mut Arena::new();
     let mut words = words(arena, Operation::Forward);
-    words.numbers = [0.0, 0.5, 2.0];
+    words.numbers = [0.0, 0.5, 2.0, 0.0];
     words.gamma = arena.put(&[2.0f32, 1.0]);
     words.beta = arena.put(&[0.5f32, 0.0]);
     words.accumulators = [arena.put(&[0.0f32, 0.0]), arena.put(&[1.0f32, 1.0])];
@@ -65,7 +65,7 @@ fn forward_by_given_statistics_moves_nothing_and_saves_them_where_it_is_told_to(
         words.mean = arena.put(&[1.0f32, 0.0]);
         words.variance = arena.put(&[4.0f32, 1.0]);
         words.accumulators = [words.mean, words.variance];
-        words.numbers = [0.0, 0.5, 1.0];
+        words.numbers = [0.0, 0.5, 1.0, 0.0];
         words.saved = if save { arena.put(&[0.0f64; 6]) } else { 0 };
         assert_eq!(call(arena, &words), Status::Ok);
         assert_eq!(arena.values::<f32>(words.tensors[1].0, 4), [0.0, 2.0, 1.0, 6.0]);
@@ -73,6 +73,40 @@ fn forward_by_given_statistics_moves_nothing_and_saves_them_where_it_is_told_to(
         if save {
             let saved = arena.values::<f64>(words.saved, 6);
             assert_eq!(saved, [1.0, 0.0, 4.0, 1.0, 1.0, 1.0]);
+        }
+    }
+}
+
+#[test]
+fn an_activation_and_a_residual_before_it_follow_the_norm() {
+    for (operation, slope, y) in [
+        (Operation::ActivatedForward, 0.0, [0.0f32, 0.0, 2.5, 1.0]),
+        (Operation::ActivatedForward, 0.5, [-0.75, -0.5, 2.5, 1.0]),
+        (Operation::ResidualForward, 0.0, [0.5, 0.0, 0.0, 1.0]),
+        (Operation::ResidualForward, 0.5, [0.5, -0.25, -0.25, 1.0]),
+        (Operation::ResidualForward, 1.0, [0.5, -0.5, -0.5, 1.0]),
+    ] {
+        for given in [true, false] {
+            let arena = &mut Arena::new();
+            let mut words = words(arena, operation);
+            let out = operation.described().tensors - 1;
+            if out == 2 {
+                arena.write(words.tensors[1].0, &[2.0f32, 0.5, -3.0, 0.0]);
+            }
+            words.numbers = [0.0, 0.5, 2.0, slope];
+            words.gamma = arena.put(&[2.0f32, 1.0]);
+            words.beta = arena.put(&[0.5f32, 0.0]);
+            words.accumulators = [arena.put(&[0.0f32, 0.0]), arena.put(&[1.0f32, 1.0])];
+            words.saved = arena.put(&[0.0f64; 6]);
+            if given {
+                words.mean = arena.put(&[2.0f32, 4.0]);
+                words.variance = arena.put(&[1.0f32, 4.0]);
+            }
+            assert_eq!(call(arena, &words), Status::Ok);
+            assert_eq!(arena.values::<f32>(words.tensors[out].0, 4), y);
+            assert_eq!(arena.values::<f64>(words.saved, 6), SAVED);
+            let moved = if given { [0.0, 0.0] } else { [1.0, 2.0] };
+            assert_eq!(arena.values::<f32>(words.accumulators[0], 2), moved);
         }
     }
 }
@@ -96,7 +130,7 @@ fn a_negative_variance_is_refused_and_one_that_is_no_number_stays_in_its_channel
 fn statistics_saves_them_with_gamma_1_and_moves_nothing() {
     let arena = &mut Arena::new();
     let mut words = words(arena, Operation::Statistics);
-    words.numbers = [0.0, 0.5, 1.0];
+    words.numbers = [0.0, 0.5, 1.0, 0.0];
     words.gamma = arena.put(&[2.0f32, 1.0]);
     words.accumulators = [arena.put(&[0.0f32, 0.0]), arena.put(&[1.0f32, 1.0])];
     words.saved = arena.put(&[0.0f64; 6]);
@@ -130,10 +164,40 @@ fn backward_adds_each_gradient_that_is_wanted_by_what_was_saved_and_nothing_else
 }
 
 #[test]
+fn backward_through_an_activation_masks_dy_by_the_sign_of_y_into_a_tensor_or_dx() {
+    for (slope, masked, dx, [gamma, beta]) in [
+        (0.0, [1.0f32, 0.0, 0.0, 4.0], [2.0, 0.0, 0.0, 2.0], [[9.0, 14.0], [21.0, 24.0]]),
+        (0.5, [1.0, 0.5, 1.0, 4.0], [2.0, 0.25, 2.0, 2.0], [[10.0, 13.5], [22.0, 24.5]]),
+    ] {
+        for (apart, constant) in [(true, 1), (true, 0), (false, 1), (false, 0)] {
+            let arena = &mut Arena::new();
+            let mut words = words(arena, Operation::ActivatedBackward);
+            words.constant = constant;
+            words.numbers[3] = slope;
+            arena.write(words.tensors[3].0, &[1.0f32, 1.0, 2.0, 4.0]);
+            arena.write(words.tensors[4].0, &[1.0f32, -1.0, 0.0, 2.0]);
+            words.tensors[1] = words.tensors[if apart { 5 } else { 2 }].clone();
+            words.tensors[5] = words.tensors[1].clone();
+            words.saved = arena.put(&SAVED);
+            words.accumulators = [arena.put(&[10.0f32, 10.0]), arena.put(&[20.0f32, 20.0])];
+            assert_eq!(call(arena, &words), Status::Ok);
+            // As without one; through the batch's statistics nothing is left of two values.
+            let dx = if constant == 1 { dx } else { [0.0; 4] };
+            assert_eq!(arena.values::<f32>(words.tensors[2].0, 4), dx);
+            if apart {
+                assert_eq!(arena.values::<f32>(words.tensors[5].0, 4), masked);
+            }
+            assert_eq!(arena.values::<f32>(words.accumulators[0], 2), gamma);
+            assert_eq!(arena.values::<f32>(words.accumulators[1], 2), beta);
+        }
+    }
+}
+
+#[test]
 fn update_moves_running_statistics_by_what_was_saved() {
     let arena = &mut Arena::new();
     let mut words = words(arena, Operation::Update);
-    words.numbers = [0.0, 0.25, 2.0];
+    words.numbers = [0.0, 0.25, 2.0, 0.0];
     words.accumulators = [arena.put(&[0.0f32, 8.0]), arena.put(&[2.0f32, 0.0])];
     words.saved = arena.put(&SAVED);
     assert_eq!(call(arena, &words), Status::Ok);
@@ -154,7 +218,7 @@ fn statistics_of_the_batch_are_corrected_and_so_are_their_gradients() {
     forward.saved = arena.put(&[0.0f64; 6]);
     forward.renorm = arena.put(&RENORM);
     forward.accumulators = [arena.put(&[0.0f32, 0.0]), arena.put(&[0.0f32, 0.0])];
-    forward.numbers = [0.0, 1.0, 1.0];
+    forward.numbers = [0.0, 1.0, 1.0, 0.0];
     assert_eq!(call(arena, &forward), Status::Ok);
     // r = 1/2 is less than the least, d = 2/2 more than the most; r = 2/4 likewise, d = −1/4.
     let corrected = arena.values::<f64>(forward.renorm, 11);
@@ -281,7 +345,7 @@ fn a_batch_without_elements_leaves_no_statistics_of_an_earlier_one_and_moves_non
         let mut words = words(arena, operation);
         words.sizes = vec![0, 2];
         words.tensors.iter_mut().for_each(|(_, len, _)| *len = 0);
-        words.numbers = [1e-5, 0.5, 1.0];
+        words.numbers = [1e-5, 0.5, 1.0, 0.0];
         words.gamma = arena.put(&[2.0f32, 3.0]);
         words.accumulators = [arena.put(&[1.0f32, 1.0]), arena.put(&[1.0f32, 1.0])];
         words.saved = arena.put(&SAVED);
@@ -301,7 +365,7 @@ fn a_batch_without_elements_leaves_no_statistics_of_an_earlier_one_and_moves_non
 #[test]
 fn a_record_that_contradicts_itself_is_refused() {
     type Spoil = fn(&mut Words, usize);
-    let wrong: [(Operation, Spoil); 7] = [
+    let wrong: [(Operation, Spoil); 8] = [
         (Operation::GroupForward, |words, _| words.groups = 0),
         (Operation::GroupForward, |words, _| words.groups = 3),
         (Operation::Forward, |words, vector| words.mean = vector),
@@ -309,6 +373,7 @@ fn a_record_that_contradicts_itself_is_refused() {
         (Operation::Forward, |words, _| words.operation = OPERATIONS.len() as u32),
         (Operation::Forward, |words, _| words.axis = 2),
         (Operation::Forward, |words, _| words.tensors[1].1 = 3),
+        (Operation::ActivatedBackward, |words, _| words.tensors[4].1 = 3),
     ];
     let needing = OPERATIONS.iter().filter(|operation| operation.described().needs_saved);
     let without = needing.map(|&operation| (operation, (|words, _| words.saved = 0) as Spoil));

@@ -10,23 +10,25 @@ use proptest::prelude::*;
 
 use super::arena::{Arena, GUARD, SIZE, Words, state};
 use super::random::{self, Random};
-use crate::Status;
 use crate::abi::{RecordSize, Word};
 use crate::operations::{Described, OPERATIONS, Output};
 use crate::record::Record;
+use crate::{State, Status};
 
 const MAX_RANK: usize = RecordSize::MaxRank as usize;
 
 /// Words of a record before its sizes.
 const HEADER: usize = Word::Sizes as usize;
 
-/// Words of a record of a rank.
-const fn words_of(rank: usize) -> usize {
-    HEADER + rank + RecordSize::Tensors as usize * (RecordSize::Tensor as usize + rank)
+/// Words of a record of a rank and so many tensors.
+const fn words_of(rank: usize, tensors: usize) -> usize {
+    HEADER + rank + tensors * (RecordSize::Tensor as usize + rank)
 }
 
+const MOST_TENSORS: usize = RecordSize::Tensors as usize;
+
 /// Words of the longest record, and some more.
-const RECORD: usize = words_of(MAX_RANK) + 21;
+const RECORD: usize = words_of(MAX_RANK, MOST_TENSORS) + 21;
 
 /// Elements that are walked: strides of zero make many of a little memory.
 const WALKED: f64 = 16_384.0;
@@ -91,7 +93,8 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
 
     let mut words =
         Words { operation: operation as u32, axis: axis as u32, sizes, ..Words::default() };
-    words.numbers = [[0.0, 1e-5, 1e-3][random.below(3)], 0.1, 1.5];
+    let slope = [0.0, 0.01, 1.0][random.below(3)];
+    words.numbers = [[0.0, 1e-5, 1e-3][random.below(3)], 0.1, 1.5, slope];
     let divisors: Vec<_> = (1..=channels.max(1)).filter(|&g| channels.is_multiple_of(g)).collect();
     words.groups = divisors[random.below(divisors.len())] as u32;
     for tensor in &mut words.tensors[..tensors] {
@@ -124,14 +127,19 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
     (arena, record, words)
 }
 
-/// The words of the record at an address, if it is as long as its rank says.
+/// The words of the record at an address, if it is as long as its rank and its operation say.
 fn read(arena: &Arena, record: usize) -> Option<Vec<usize>> {
     let words = |len| {
         let cells = arena.memory().cells::<u32>(record, len)?;
         Some(cells.iter().map(|cell| cell.get() as usize).collect::<Vec<_>>())
     };
-    let rank = words(HEADER)?[Word::Rank as usize];
-    if rank <= MAX_RANK { words(words_of(rank)) } else { None }
+    let header = words(HEADER)?;
+    let operation = OPERATIONS.get(header[Word::Operation as usize])?;
+    let rank = header[Word::Rank as usize];
+    if rank > MAX_RANK {
+        return None;
+    }
+    words(words_of(rank, operation.described().tensors))
 }
 
 /// Where a call may write, if it ends well.
@@ -176,7 +184,8 @@ fn check(arena: &Arena, record: usize) -> Option<Status> {
     });
     if WALKED < elements && elements < 1e20 {
         // That it is read is enough.
-        let _ = Record::read(arena.memory(), record, &mut state().layout);
+        let State { mut layout, mut sets, .. } = state();
+        let _ = Record::read(arena.memory(), record, [&mut layout, &mut sets]);
         return None;
     }
     let before = arena.snapshot();
@@ -258,7 +267,7 @@ fn a_record_of_any_words_at_any_address_writes_nothing_but_what_it_names() {
         1 => any::<u32>(),
         2 => (0..(GUARD + SIZE) as u32).prop_map(|address| address / 8 * 8),
     ];
-    let words = prop::collection::vec(word, words_of(4));
+    let words = prop::collection::vec(word, words_of(4, MOST_TENSORS));
     let record = prop_oneof![3 => Just(GUARD), 1 => 0..GUARD + SIZE, 1 => 0..u32::MAX as usize];
     for_all((words, record), |(words, record)| {
         let arena = Arena::new();

@@ -98,6 +98,12 @@ impl F32x4 {
         Self(from_fn(|i| if self.0[i] < other.0[i] { other.0[i] } else { self.0[i] }))
     }
 
+    /// The lanes of `self` where those of `of` are above 0 or NaN, else those of `other`.
+    #[inline(always)]
+    pub fn where_above_zero(self, of: Self, other: Self) -> Self {
+        Self(from_fn(|i| if of.0[i] <= 0.0 { other.0[i] } else { self.0[i] }))
+    }
+
     /// The first two lanes and the last two.
     #[inline(always)]
     pub fn widen(self) -> [F64x2; 2] {

@@ -13,9 +13,10 @@
 //! ```
 
 use crate::Cells;
+use crate::activation::{Activation, Mask};
 use crate::affine;
 use crate::co_moments::{self, co_moment};
-use crate::layout::{Band, Layout, Order};
+use crate::layout::{Band, Form, Layout, MAX_OPERANDS, Order};
 use crate::norm::forward::Forward;
 use crate::parameters::{ParameterGradients, Parameters, accumulate};
 use crate::statistics::{Saved, Statistics};
@@ -24,43 +25,54 @@ use crate::workspace::Workspace;
 
 /// Normalizes: by `given` means and variances, or by those of x itself, which it takes.
 ///
-/// The layout's operands are x and y.
+/// The layout's operands are x and y, or where the activation says so x, a residual and y.
 pub fn forward(
     layout: &Layout,
-    [x, y]: [Cells; 2],
+    (tensors, activation): (&[Cells; MAX_OPERANDS], Option<Activation>),
     parameters: &Parameters,
     given: Option<[Cells; 2]>,
     saved: Option<&Saved>,
     workspace: &mut Workspace,
 ) {
     let own = Statistics::BATCH;
-    let forward = Forward { parameters: Some(parameters), given, own, saved };
-    forward.run([layout, layout], 1, [x, y, &[]], workspace);
+    let forward = Forward { parameters: Some(parameters), given, own, activation, saved };
+    forward.run([layout, layout], 1, *tensors, workspace);
 }
 
 /// Saves mean and biased variance of each channel of x, the layout's only operand.
 pub fn statistics(layout: &Layout, x: Cells, saved: &Saved, workspace: &mut Workspace) {
     let own = Statistics::BATCH;
-    let forward = Forward { parameters: None, given: None, own, saved: Some(saved) };
+    let forward =
+        Forward { parameters: None, given: None, own, activation: None, saved: Some(saved) };
     forward.run([layout, layout], 1, [x, &[], &[]], workspace);
 }
 
 /// The gradients of [`forward`], by what it `saved` of these `statistics`, and its ε.
 ///
-/// The layout's operands are x, dy and dx.
+/// The layout's operands are x, dy and dx. With a mask dy is what it writes, band by band; dx
+/// may be the same.
 pub fn backward(
     layout: &Layout,
-    tensors: [Cells; 3],
+    (tensors, mask): (&[Cells; MAX_OPERANDS], Option<&Mask>),
     saved: &Saved,
     statistics: Statistics,
     eps: f64,
     gradients: &ParameterGradients,
     workspace: &mut Workspace,
 ) {
-    let pass = &mut Pass { layout, tensors, workspace };
     let sums = !statistics.constant || gradients.any();
     let backward = Backward { saved, statistics, eps, gradients, sums };
-    for band in layout.bands(if sums { 2 } else { 0 }) {
+    let inputs = if sums || mask.is_some() { 2 } else { 0 };
+    let parted = match mask {
+        // Columns can't be parted, and what was masked must not be masked again.
+        Some(mask) if mask.layout.form == Form::Columns => mask.layout,
+        _ => layout,
+    };
+    for band in parted.bands(inputs) {
+        if let Some(mask) = mask {
+            mask.apply(&band, workspace);
+        }
+        let pass = &mut Pass { layout, tensors: *tensors, workspace };
         if sums {
             co_moments::gather(pass, &band, saved.mean, statistics);
         }

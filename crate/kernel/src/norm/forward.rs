@@ -1,6 +1,7 @@
 //! The forward pass of the norms whose γ and β are a channel's: of batch and group norm.
 
 use crate::Cells;
+use crate::activation::Activation;
 use crate::affine;
 use crate::layout::{Band, Layout, MAX_OPERANDS, Order};
 use crate::moments::{self, moments};
@@ -16,13 +17,15 @@ pub(super) struct Forward<'a> {
     pub given: Option<[Cells<'a>; 2]>,
     /// What x's own are.
     pub own: Statistics,
+    /// What follows the map, if anything.
+    pub activation: Option<Activation>,
     pub saved: Option<&'a Saved<'a>>,
 }
 
 impl Forward<'_> {
     /// Over sets of channels, in each sample: `sets` is the walk in which they are channels, and
     /// `layout` that in which the channels are, `together` of which are a set. The tensors are x
-    /// and y.
+    /// and y; with a residual x, that and y.
     #[inline(never)]
     pub fn run(
         &self,
@@ -48,7 +51,10 @@ impl Forward<'_> {
                 if self.parameters.is_some() {
                     pass.layout = layout;
                     let band = band.start * together..band.end * together;
-                    affine::apply_forward(pass, &band, [0, 1], order);
+                    match self.activation {
+                        Some(activation) => activation.apply(pass, &band, order),
+                        None => affine::apply_forward(pass, &band, [0, 1], order),
+                    }
                 }
             }
         }
@@ -97,7 +103,10 @@ impl Forward<'_> {
                     let [r, d] = renorm.correct(channel, [mean, variance], eps);
                     (gamma, beta) = (gamma * r, beta + gamma * d);
                 }
-                let constants = affine::forward(mean, inverse_std, gamma, beta);
+                let mut constants = affine::forward(mean, inverse_std, gamma, beta);
+                if let Some(activation) = self.activation {
+                    constants = activation.constants(constants);
+                }
                 pass.workspace.set_constants(channel, constants);
             }
         }

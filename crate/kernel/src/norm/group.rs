@@ -42,7 +42,8 @@ pub fn forward(
     let together = layout.channels / groups;
     sets.group(layout, together);
     let own = Statistics::BATCH;
-    let forward = Forward { parameters: Some(parameters), given: None, own, saved };
+    let forward =
+        Forward { parameters: Some(parameters), given: None, own, activation: None, saved };
     forward.run([sets, layout], together, [x, y, &[]], workspace);
 }
 

@@ -70,7 +70,8 @@ pub fn forward(
     saved: Option<&Saved>,
     room: Room,
 ) {
-    let forward = Forward { parameters: Some(parameters), given: None, own, saved };
+    let forward =
+        Forward { parameters: Some(parameters), given: None, own, activation: None, saved };
     forward.save_what_is_known();
     if layout.is_empty() {
         return;
@@ -141,7 +142,7 @@ pub fn backward(
         let pass = &mut Pass { layout: slab, tensors: [dy, g, dx], workspace };
         affine::apply_forward_along(pass, &band, [0, 1], [gamma, zeros]);
         slab.channel_strides = [of_x, slab.count, of_dx];
-        batch::backward(slab, [x, g, dx], saved, own, eps, none, workspace);
+        batch::backward(slab, (&[x, g, dx], None), saved, own, eps, none, workspace);
     });
     workspace.along = along;
     gradients.add(layout, workspace);

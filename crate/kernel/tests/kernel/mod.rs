@@ -87,7 +87,8 @@ pub fn training(
     workspace.reserve(&layout).expect("memory");
     saved([layout.channels; 2], |saved| {
         parameters.with(|parameters| {
-            batch::forward(&layout, memory([x, y]), parameters, None, Some(saved), workspace);
+            let tensors = (&memory([x, y, x]), None);
+            batch::forward(&layout, tensors, parameters, None, Some(saved), workspace);
         });
     })
 }
@@ -105,7 +106,8 @@ pub fn inference(
     let (mean, variance) = (cells(mean), cells(variance));
     let given = Some([&mean[..], &variance]);
     parameters.with(|parameters| {
-        batch::forward(&layout, memory([x, y]), parameters, given, None, workspace);
+        let tensors = (&memory([x, y, x]), None);
+        batch::forward(&layout, tensors, parameters, given, None, workspace);
     });
 }
 
@@ -179,7 +181,7 @@ fn backward_through(
 ) {
     let layout = shape.layout(&tensors.map(|tensor| &tensor.placement)).expect("a layout");
     workspace.reserve(&layout).expect("memory");
-    let (tensors, eps) = (memory(tensors), parameters.eps);
+    let (tensors, eps) = ((&memory(tensors), None), parameters.eps);
     restored(values, parameters.naive(layout.channels).gamma, |saved| {
         batch::backward(&layout, tensors, saved, statistics, eps, gradients, workspace);
     });

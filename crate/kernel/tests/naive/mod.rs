@@ -4,6 +4,7 @@
 //! they lie in memory, and [`Channels`] says which channel each belongs to.
 #![allow(dead_code, reason = "every test crate uses a part of it")]
 
+pub mod activation;
 pub mod batch;
 pub mod group;
 pub mod layer;
