@@ -276,6 +276,29 @@ describe("an activation of a layer", () => {
     expect(values(ghost.backward(dy))).toEqual(values(dx));
   });
 
+  it("goes with renorm, which is of the norm before it", () => {
+    const tensor = (first: number) =>
+      Tensor.from(Array.from({ length: 24 }, (_, i) => Math.sin(first + i * i)), [8, 3]);
+    const [x, residual, dy] = [tensor(0), tensor(500), tensor(900)];
+    const renorm = { rMax: 1.1, dMax: 0.1 };
+    using fused = new BatchNorm(3, { renorm, activation: "relu" });
+    using plain = new BatchNorm(3, { renorm });
+    // A second pass, whose running statistics are no 0 and 1.
+    for (let pass = 0; pass < 2; pass++) {
+      const norm = values(plain.forward(x));
+      const y = values(fused.forward(x, { residual }));
+      const sums = norm.map((v, i) => Math.fround(v + (values(residual)[i] as number)));
+      expect(y).toEqual(sums.map((v) => Math.max(v, 0)));
+      const masked = values(dy).map((dy, i) => ((y[i] as number) > 0 ? dy : 0));
+      const residualGrad = Tensor.zeros([8, 3]);
+      const dx = fused.backward(dy, { residualGrad });
+      expect(values(residualGrad)).toEqual(masked);
+      expect(values(dx)).toEqual(values(plain.backward(Tensor.from(masked, [8, 3]))));
+      expect(fused.weight?.grad?.data).toEqual(plain.weight?.grad?.data);
+    }
+    expect(fused.stateDict()).toEqual(plain.stateDict());
+  });
+
   it("is PyTorch's and Keras's only as what comes after, but any layer takes a residual", () => {
     const [x, residual] = [counting([2, 3, 1, 2]), counting([2, 3, 1, 2], 20)];
     for (const layer of [new BatchNorm2d(3), new BatchNormalization({ axis: 1 })]) {

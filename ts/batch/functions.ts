@@ -129,6 +129,7 @@ export function batchNormInference(
  * const { y, saved } = batchNormTraining(x, { weight, bias, runningMean, runningVar });
  * y;             // → Tensor([2, 3]) { -1, -1, -1, 3, 3, 3 }
  * runningMean;   // → Tensor([3]) { 0.2, 0.4, 0.6 }
+ * batchNormTraining(x, { activation: "relu" }).y;   // → Tensor([2, 3]) { 0, 0, 0, 1, 1, 1 }
  * batchNormTraining(Tensor.zeros([40, 3]), { virtualBatchSize: 16 });   // ghost batches
  */
 export function batchNormTraining(
@@ -164,13 +165,13 @@ export function batchNormTraining(
 
 /**
  * The gradients of {@link batchNormTraining}, or of {@link batchNormInference}
- * with `saved`, with respect to x, weight and bias.
+ * with `saved`, with respect to x, weight, bias and the residual.
  *
  * @param dy of x's shape; `{ data, shape }` is copied in, and dx out
  * @returns dx (`out`, or a new tensor), and the gradients that were added to or made,
  *   `null` where there are none
- * @throws BatchNormError `stale` where x was overwritten or disposed since the forward
- *   pass; `shape-mismatch`, `overlap`, `disposed`, `foreign-kernel`, `out-of-memory`
+ * @throws BatchNormError `stale` where x, or y of an activation, was overwritten or disposed
+ *   since the forward pass; `shape-mismatch`, `overlap`, `disposed`, `foreign-kernel`, `out-of-memory`
  *
  * @example
  * const { saved } = batchNormTraining(x, { weight, bias });
