@@ -278,7 +278,10 @@ describe("an activation of a layer", () => {
 
   it("goes with renorm, which is of the norm before it", () => {
     const tensor = (first: number) =>
-      Tensor.from(Array.from({ length: 24 }, (_, i) => Math.sin(first + i * i)), [8, 3]);
+      Tensor.from(
+        Array.from({ length: 24 }, (_, i) => Math.sin(first + i * i)),
+        [8, 3],
+      );
     const [x, residual, dy] = [tensor(0), tensor(500), tensor(900)];
     const renorm = { rMax: 1.1, dMax: 0.1 };
     using fused = new BatchNorm(3, { renorm, activation: "relu" });

@@ -87,11 +87,16 @@ export interface BatchNormGradients<T> extends NormGradients<T> {
 
 const RUNNING_OPTIONS = ["runningMean", "runningVar", "momentum", "runningVariance"];
 // Calls marked pure, not spreads: a bundler drops these where nobody uses them.
-const FORWARD_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat(ACTIVATION_OPTIONS, "residual");
-export const INFERENCE_OPTIONS = /* @__PURE__ */ FORWARD_OPTIONS.concat("mean", "variance");
-export const TRAINING_OPTIONS = /* @__PURE__ */ FORWARD_OPTIONS.concat(
+// Those that most calls have come first: they are looked for one by one.
+const STEP_OPTIONS = /* @__PURE__ */ ACTIVATION_OPTIONS.concat("residual");
+export const INFERENCE_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat(
+  ...["mean", "variance"],
+  STEP_OPTIONS,
+);
+export const TRAINING_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat(
   RUNNING_OPTIONS,
   ...["virtualBatchSize", "renorm"],
+  STEP_OPTIONS,
 );
 export const BACKWARD_OPTIONS = /* @__PURE__ */ NORM_BACKWARD_OPTIONS.concat("residualGrad");
 export const STATISTICS_OPTIONS = /* @__PURE__ */ RUNNING_OPTIONS.concat("axis", "kernel");
