@@ -125,6 +125,7 @@ describe("foldBatchNorm", () => {
   it("refuses what doesn't fit, and says what tells the axis", () => {
     const bn = { mean: [0, 0, 0], variance: [1, 1, 1] };
     using untracked = new BatchNorm(3, { trackRunningStats: false });
+    using activated = new BatchNorm(3, { activation: "relu" });
     using unbuilt = new BatchNormalization();
     using disposed = new BatchNorm(3);
     disposed.dispose();
@@ -188,6 +189,7 @@ describe("foldBatchNorm", () => {
       ["dtype", ["weight"], fold({ weight: wrong([1, 2]) })],
       ["disposed", ["weight was disposed"], fold({ weight: gone })],
       ["unsupported", ["running statistics"], fold({}, untracked)],
+      ["unsupported", ["activation", "behind"], fold({}, activated)],
       ["not-built", ["no statistics yet"], fold({}, unbuilt)],
       ["disposed", ["the layer was disposed"], fold({}, disposed)],
       ["unknown-option", ["weights"], fold(wrong({ weights: 1 }))],

@@ -8,7 +8,7 @@ import { fail, mustBe } from "../core/errors.js";
 import { checkRank, overlaps, resolveAxis } from "../core/geometry.js";
 import { LayerEngine } from "../core/layer-engine.js";
 import { type Call, newCall, Place } from "../core/operands.js";
-import { FORWARD_NAMES } from "../core/passes.js";
+import { type BackThrough, FORWARD_NAMES } from "../core/passes.js";
 import { runCall } from "../core/run.js";
 import { SavedVector } from "../core/saved-state.js";
 import { showShape } from "../core/show.js";
@@ -22,6 +22,7 @@ import {
   type LayerOptions,
   readLayerOptions,
 } from "./layer-options.js";
+import { backThrough } from "./masked.js";
 import { moveAverages } from "./renorm.js";
 import type { RunningUpdate } from "./running.js";
 import { savedAccess } from "./saved.js";
@@ -49,8 +50,8 @@ export class Engine extends LayerEngine<LayerOptions> {
     if (numFeatures !== null) this.state.build(numFeatures, owner);
   }
 
-  protected override get takesResidual(): boolean {
-    return true;
+  protected override get through(): BackThrough {
+    return backThrough;
   }
 
   protected pass(

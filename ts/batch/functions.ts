@@ -41,6 +41,7 @@ import {
   STATISTICS_OPTIONS,
   TRAINING_OPTIONS,
 } from "./function-options.js";
+import { backThrough } from "./masked.js";
 import { type BatchNormSaved, savedAccess } from "./saved.js";
 
 /** A forward pass with what its backward pass needs. */
@@ -197,7 +198,7 @@ export function batchNormBackward(
 ): BatchNormGradients<Tensor | PlainResult> {
   const owner = "batchNormBackward";
   const given = readOptions(owner, options, BACKWARD_OPTIONS);
-  const gradients = backwardPass(owner, savedAccess, dy, given, true);
+  const gradients = backwardPass(owner, savedAccess, dy, given, backThrough);
   return gradients as BatchNormGradients<Tensor | PlainResult>;
 }
 

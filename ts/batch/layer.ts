@@ -142,7 +142,7 @@ export class BatchNorm {
    * bn.forward(x);   // → Tensor([2, 3]) { 0, 0, 0, 1, 1, 1 }
    */
   get activation(): Activation | null {
-    return inside(this).options.activation;
+    return engineOf(this).options.activation;
   }
 
   /**
@@ -152,7 +152,7 @@ export class BatchNorm {
    * new BatchNorm(3, { activation: "leaky-relu" }).negativeSlope;   // → 0.01
    */
   get negativeSlope(): number | null {
-    const { activation, slope } = inside(this).options;
+    const { activation, slope } = engineOf(this).options;
     return activation === "leaky-relu" ? slope : null;
   }
 

@@ -11,7 +11,7 @@ import { LastPass } from "./last-pass.js";
 import { LayerState, type StateNames, type Vectors } from "./layer-state.js";
 import { Place } from "./operands.js";
 import { readOptions } from "./options.js";
-import { runBackward } from "./passes.js";
+import { type BackThrough, runBackward } from "./passes.js";
 import type { PlainResult } from "./plain.js";
 import type { SavedAccess } from "./saved-access.js";
 import { allocateOwn, Tensor } from "./tensor.js";
@@ -53,9 +53,9 @@ export abstract class LayerEngine<Options extends EngineOptions> {
     this.last = new LastPass(this.port, operation, access);
   }
 
-  /** Whether a residual can be added to what is normalized. */
-  protected get takesResidual(): boolean {
-    return false;
+  /** Of a norm that takes a residual. */
+  protected get through(): BackThrough | null {
+    return null;
   }
 
   /** A forward pass. */
@@ -63,13 +63,13 @@ export abstract class LayerEngine<Options extends EngineOptions> {
     x: unknown,
     options: { out?: unknown; training?: unknown; residual?: unknown } | null | undefined,
   ): Tensor | PlainResult {
-    const { port, last, takesResidual } = this;
+    const { port, last, through } = this;
     const owner = this.checkLive("forward");
-    const names = takesResidual ? WITH_RESIDUAL.forward : FORWARD_OPTIONS;
+    const names = through ? WITH_RESIDUAL.forward : FORWARD_OPTIONS;
     const given = readOptions(owner, options, names);
     const asked = given.training;
     const to = given.out;
-    const added = takesResidual ? given.residual : null;
+    const added = through ? given.residual : null;
     const read = readTensor(x, port, owner, "x");
     const readResidual = added == null ? null : readTensor(added, port, owner, "residual");
     const out = readOut(to, read, owner);
@@ -110,12 +110,12 @@ export abstract class LayerEngine<Options extends EngineOptions> {
     dy: unknown,
     options: { out?: unknown; saved?: unknown; residualGrad?: unknown } | null | undefined,
   ): Tensor | PlainResult {
-    const { port, state, last, takesResidual } = this;
+    const { port, state, last, through } = this;
     const owner = this.checkLive("backward");
-    const names = takesResidual ? WITH_RESIDUAL.backward : BACKWARD_OPTIONS;
+    const names = through ? WITH_RESIDUAL.backward : BACKWARD_OPTIONS;
     const given = readOptions(owner, options, names);
     const asked = given.saved;
-    const ofResidual = takesResidual ? given.residualGrad : null;
+    const ofResidual = through ? given.residualGrad : null;
     const read = readTensor(dy, port, owner, "dy");
     const out = readOut(given.out, read, owner);
     const residualGrad = readOut(ofResidual, read, owner, "residualGrad");
@@ -140,8 +140,9 @@ export abstract class LayerEngine<Options extends EngineOptions> {
           : null;
       weightGrad = gradientOf(weight);
       biasGrad = gradientOf(bias);
-      const { y } = saved;
-      const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad, y, residualGrad);
+      const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad, (call) =>
+        through?.(call, pass, saved.y, residualGrad),
+      );
       if (weight && weightGrad) weight.grad = weightGrad;
       if (bias && biasGrad) bias.grad = biasGrad;
       return takeOut(dx, read, room);

@@ -20,9 +20,9 @@ export enum Place {
   FIRST_ACCUMULATOR,
   /** The running variance, or the gradient of the bias. */
   SECOND_ACCUMULATOR,
-  // Only of a backward pass through an activation, tensors of x's shape again.
+  // Only where dy is masked, tensors of x's shape again.
   Y,
-  /** The residual's gradient: dy, masked by y; with `null` that comes into the output first. */
+  /** dy as y lets it through: the residual's gradient, or what comes into the output first. */
   MASKED,
 }
 
@@ -51,6 +51,12 @@ export interface Rows {
 export interface Through<Tensor extends Operand> {
   /** Whether γ and β are a group's, and not a channel's. */
   readonly perGroup?: boolean;
+  /** The tensors of a record, if others than x, dy and the output. */
+  readonly places?: readonly Place[];
+  /** Whether what is in a place may be exactly written over, by what is in another. */
+  mayBe?(call: Call<Tensor>, written: Place, other: Place): boolean;
+  /** What to do where it may not. */
+  readonly remedy?: string;
   run(call: Call<Tensor>): void;
 }
 
@@ -158,7 +164,7 @@ export function checkCall(call: Call): void {
   checkApart(call, Place.OUT);
   checkApart(call, Place.FIRST_ACCUMULATOR);
   checkApart(call, Place.SECOND_ACCUMULATOR);
-  if (operands.length > Place.MASKED) checkApart(call, Place.MASKED);
+  if (through?.mayBe) checkApart(call, Place.MASKED);
 }
 
 /** @throws BatchNormError `foreign-kernel` */
@@ -167,25 +173,23 @@ export function failForKernel(owner: string, name: string): never {
 }
 
 /** @throws BatchNormError `overlap` where what is written shares memory with another operand */
-function checkApart({ owner, names, operands }: Call, written: number): void {
+function checkApart(call: Call, written: Place): void {
+  const { owner, names, operands, through } = call;
   const to = operands[written] as Operand | null;
-  if (to === null) return;
-  const ofShape = written === Place.OUT || written === Place.MASKED;
-  // x is read after dy was masked into it.
-  const masks = ofShape && operands.length > Place.MASKED && (operands[Place.MASKED] ?? to) === to;
+  if (!to) return;
   for (let i = Place.X as number; i < operands.length; i++) {
     const other = operands[i] as Operand | null;
     if (other === null || i === written || other.allocation !== to.allocation) continue;
-    const isInput = ofShape && (i === Place.DY || i === Place.Y || (i === Place.X && !masks));
+    const isInput = through?.mayBe
+      ? through.mayBe(call, written, i)
+      : written === Place.OUT && i < Place.OUT;
     if (!(isInput && coincide(to, other)) && overlaps(to, other)) {
       fail(
         "overlap",
         `${owner}: ${names[written]} overlaps ${names[i]}` +
           (isInput
             ? ", not exactly in place"
-            : masks && i === Place.X
-              ? ": only dy or y can be in place"
-              : ""),
+            : (hasShapeOfX(written) && hasShapeOfX(i) && through?.remedy) || ""),
       );
     }
   }

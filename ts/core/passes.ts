@@ -162,16 +162,27 @@ interface Gradients extends NormGradients<Tensor | PlainResult> {
 }
 
 /**
+ * Has a backward call go through an activation, and give the gradient of a residual, where the
+ * forward pass has had one and that is wanted.
+ */
+export type BackThrough = (
+  call: Call<View>,
+  pass: Call<View>,
+  y: View | null,
+  residualGrad: View | null,
+) => void;
+
+/**
  * The backward pass of a forward pass that was saved.
  *
- * @param takesResidual whether the norm does
+ * @param through of a norm that takes a residual
  */
 export function backwardPass<S>(
   owner: string,
   access: SavedAccess,
   dy: unknown,
   given: BackwardOptions<S>,
-  takesResidual = false,
+  through: BackThrough | null = null,
 ): Gradients {
   const saved = insideOf(given.saved, access, owner);
   const made: View[] = [];
@@ -184,7 +195,7 @@ export function backwardPass<S>(
     return vector;
   };
   const { weightGrad: ofWeight, biasGrad: ofBias } = given;
-  const ofResidual = takesResidual ? given.residualGrad : null;
+  const ofResidual = through ? given.residualGrad : null;
   const read = readTensor(dy, saved.port, owner, "dy");
   const out = readOut(given.out, read, owner);
   const outOfResidual = readOut(ofResidual, read, owner, "residualGrad");
@@ -201,14 +212,15 @@ export function backwardPass<S>(
     const weight = pass.operands[Place.WEIGHT] as View | null;
     const weightGrad = gradient(ofWeight, "weightGrad", weight);
     const biasGrad = gradient(ofBias, "biasGrad", pass.operands[Place.BIAS] ?? weight);
-    const { y } = saved;
-    const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad, y, residualGrad);
+    const dx = runBackward(owner, pass, view, out, weightGrad, biasGrad, (call) =>
+      through?.(call, pass, saved.y, residualGrad),
+    );
     const gradients: Gradients = {
       dx: takeOut(dx, read, room),
       weightGrad: tensorOf(weightGrad),
       biasGrad: tensorOf(biasGrad),
     };
-    if (takesResidual) {
+    if (through) {
       gradients.residualGrad = residualGrad && takeOut(residualGrad, read, roomOfResidual);
     }
     return gradients;
@@ -228,8 +240,7 @@ export function hadResidual(pass: Call<View>): boolean {
 /**
  * The call of a backward pass; adds to the gradients of γ and β.
  *
- * @param y what the forward pass gave, where an activation came last
- * @param residualGrad where to write it, if it is wanted
+ * @param extend adds what is the norm's own
  * @returns the gradient of x: `out` if given
  */
 export function runBackward(
@@ -239,8 +250,7 @@ export function runBackward(
   out: View | null,
   weightGrad: View | null,
   biasGrad: View | null,
-  y: View | null,
-  residualGrad: View | null,
+  extend: (call: Call<View>) => void,
 ): View {
   const { operands: kept, axis, groups } = pass;
   const x = kept[Place.X] as View;
@@ -265,15 +275,7 @@ export function runBackward(
   call.saved = pass.saved;
   call.constant = pass.constant;
   call.through = pass.through;
-  if (y || residualGrad) {
-    if (residualGrad && !hadResidual(pass)) {
-      fail("invalid-option", `${owner}: residualGrad needs a residual in the forward pass`);
-    }
-    call.operation = Operation.ActivatedBackward;
-    call.slope = pass.slope;
-    // Without an activation all of dy is let through.
-    operands.push(y ?? dy, residualGrad);
-  }
+  extend(call);
   return runCall(call);
 }
 

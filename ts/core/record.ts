@@ -16,10 +16,8 @@ export interface ComputingExports {
 const LENGTH =
   Word.Sizes + RecordSize.MaxRank + RecordSize.Tensors * (RecordSize.Tensor + RecordSize.MaxRank);
 
-/** The order of a record's tensors. */
+/** The tensors of a record, in their order. */
 const TENSORS = [Place.X, Place.DY, Place.OUT];
-/** And where dy is masked first. */
-const MASKING = [Place.X, Place.MASKED, Place.OUT, Place.DY, Place.Y, Place.MASKED];
 
 /** The one record of a kernel, written anew for each call. */
 export class CallRecord {
@@ -72,10 +70,9 @@ export class CallRecord {
     let at = Word.Sizes as number;
     for (let i = 0; i < rank; i++) words[at++] = i === axis ? channels : (shape[i] as number);
     // Those that there are, as many as the operation has.
-    const places = operands.length > Place.MASKED ? MASKING : TENSORS;
+    const places = call.through?.places ?? TENSORS;
     for (let k = 0; k < places.length; k++) {
-      const place = places[k] as Place;
-      const tensor = operands[place] ?? (place === Place.MASKED ? operands[Place.OUT] : null);
+      const tensor = operands[places[k] as Place];
       if (!tensor) continue;
       words[at++] = tensor.address;
       words[at++] = tensor.extent;

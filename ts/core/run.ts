@@ -37,7 +37,6 @@ export function runCall(call: Call<View>, saved: SavedState | null = null): View
   // Before this write is counted: in place, x is no more what was normalized.
   saved?.set(call);
   y.wrote();
-  if (operands.length > Place.MASKED) operands[Place.MASKED]?.wrote();
   if (call.slope < 1) saved?.setOutput(y);
   return y;
 }

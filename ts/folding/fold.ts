@@ -153,6 +153,10 @@ function ofLayer(bn: BatchNorm): FoldedStatistics {
   if (!options.trackRunningStats) {
     fail("unsupported", `${OWNER}: the layer has no running statistics`);
   }
+  if (options.activation) {
+    const remedy = "fold its statistics and parameters, and apply it behind the layer before";
+    fail("unsupported", `${OWNER}: the layer has an activation, which is not linear: ${remedy}`);
+  }
   if (state.numFeatures === null) fail("not-built", `${OWNER}: the layer has no statistics yet`);
   const { runningMean: mean, runningVar: variance, weight, bias, eps } = bn;
   return { mean: mean as Tensor, variance: variance as Tensor, weight, bias, eps };
