@@ -322,6 +322,9 @@ describe("Keras's golden values of renorm", () => {
     expectError("overlap", ["out overlaps"], () => bn.forward(row, { out }), [bn, row]);
     bn.virtualBatchSize = 1;
     expectError("unsupported", ["ghost batches"], () => bn.forward(x), [bn]);
+    // In evaluation there is neither, whatever normalizes.
+    bn.statistics = "batch";
+    bn.eval().forward(x);
     bn.virtualBatchSize = null;
     using plain = new BatchNorm(3, { preset: "keras" });
     const late = () => {

@@ -93,7 +93,7 @@ export class Engine extends LayerEngine<LayerOptions> {
       call.eps = options.eps;
       activate(call, options.slope);
       const averages = options.renormStats && byBatch && !observer;
-      if (averages) this.#checkAverages(call);
+      if (averages) this.#checkAverages(call, training);
       const running = update && !averages ? this.#nextUpdate(mean as View, variance as View) : null;
       let y: View;
       const { renormMean, renormStd: std } = state;
@@ -124,9 +124,9 @@ export class Engine extends LayerEngine<LayerOptions> {
   }
 
   /** What the kernel has no part in, but is read and written around its call. */
-  #checkAverages({ owner, operands }: Call<View>): void {
+  #checkAverages({ owner, operands }: Call<View>, training: boolean): void {
     const { state, options } = this;
-    if (options.virtualBatchSize !== null) {
+    if (training && options.virtualBatchSize !== null) {
       fail("unsupported", `${owner}: the keras preset's renorm has no ghost batches`);
     }
     state.check(owner);
