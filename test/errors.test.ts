@@ -46,6 +46,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 test("every function and layer that takes tensors is described as an operation", () => {
   const others = [
     "adaptBatchNorm",
+    "addSums",
     "addScaleL1",
     "averageStateDicts",
     "createKernel",
@@ -59,6 +60,7 @@ test("every function and layer that takes tensors is described as an operation",
     "renormSchedule",
     "reserve",
     "scope",
+    "syncBatchNorm",
     "traceMemory",
   ];
   const functions = Object.entries(library).flatMap(([name, value]) =>

@@ -169,3 +169,10 @@ export {
   type RunningMomentsJSON,
   type RunningMomentsOptions,
 } from "./moments/running.js";
+export {
+  addSums,
+  type BackwardSums,
+  type SyncBatchNormOptions,
+  type SyncBatchNormPass,
+  syncBatchNorm,
+} from "./moments/sync.js";

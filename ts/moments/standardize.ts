@@ -12,19 +12,30 @@ export interface Standardization {
   readonly offset: Float64Values;
 }
 
-/**
- * (x − mean)·scale + offset by the kernel, whose constants are float32: what rounding leaves over of
- * a mean goes into the offset.
- */
-export function standardize(
-  x: Tensor | PlainTensor,
-  { mean, scale, offset }: Standardization,
-  options: KernelOption & { axis: number; out?: Tensor | null | undefined },
-): Tensor | PlainResult {
+/** What the kernel's inference does it by, in float32. */
+export interface Affine {
+  readonly mean: Float32Array;
+  readonly variance: Float32Array;
+  readonly weight: Float32Array;
+  readonly bias: Float32Array;
+  readonly eps: 0;
+}
+
+/** What rounding leaves over of a mean goes into the offset. */
+export function affineOf({ mean, scale, offset }: Standardization): Affine {
   const center = Float32Array.from(mean);
   const bias = Float32Array.from(mean, (mean, c) => {
     return (offset[c] as number) - (mean - (center[c] as number)) * (scale[c] as number);
   });
-  const [variance, weight] = [new Float32Array(mean.length).fill(1), Float32Array.from(scale)];
-  return batchNormInference(x, { ...options, mean: center, variance, weight, bias, eps: 0 });
+  const variance = new Float32Array(mean.length).fill(1);
+  return { mean: center, variance, weight: Float32Array.from(scale), bias, eps: 0 };
+}
+
+/** (x − mean)·scale + offset by the kernel. */
+export function standardize(
+  x: Tensor | PlainTensor,
+  by: Standardization,
+  options: KernelOption & { axis: number; out?: Tensor | null | undefined },
+): Tensor | PlainResult {
+  return batchNormInference(x, { ...options, ...affineOf(by) });
 }
