@@ -232,7 +232,7 @@ describe("what is not API", () => {
     const tensor = ["set", "reshape", "slice", "toFloat32Array"];
     const layer = [
       ...["train", "eval", "forward", "backward", "takeSaved", "zeroGrad", "resetRunningStats"],
-      ...["resetParameters", "stateDict", "loadStateDict"],
+      ...["resetParameters", "parameters", "stateDict", "loadStateDict"],
     ];
     const inspect = "Symbol(nodejs.util.inspect.custom)";
     const disposing = ["dispose", "Symbol(Symbol.dispose)"];

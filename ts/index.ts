@@ -176,3 +176,6 @@ export {
   type SyncBatchNormPass,
   syncBatchNorm,
 } from "./moments/sync.js";
+// Beside norms.
+export { type DropoutOptions, dropout, dropoutBackward } from "./regularization/dropout.js";
+export { l1Penalty, l2Penalty, type PenaltyOptions } from "./regularization/penalties.js";

@@ -291,6 +291,16 @@ export class BatchNorm {
   }
 
   /**
+   * γ and β, those that there are: for an optimizer, and what weight decay leaves out.
+   *
+   * @example
+   * bn.parameters();   // → [Parameter([3]) { 1, 1, 1 }, Parameter([3]) { 0, 0, 0 }]
+   */
+  parameters(): Parameter[] {
+    return [this.weight, this.bias].filter((one) => one !== null);
+  }
+
+  /**
    * Ghost batches (Hoffer et al. 2017, arXiv:1705.08741): in training, where the batch's statistics
    * normalize, consecutive slices of so many samples, along the first axis, are normalized each by
    * itself, and move running statistics one after the other. The last slice may be shorter. `null`:

@@ -1,0 +1,141 @@
+/**
+ * Inverted dropout (Srivastava et al. 2014, JMLR 15).
+ *
+ * ```text
+ * y = m·x/(1 − p)     m: 0 with probability p, else 1     dx = m·dy/(1 − p)
+ * ```
+ *
+ * m is a function of the seed and of an element's number, so that the backward pass needs no mask: it
+ * is the same function of dy.
+ */
+import { bringIn, portOfCall, readOut, readTensor, roomFor, takeOut } from "../core/arguments.js";
+import { isCount } from "../core/checks.js";
+import type { KernelOption } from "../core/default-kernel.js";
+import { fail, mustBe } from "../core/errors.js";
+import { coincide, forEachPlace, overlaps, sameNumbers } from "../core/geometry.js";
+import { failForKernel } from "../core/operands.js";
+import { readOptions } from "../core/options.js";
+import type { PlainResult, PlainTensor } from "../core/plain.js";
+import { showShape } from "../core/show.js";
+import { allocate, type Tensor } from "../core/tensor.js";
+import { Contents } from "../generated/abi.js";
+
+/** Options of {@link dropout} and {@link dropoutBackward}. */
+export interface DropoutOptions extends KernelOption {
+  /** p: which part of the elements becomes 0, from 0 to less than 1; default 0.5. */
+  rate?: number | null | undefined;
+  /** A whole number from 0 to 2³² − 1, another one for each step. */
+  seed: number;
+  /** Where to write: a tensor of x's shape, x itself for in place. */
+  out?: Tensor | null | undefined;
+}
+
+/**
+ * Sets a part of the elements to zero, by chance that the seed determines, and scales the others up so
+ * that their sum is expected to be the same.
+ *
+ * @param x any shape; `{ data, shape }` is copied in, and y out
+ * @returns y (`out`, or a new tensor of x's shape)
+ * @throws BatchNormError `invalid-option`, `unknown-option`, `dtype`, `shape-mismatch`, `overlap`,
+ *   `disposed`, `foreign-kernel`, `out-of-memory`
+ *
+ * @example
+ * dropout(x, { rate: 0.5, seed: 7 });   // → Tensor([2, 3]) { 0, 4, 0, 0, 12, 0 }
+ */
+export function dropout(x: Tensor, options: DropoutOptions): Tensor;
+export function dropout(x: PlainTensor, options: DropoutOptions): PlainResult;
+export function dropout(x: Tensor | PlainTensor, options: DropoutOptions): Tensor | PlainResult;
+export function dropout(x: Tensor | PlainTensor, options: DropoutOptions): Tensor | PlainResult {
+  return run("dropout", "x", x, options);
+}
+
+/**
+ * The gradient of {@link dropout}, by the same rate and seed.
+ *
+ * @param dy of x's shape
+ * @returns dx (`out`, or a new tensor)
+ * @throws BatchNormError as {@link dropout}
+ *
+ * @example
+ * dropoutBackward(dy, { rate: 0.5, seed: 7 });   // → Tensor([2, 3]) { 0, 2, 0, 0, 8, 0 }
+ */
+export function dropoutBackward(dy: Tensor, options: DropoutOptions): Tensor;
+export function dropoutBackward(dy: PlainTensor, options: DropoutOptions): PlainResult;
+export function dropoutBackward(
+  dy: Tensor | PlainTensor,
+  options: DropoutOptions,
+): Tensor | PlainResult;
+export function dropoutBackward(
+  dy: Tensor | PlainTensor,
+  options: DropoutOptions,
+): Tensor | PlainResult {
+  return run("dropoutBackward", "dy", dy, options);
+}
+
+function run(
+  owner: string,
+  name: string,
+  x: unknown,
+  options: DropoutOptions,
+): Tensor | PlainResult {
+  const given = readOptions(owner, options, ["rate", "seed", "out", "kernel"]);
+  const rate = given.rate ?? 0.5;
+  const { seed } = given;
+  if (!(typeof rate === "number" && rate >= 0 && rate < 1)) {
+    mustBe("invalid-option", `${owner}: rate`, "from 0 to less than 1", rate);
+  }
+  if (!(isCount(seed) && seed < 2 ** 32)) {
+    mustBe("invalid-option", `${owner}: seed`, "a whole number from 0 to 2³² − 1", seed);
+  }
+  const port = portOfCall(x, given, owner);
+  const read = readTensor(x, port, owner, name);
+  const out = readOut(given.out, read, owner);
+  const view = bringIn(read, port);
+  try {
+    if (view.disposed) fail("disposed", `${owner}: ${name} was disposed`);
+    if (out?.disposed) fail("disposed", `${owner}: out was disposed`);
+    if (out && out.allocation.port !== port) failForKernel(owner, "out");
+    if (out && !sameNumbers(out.shape, view.shape)) {
+      fail(
+        "shape-mismatch",
+        `${owner}: out must have ${name}'s shape ${showShape(view.shape)}, got ${showShape(out.shape)}`,
+      );
+    }
+    if (out && out.allocation === view.allocation && !coincide(out, view) && overlaps(out, view)) {
+      fail("overlap", `${owner}: out overlaps ${name}, not exactly in place`);
+    }
+    const room = roomFor(view, read, owner);
+    const y = out ?? allocate(port, view.shape, Contents.Arbitrary);
+    const [from, to] = [view.elements, y.elements];
+    const scale = 1 / (1 - rate);
+    const least = rate * 2 ** 32;
+    const value = (one: number, element: number) => (hash(seed, element) < least ? 0 : one * scale);
+    if (view.contiguous && y.contiguous) {
+      for (let i = 0; i < from.length; i++) to[i] = value(from[i] as number, i);
+    } else {
+      const places = new Int32Array(view.size);
+      forEachPlace(view.shape, y.strides, 0, view.size, (place, element) => {
+        places[element] = place;
+      });
+      forEachPlace(view.shape, view.strides, 0, view.size, (place, element) => {
+        to[places[element] as number] = value(from[place] as number, element);
+      });
+    }
+    y.wrote();
+    return takeOut(y, read, room);
+  } finally {
+    if (view !== read) view.dispose();
+  }
+}
+
+/** A number from 0 to 2³² − 1 that looks like chance: the finalizer of MurmurHash3, twice. */
+function hash(seed: number, element: number): number {
+  return mixed(mixed(seed ^ 0x9e3779b9) ^ element) >>> 0;
+}
+
+function mixed(value: number): number {
+  let h = value;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
