@@ -232,9 +232,9 @@ describe("an activation of a layer", () => {
         expect(fused.stateDict()).toEqual(plain.stateDict());
         const residualGrad = Tensor.zeros([4, 3]);
         const dx = fused.backward(dy, { residualGrad });
-        const masked = values(dy).map((dy, i) => ((values(y)[i] as number) > 0 ? dy : 0));
-        expect(values(residualGrad)).toEqual(masked);
-        expect(values(dx)).toEqual(values(plain.backward(Tensor.from(masked, [4, 3]))));
+        const gated = values(dy).map((dy, i) => ((values(y)[i] as number) > 0 ? dy : 0));
+        expect(values(residualGrad)).toEqual(gated);
+        expect(values(dx)).toEqual(values(plain.backward(Tensor.from(gated, [4, 3]))));
         expect(fused.weight?.grad?.data).toEqual(plain.weight?.grad?.data);
       }
     }
@@ -292,11 +292,11 @@ describe("an activation of a layer", () => {
       const y = values(fused.forward(x, { residual }));
       const sums = norm.map((v, i) => Math.fround(v + (values(residual)[i] as number)));
       expect(y).toEqual(sums.map((v) => Math.max(v, 0)));
-      const masked = values(dy).map((dy, i) => ((y[i] as number) > 0 ? dy : 0));
+      const gated = values(dy).map((dy, i) => ((y[i] as number) > 0 ? dy : 0));
       const residualGrad = Tensor.zeros([8, 3]);
       const dx = fused.backward(dy, { residualGrad });
-      expect(values(residualGrad)).toEqual(masked);
-      expect(values(dx)).toEqual(values(plain.backward(Tensor.from(masked, [8, 3]))));
+      expect(values(residualGrad)).toEqual(gated);
+      expect(values(dx)).toEqual(values(plain.backward(Tensor.from(gated, [8, 3]))));
       expect(fused.weight?.grad?.data).toEqual(plain.weight?.grad?.data);
     }
     expect(fused.stateDict()).toEqual(plain.stateDict());
@@ -374,7 +374,7 @@ describe("refused is", () => {
     expect(batchNormBackward(dy, { saved }).residualGrad).toBeNull();
   });
 
-  it("what dy is masked into over x, which is read once more, or over another output", () => {
+  it("what dy is gated into over x, which is read once more, or over another output", () => {
     const { saved } = batchNormTraining(x, { residual, activation: "relu" });
     const watched = [x, dy, residual];
     const refused = (options: object, ...words: string[]) =>

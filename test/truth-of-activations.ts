@@ -1,6 +1,6 @@
 /** The truth of batch norm with what follows it in float64, and how far a float32 result may be. */
 import { SMALLEST, type Truth, truthOfInference, truthOfTraining, U } from "./helpers.js";
-import { activated, masked } from "./reference/activation.mjs";
+import { activated, gated } from "./reference/activation.mjs";
 import * as reference from "./reference/batch.mjs";
 import { at, meanOf, sumOf } from "./reference/sums.mjs";
 
@@ -41,7 +41,7 @@ export function truthOfActivated(
       : truthOfTraining(x, dv, channels, parameters);
   const norm = truthOf(dy);
   const y = activated(norm.y, residual, slope);
-  const dv = masked(dy, got ?? y, slope);
+  const dv = gated(dy, got ?? y, slope);
   const { bounds, gradients, statistics } = truthOf(dv);
   const isScaled = (y: number) => y <= 0 && slope > 0 && slope < 1;
   const boundOfDv = dv.map((dv, i) =>

@@ -10,7 +10,7 @@ import {
   Placed,
   type Placement,
 } from "../helpers.js";
-import { activated, masked } from "../reference/activation.mjs";
+import { activated, gated } from "../reference/activation.mjs";
 import { truthOfActivated } from "../truth-of-activations.js";
 import {
   dataOf,
@@ -159,7 +159,7 @@ describe(properties("activations"), { timeout: 60_000 }, () => {
       expectSame(residual, want, "y over the residual");
     }
 
-    const dv = rounded(masked(data.dy, y.values(), Math.fround(slope)));
+    const dv = rounded(gated(data.dy, y.values(), Math.fround(slope)));
     const [ofDv, dx] = [place(dv), place(data.x)];
     const gradients = batchNormBackward(ofDv.tensor, { saved: plain.saved, out: dx.tensor });
     const expectBack = (out: Placed, residualGrad: Placed | null, from: Placed, name: string) => {

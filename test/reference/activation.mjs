@@ -32,7 +32,7 @@ export function activated(norm, residual, slope) {
  *
  * @param {Values} dy @param {Values} y @param {number} slope
  */
-export function masked(dy, y, slope) {
+export function gated(dy, y, slope) {
   return each(dy.length, (i) => below(at(dy, i), at(y, i), slope));
 }
 

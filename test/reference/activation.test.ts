@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { Random } from "../../scripts/random.mjs";
 import { expectWithin } from "../helpers.js";
-import { activated, masked } from "./activation.mjs";
+import { activated, gated } from "./activation.mjs";
 import * as reference from "./batch.mjs";
 
 describe("the reference of activations", () => {
@@ -16,15 +16,15 @@ describe("the reference of activations", () => {
     expect([...activated(norm, residual, 0.5)]).toEqual([2, -0.5, -0.25, 0]);
     expect([...activated(norm, residual, 1)]).toEqual([2, -1, -0.5, 0]);
     const dy = [1, 2, 3, 4];
-    expect([...masked(dy, [2, -1, 0, 1e-30], 0)]).toEqual([1, 0, 0, 4]);
-    expect([...masked(dy, [2, -1, 0, 1e-30], 0.5)]).toEqual([1, 1, 1.5, 4]);
-    expect([...masked(dy, [2, -1, 0, 1e-30], 1)]).toEqual(dy);
+    expect([...gated(dy, [2, -1, 0, 1e-30], 0)]).toEqual([1, 0, 0, 4]);
+    expect([...gated(dy, [2, -1, 0, 1e-30], 0.5)]).toEqual([1, 1, 1.5, 4]);
+    expect([...gated(dy, [2, -1, 0, 1e-30], 1)]).toEqual(dy);
   });
 
   it("lets nothing through a slope of 0, and what is no number through any", () => {
     expect([...activated([-Infinity, NaN, Infinity], null, 0)]).toEqual([0, NaN, Infinity]);
     expect([...activated([-Infinity, NaN], null, 0.5)]).toEqual([-Infinity, NaN]);
-    expect([...masked([Infinity, NaN, 5, 5], [-1, 0, NaN, Infinity], 0)]).toEqual([0, 0, 5, 5]);
+    expect([...gated([Infinity, NaN, 5, 5], [-1, 0, NaN, Infinity], 0)]).toEqual([0, 0, 5, 5]);
   });
 
   const WAYS = [0, 0.2, 1].flatMap((slope) =>
@@ -52,7 +52,7 @@ describe("the reference of activations", () => {
       // No step comes to the corner, where there is no gradient.
       expect(Math.min(...y.map(Math.abs).filter((value) => value > 0))).toBeGreaterThan(20 * step);
       const loss = () => forward().reduce((sum, y, i) => sum + y * (dy[i] as number), 0);
-      const ofNorm = masked(dy, y, slope);
+      const ofNorm = gated(dy, y, slope);
       const { dx, dweight, dbias } = given
         ? reference.backwardConstant(x, ofNorm, channels, constant, { weight, eps })
         : reference.backward(x, ofNorm, channels, { weight, eps });

@@ -17,12 +17,12 @@ import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
 import { activate } from "./activation.js";
 import { PLAIN, runByBatch, runByRunning } from "./calls.js";
+import { backThrough } from "./gated.js";
 import {
   type BatchNormLayerOptions,
   type LayerOptions,
   readLayerOptions,
 } from "./layer-options.js";
-import { backThrough } from "./masked.js";
 import { moveAverages } from "./renorm.js";
 import type { RunningUpdate } from "./running.js";
 import { savedAccess } from "./saved.js";

@@ -41,7 +41,7 @@ import {
   STATISTICS_OPTIONS,
   TRAINING_OPTIONS,
 } from "./function-options.js";
-import { backThrough } from "./masked.js";
+import { backThrough } from "./gated.js";
 import { type BatchNormSaved, savedAccess } from "./saved.js";
 
 /** A forward pass with what its backward pass needs. */

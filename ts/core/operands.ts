@@ -20,10 +20,10 @@ export enum Place {
   FIRST_ACCUMULATOR,
   /** The running variance, or the gradient of the bias. */
   SECOND_ACCUMULATOR,
-  // Only where dy is masked, tensors of x's shape again.
+  // Only where dy is gated, tensors of x's shape again.
   Y,
   /** dy as y lets it through: the residual's gradient, or what comes into the output first. */
-  MASKED,
+  GATED,
 }
 
 /** Whether what is in a place has x's shape; else it has one value a channel. */
@@ -164,7 +164,7 @@ export function checkCall(call: Call): void {
   checkApart(call, Place.OUT);
   checkApart(call, Place.FIRST_ACCUMULATOR);
   checkApart(call, Place.SECOND_ACCUMULATOR);
-  if (through?.mayBe) checkApart(call, Place.MASKED);
+  if (through?.mayBe) checkApart(call, Place.GATED);
 }
 
 /** @throws BatchNormError `foreign-kernel` */

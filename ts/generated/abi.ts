@@ -91,7 +91,7 @@ export enum Operation {
    */
   ResidualForward = 13,
   /**
-   * Tensors x, masked, dx, and then dy, y, masked: masks dy by y, and goes on with that as
+   * Tensors x, gated, dx, and then dy, y, gated: gates dy by y, and goes on with that as
    * `Operation.Backward` does with dy. It may be dx.
    */
   ActivatedBackward = 14,

@@ -124,7 +124,7 @@ pub enum Operation {
     ActivatedForward = 12,
     /// Tensors x, residual, y: the same, with the residual added before the activation.
     ResidualForward = 13,
-    /// Tensors x, masked, dx, and then dy, y, masked: masks dy by y, and goes on with that as
+    /// Tensors x, gated, dx, and then dy, y, gated: gates dy by y, and goes on with that as
     /// [`Operation::Backward`] does with dy. It may be dx.
     ActivatedBackward = 14,
 }

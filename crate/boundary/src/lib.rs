@@ -68,7 +68,7 @@ pub fn run(record: usize) -> Status {
 struct State {
     layout: Layout,
     /// The same, with channels that are normalized together as one, or some of its rows; or of the
-    /// tensors by which a gradient is masked.
+    /// tensors by which a gradient is gated.
     sets: Layout,
     workspace: Workspace,
 }

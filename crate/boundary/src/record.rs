@@ -19,7 +19,7 @@ const HEADER: usize = Word::Sizes as usize;
 /// Words of a tensor before its strides.
 const TENSOR: usize = RecordSize::Tensor as usize;
 
-/// Each of tensors of its own.
+/// Walks of a call, each over tensors of its own.
 const WALKS: usize = RecordSize::Tensors as usize / MAX_OPERANDS;
 
 const _: () =

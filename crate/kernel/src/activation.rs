@@ -61,9 +61,9 @@ fn residual_map(
     v.max(least.max(v * slope))
 }
 
-/// Where dy is masked by the sign of y.
+/// Where dy is gated by the sign of y.
 #[derive(Clone, Copy, Debug)]
-pub struct Mask<'a> {
+pub struct Gate<'a> {
     /// Its operands are dy, y and what is written.
     pub layout: &'a Layout,
     /// These.
@@ -72,18 +72,18 @@ pub struct Mask<'a> {
     pub slope: f32,
 }
 
-impl Mask<'_> {
-    /// Masks a band.
+impl Gate<'_> {
+    /// Gates a band.
     pub fn apply(&self, band: &Band, workspace: &mut Workspace) {
         let &Self { layout, tensors, slope } = self;
         workspace.fill_constants(band, slope);
         let pass = &mut Pass { layout, tensors, workspace };
-        map(pass, band, [0, 1], 2, Order::Backwards, mask_map);
+        map(pass, band, [0, 1], 2, Order::Backwards, gate_map);
     }
 }
 
 #[inline(always)]
-fn mask_map([dy, y]: [F32x4; 2], [slope]: [F32x4; 1]) -> F32x4 {
+fn gate_map([dy, y]: [F32x4; 2], [slope]: [F32x4; 1]) -> F32x4 {
     let below = (dy * slope).where_above_zero(slope, F32x4::splat(0.0));
     dy.where_above_zero(y, below)
 }

@@ -4,13 +4,13 @@ mod kernel;
 mod naive;
 mod tensors;
 
-use batchnorm_kernel::activation::{Activation, Mask};
+use batchnorm_kernel::activation::{Activation, Gate};
 use batchnorm_kernel::layout::{Form, Layout, Limits};
 use batchnorm_kernel::norm::batch;
 use batchnorm_kernel::statistics::Statistics;
 use batchnorm_kernel::{Cells, Workspace};
 use kernel::{Gradients, Parameters, gradients, parameters, restored, running, saved};
-use naive::activation::{activated, masked};
+use naive::activation::{activated, gated};
 use tensors::random::{Random, for_all};
 use tensors::{Case, Placement, Shape, Tensor, activations, bits, cases, cells, wide};
 
@@ -105,33 +105,33 @@ struct Backward {
 }
 
 impl Backward {
-    fn run(&self, shape: &Shape, tensors: [&Tensor; 3], mask: Option<&Mask>) -> Gradients {
+    fn run(&self, shape: &Shape, tensors: [&Tensor; 3], gate: Option<&Gate>) -> Gradients {
         let (layout, workspace) = (layout_of(shape, &tensors), &mut Workspace::new());
         workspace.reserve(&layout).expect("memory");
-        if let Some(mask) = mask {
-            workspace.reserve(mask.layout).expect("memory");
+        if let Some(gate) = gate {
+            workspace.reserve(gate.layout).expect("memory");
         }
         let Self { parameters, values, statistics } = self;
         gradients(shape, |gradients| {
             restored(values, parameters.naive(layout.channels).gamma, |saved| {
-                let (tensors, eps) = ((&cells_of(&tensors), mask), parameters.eps);
+                let (tensors, eps) = ((&cells_of(&tensors), gate), parameters.eps);
                 batch::backward(&layout, tensors, saved, *statistics, eps, &gradients, workspace);
             });
         })
     }
 
     /// The bits of a backward pass through an activation are those of one without, of dy as it
-    /// was masked.
+    /// was gated.
     fn check(&self, shape: &Shape, [x, dy, y, into, dx]: [&Tensor; 5], slope: f32) {
         let want = dy.values().into_iter().zip(y.values());
-        let want: Vec<_> = want.map(|(dy, y)| masked(dy, y, slope)).collect();
+        let want: Vec<_> = want.map(|(dy, y)| gated(dy, y, slope)).collect();
         let of_dy = Tensor::new(shape, &into.placement, &want);
         let alone = Tensor::empty(shape, &dx.placement);
         let gradients_alone = self.run(shape, [x, &of_dy, &alone], None);
 
         let layout = layout_of(shape, &[dy, y, into]);
-        let mask = Mask { layout: &layout, tensors: cells_of(&[dy, y, into]), slope };
-        let gradients = self.run(shape, [x, into, dx], Some(&mask));
+        let gate = Gate { layout: &layout, tensors: cells_of(&[dy, y, into]), slope };
+        let gradients = self.run(shape, [x, into, dx], Some(&gate));
         assert_eq!(format!("{gradients:?}"), format!("{gradients_alone:?}"), "{slope}");
         assert!(bits_of(dx.values()) == bits_of(alone.values()), "dx, {slope}");
         if !std::ptr::eq(into, dx) {
@@ -142,11 +142,7 @@ impl Backward {
 }
 
 /// Backward passes through each activation, and with each way to be in place.
-fn check_backward(
-    shape: &Shape,
-    [of_x, of_dy, of_y, of_masked, of_dx]: [&Placement; 5],
-    seed: u64,
-) {
+fn check_backward(shape: &Shape, [of_x, of_dy, of_y, of_gated, of_dx]: [&Placement; 5], seed: u64) {
     let (random, channels) = (&mut Random(seed), shape.channels());
     let x = Tensor::new(shape, of_x, &activations(&channels, random));
     let [of_gradient, sign] = [(); 2].map(|()| activations(&channels, random));
@@ -159,9 +155,9 @@ fn check_backward(
         for slope in SLOPES {
             let [dy, y] = [(of_dy, &of_gradient), (of_y, &sign)]
                 .map(|(placement, values)| Tensor::new(shape, placement, values));
-            let [masked, dx] = [of_masked, of_dx].map(|placement| Tensor::empty(shape, placement));
+            let [gated, dx] = [of_gated, of_dx].map(|placement| Tensor::empty(shape, placement));
             backward.check(shape, [&x, &dy, &y, &dx, &dx], slope);
-            backward.check(shape, [&x, &dy, &y, &masked, &dx], slope);
+            backward.check(shape, [&x, &dy, &y, &gated, &dx], slope);
             // What is overwritten is made anew for each.
             let of = |placement, values| Tensor::new(shape, placement, values);
             let over = of(of_dy, &of_gradient);
@@ -169,7 +165,7 @@ fn check_backward(
             let over = of(of_dy, &of_gradient);
             backward.check(shape, [&x, &over, &y, &over, &dx], slope);
             let over = of(of_dy, &of_gradient);
-            backward.check(shape, [&x, &over, &y, &masked, &over], slope);
+            backward.check(shape, [&x, &over, &y, &gated, &over], slope);
             let over = of(of_y, &sign);
             backward.check(shape, [&x, &dy, &over, &over, &over], slope);
         }
@@ -177,7 +173,7 @@ fn check_backward(
 }
 
 #[test]
-fn backward_gives_the_bits_of_the_norm_s_from_the_masked_gradient() {
+fn backward_gives_the_bits_of_the_norm_s_from_the_gated_gradient() {
     for_all(25, cases(1..=2000), |Case { shape, operands: [of_x, a, b], seed }| {
         check_backward(&shape, [&of_x, &a, &b, &b, &a], seed);
         check_backward(&shape, [&of_x, &a, &a, &b, &b], seed);
@@ -185,7 +181,7 @@ fn backward_gives_the_bits_of_the_norm_s_from_the_masked_gradient() {
 }
 
 #[test]
-fn no_gradient_is_masked_twice_where_bands_are_runs_to_one_walk_and_columns_to_the_other() {
+fn no_gradient_is_gated_twice_where_bands_are_runs_to_one_walk_and_columns_to_the_other() {
     let limits = Limits { band: 300, slice: 10, block: 300, piece: 256, near: 0, far: usize::MAX };
     let shape = Shape { limits, ..Shape::new([40, 24, 4], 1) };
     let whole = Placement::contiguous(&shape);
@@ -209,7 +205,7 @@ fn no_gradient_is_masked_twice_where_bands_are_runs_to_one_walk_and_columns_to_t
 }
 
 #[test]
-fn runs_are_masked_band_by_band() {
+fn runs_are_gated_band_by_band() {
     let limits =
         Limits { band: 3000, slice: 100, block: 300, piece: 256, near: 0, far: usize::MAX };
     for shape in [Shape::new([2, 9, 600], 1), Shape::new([30, 9, 5, 5], 1)] {
@@ -245,14 +241,14 @@ fn infinities_and_what_is_no_number_go_through_as_their_signs_say() {
         (0.5, [nan, inf, -inf, -2.0, 3.0]),
         (1.0, [nan, inf, -inf, -2.0, 3.0]),
     ] {
-        let [masked, dx] = [(); 2].map(|()| of(&[0.0; 5]));
-        let layout = layout_of(shape, &[&x, &y, &masked]);
-        let mask = Mask { layout: &layout, tensors: cells_of(&[&x, &y, &masked]), slope };
+        let [gated, dx] = [(); 2].map(|()| of(&[0.0; 5]));
+        let layout = layout_of(shape, &[&x, &y, &gated]);
+        let gate = Gate { layout: &layout, tensors: cells_of(&[&x, &y, &gated]), slope };
         let values = naive::batch::Statistics { mean: vec![0.0], variance: vec![1.0] };
         let parameters = Parameters::none(0.0);
         let backward = Backward { parameters, values, statistics: Statistics::GIVEN };
-        backward.run(shape, [&x, &masked, &dx], Some(&mask));
-        assert_eq!(bits_of(masked.values()), bits_of(want), "{slope}");
+        backward.run(shape, [&x, &gated, &dx], Some(&gate));
+        assert_eq!(bits_of(gated.values()), bits_of(want), "{slope}");
         assert_eq!(bits_of(dx.values()), bits_of(want), "{slope}");
     }
 }

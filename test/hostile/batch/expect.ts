@@ -1,5 +1,5 @@
 /** The right numbers, by `test/reference/batch.mjs`, of what a call of batch norm read. */
-import { activated, masked } from "../../reference/activation.mjs";
+import { activated, gated } from "../../reference/activation.mjs";
 import * as reference from "../../reference/batch.mjs";
 import { type Added, bound, near, nearGradients, ordinary, wellConditioned } from "../expect.js";
 import type { Pass } from "./pass.js";
@@ -108,7 +108,7 @@ export function expectBackward(
   of = "",
 ): void {
   const { x, weight, eps, given, slope, output } = pass;
-  const dy = Float32Array.from(output ? masked(dyBehind, output.values, slope) : dyBehind);
+  const dy = Float32Array.from(output ? gated(dyBehind, output.values, slope) : dyBehind);
   if (residualGrad && ordinary(dyBehind)) {
     const value = (i: number) => dy[i] as number;
     near(`a residual's gradient${of}`, residualGrad, value, (i) => Math.abs(value(i)));

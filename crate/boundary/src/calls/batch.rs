@@ -1,7 +1,7 @@
 //! The calls of batch norm.
 
 use batchnorm_kernel::Workspace;
-use batchnorm_kernel::activation::{Activation, Mask};
+use batchnorm_kernel::activation::{Activation, Gate};
 use batchnorm_kernel::layout::Layout;
 use batchnorm_kernel::norm::batch;
 use batchnorm_kernel::parameters::{ParameterGradients, Parameters};
@@ -17,12 +17,12 @@ use crate::record::Record;
 pub fn call(
     record: Record,
     layout: &Layout,
-    mask: &Layout,
+    gate: &Layout,
     workspace: &mut Workspace,
 ) -> Result<(), Status> {
     let [eps, momentum, correction, slope] = record.numbers;
     let slope = slope as f32;
-    let [tensors, masked] = &record.tensors;
+    let [tensors, gated] = &record.tensors;
     let accumulators = record.pair(Word::FirstAccumulator)?;
     let mut saved = record.saved(layout.channels)?;
     if let Some(saved) = &mut saved {
@@ -68,12 +68,12 @@ pub fn call(
         }
         Operation::Backward | Operation::ActivatedBackward => {
             reserve(workspace, layout)?;
-            let mask = Mask { layout: mask, tensors: *masked, slope };
-            let is_masked = record.operation == Operation::ActivatedBackward;
-            if is_masked {
-                reserve(workspace, mask.layout)?;
+            let gate = Gate { layout: gate, tensors: *gated, slope };
+            let is_gated = record.operation == Operation::ActivatedBackward;
+            if is_gated {
+                reserve(workspace, gate.layout)?;
             }
-            let walked = (tensors, is_masked.then_some(&mask));
+            let walked = (tensors, is_gated.then_some(&gate));
             let statistics = if constant { Statistics::GIVEN } else { Statistics::BATCH };
             let [gamma, beta] = accumulators;
             let gradients = ParameterGradients { gamma, beta };

@@ -164,8 +164,8 @@ fn backward_adds_each_gradient_that_is_wanted_by_what_was_saved_and_nothing_else
 }
 
 #[test]
-fn backward_through_an_activation_masks_dy_by_the_sign_of_y_into_a_tensor_or_dx() {
-    for (slope, masked, dx, [gamma, beta]) in [
+fn backward_through_an_activation_gates_dy_by_the_sign_of_y_into_a_tensor_or_dx() {
+    for (slope, gated, dx, [gamma, beta]) in [
         (0.0, [1.0f32, 0.0, 0.0, 4.0], [2.0, 0.0, 0.0, 2.0], [[9.0, 14.0], [21.0, 24.0]]),
         (0.5, [1.0, 0.5, 1.0, 4.0], [2.0, 0.25, 2.0, 2.0], [[10.0, 13.5], [22.0, 24.5]]),
     ] {
@@ -185,7 +185,7 @@ fn backward_through_an_activation_masks_dy_by_the_sign_of_y_into_a_tensor_or_dx(
             let dx = if constant == 1 { dx } else { [0.0; 4] };
             assert_eq!(arena.values::<f32>(words.tensors[2].0, 4), dx);
             if apart {
-                assert_eq!(arena.values::<f32>(words.tensors[5].0, 4), masked);
+                assert_eq!(arena.values::<f32>(words.tensors[5].0, 4), gated);
             }
             assert_eq!(arena.values::<f32>(words.accumulators[0], 2), gamma);
             assert_eq!(arena.values::<f32>(words.accumulators[1], 2), beta);

@@ -13,7 +13,7 @@
 //! ```
 
 use crate::Cells;
-use crate::activation::{Activation, Mask};
+use crate::activation::{Activation, Gate};
 use crate::affine;
 use crate::co_moments::{self, co_moment};
 use crate::layout::{Band, Form, Layout, MAX_OPERANDS, Order};
@@ -49,11 +49,11 @@ pub fn statistics(layout: &Layout, x: Cells, saved: &Saved, workspace: &mut Work
 
 /// The gradients of [`forward`], by what it `saved` of these `statistics`, and its ε.
 ///
-/// The layout's operands are x, dy and dx. With a mask dy is what it writes, band by band; dx
+/// The layout's operands are x, dy and dx. With a gate dy is what it writes, band by band; dx
 /// may be the same.
 pub fn backward(
     layout: &Layout,
-    (tensors, mask): (&[Cells; MAX_OPERANDS], Option<&Mask>),
+    (tensors, gate): (&[Cells; MAX_OPERANDS], Option<&Gate>),
     saved: &Saved,
     statistics: Statistics,
     eps: f64,
@@ -62,15 +62,15 @@ pub fn backward(
 ) {
     let sums = !statistics.constant || gradients.any();
     let backward = Backward { saved, statistics, eps, gradients, sums };
-    let inputs = if sums || mask.is_some() { 2 } else { 0 };
-    let parted = match mask {
-        // Columns can't be parted, and what was masked must not be masked again.
-        Some(mask) if mask.layout.form == Form::Columns => mask.layout,
+    let inputs = if sums || gate.is_some() { 2 } else { 0 };
+    let parted = match gate {
+        // Columns can't be parted, and what was gated must not be gated again.
+        Some(gate) if gate.layout.form == Form::Columns => gate.layout,
         _ => layout,
     };
     for band in parted.bands(inputs) {
-        if let Some(mask) = mask {
-            mask.apply(&band, workspace);
+        if let Some(gate) = gate {
+            gate.apply(&band, workspace);
         }
         let pass = &mut Pass { layout, tensors: *tensors, workspace };
         if sums {

@@ -6,7 +6,7 @@ pub fn activated(v: f32, slope: f32) -> f32 {
 }
 
 /// dv of dy and y.
-pub fn masked(dy: f32, y: f32, slope: f32) -> f32 {
+pub fn gated(dy: f32, y: f32, slope: f32) -> f32 {
     below(dy, y, slope)
 }
 

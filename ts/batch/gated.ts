@@ -1,5 +1,5 @@
 /**
- * Backward passes through an activation, and to a residual: dy is masked by the sign of y, band by
+ * Backward passes through an activation, and to a residual: dy is gated by the sign of y, band by
  * band, and goes on as the norm's dy. `activation.ts` has the formula.
  */
 import { fail } from "../core/errors.js";
@@ -9,7 +9,7 @@ import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
 
 /**
- * Has a backward call masked, where there is reason to.
+ * Has a backward call gated, where there is reason to.
  *
  * @throws BatchNormError `invalid-option` for the gradient of a residual that was none
  */
@@ -27,12 +27,12 @@ export function backThrough(
   call.slope = pass.slope;
   // Without an activation all of dy is let through.
   call.operands.push(y ?? call.operands[Place.DY] ?? null, residualGrad);
-  call.through = new Masked(call.through);
+  call.through = new Gated(call.through);
 }
 
-/** The way of a call whose dy is masked first. */
-class Masked implements Through<View> {
-  readonly places = [Place.X, Place.MASKED, Place.OUT, Place.DY, Place.Y, Place.MASKED];
+/** The way of a call whose dy is gated first. */
+class Gated implements Through<View> {
+  readonly places = [Place.X, Place.GATED, Place.OUT, Place.DY, Place.Y, Place.GATED];
   readonly remedy = ": only dy or y can be in place";
   readonly #through: Through<View> | null;
 
@@ -41,17 +41,17 @@ class Masked implements Through<View> {
   }
 
   mayBe({ operands }: Call<View>, written: Place, other: Place): boolean {
-    if (written !== Place.OUT && written !== Place.MASKED) return false;
-    // x is read after dy was masked.
-    const overX = written === Place.OUT && operands[Place.MASKED] !== null;
+    if (written !== Place.OUT && written !== Place.GATED) return false;
+    // x is read after dy was gated.
+    const overX = written === Place.OUT && operands[Place.GATED] !== null;
     return other === Place.DY || other === Place.Y || (other === Place.X && overX);
   }
 
   run(call: Call<View>): void {
     const { operands } = call;
     const { port } = (operands[Place.X] as View).allocation;
-    const residualGrad = operands[Place.MASKED];
-    operands[Place.MASKED] ??= operands[Place.OUT] as View;
+    const residualGrad = operands[Place.GATED];
+    operands[Place.GATED] ??= operands[Place.OUT] as View;
     (this.#through ?? port.record).run(call);
     residualGrad?.wrote();
   }
