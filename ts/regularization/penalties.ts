@@ -70,7 +70,7 @@ export function l1Penalty(weight: Tensor, options: PenaltyOptions): number {
 export function l2Penalty(weight: Tensor, options: PenaltyOptions): number {
   const owner = "l2Penalty";
   const { view, strength, grad } = read(owner, weight, options);
-  const channels = view.shape.at(-1) as number;
+  const channels = view.shape[view.shape.length - 1] as number;
   const { mean, variance, count } = readStatistics(owner, weight, { axis: -1 }, ["axis"]);
   const squares =
     mean.reduce((sum, mean, c) => sum + (variance[c] as number) + mean ** 2, 0) * count;
