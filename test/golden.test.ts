@@ -38,8 +38,10 @@ import {
 import * as reference from "./reference/batch.mjs";
 import { groupsOf } from "./reference/group.mjs";
 import { rowsOf } from "./reference/layer.mjs";
+import * as weightedReference from "./reference/weighted.mjs";
 import { truthOfGroups } from "./truth-of-groups.js";
 import { truthOfRows } from "./truth-of-rows.js";
+import { truthOfWeights } from "./truth-of-weights.js";
 
 type Vector = number[] | null;
 
@@ -73,9 +75,19 @@ interface Case {
   eval: Step;
 }
 
-function read(file: string): Case[] {
+/** A variant of batch norm, with no evaluation. */
+interface Variant extends Case {
+  variant: string;
+  axis: number;
+  running_mean: number[];
+  running_var: number[];
+  weights_shape: number[];
+  steps: (Step & { dy: number[]; weights: number[] })[];
+}
+
+function read<C = Case>(file: string): C[] {
   const text = readFileSync(new URL(`fixtures/${file}`, import.meta.url), "utf8");
-  return (JSON.parse(text) as { cases: Case[] }).cases;
+  return (JSON.parse(text) as { cases: C[] }).cases;
 }
 
 const name = (one: Case, index: number) =>
@@ -168,7 +180,7 @@ function compare(
 function compareStep(subject: Subject, step: Step, truth: Truth, prefix: string): void {
   const { layer, shape } = subject;
   scope(() => {
-    const y = layer.forward(Tensor.from(step.x, shape));
+    const y = layer.forward(Tensor.from(step.x, shape), { mask: step.mask });
     compare(subject, `${prefix}y`, y.toFloat32Array(), step.y, truth.bounds.y);
     if (!step.dy) return;
     layer.zeroGrad();
@@ -179,6 +191,17 @@ function compareStep(subject: Subject, step: Step, truth: Truth, prefix: string)
     compare(subject, `${prefix}dweight`, dweight, step.dweight ?? step.dgamma, bounds.dweight);
     compare(subject, `${prefix}dbias`, dbias, step.dbias ?? step.dbeta, bounds.dbias);
   });
+}
+
+/** What Keras adds to W where it divides by it. */
+const KERAS_EPSILON = 1e-7;
+
+/** The truth of a training step, with or without a mask. */
+function truthOfStep({ shape, channels, parameters }: Subject, step: Step): Truth {
+  const { x, dy = [], mask } = step;
+  if (!mask) return truthOfTraining(x, dy, channels, parameters);
+  const weighted = weightedReference.weighted(shape, -1, mask);
+  return truthOfWeights(x, dy, weighted, parameters, KERAS_EPSILON / weighted.total);
 }
 
 function compareCase(subject: Subject, { steps, eval: evaluation }: Case): void {
@@ -192,7 +215,7 @@ function compareCase(subject: Subject, { steps, eval: evaluation }: Case): void 
   let running = bound;
   layer.train();
   steps.forEach((step, k) => {
-    const truth = truthOfTraining(step.x, step.dy as number[], channels, parameters);
+    const truth = truthOfStep(subject, step);
     compareStep(subject, step, truth, "");
     const [mean, variance] = [layer.runningMean, layer.runningVar].map((t) => t?.toFloat32Array());
     running = {
@@ -397,18 +420,69 @@ function compareWithFunctions(layer: BatchNorm, one: Case, share: (k: number) =>
   });
 }
 
+describe("the golden values of weighted statistics", () => {
+  const cases = read<Variant>("torch_variants.json").filter(({ variant }) => variant === "weights");
+
+  it("has 11 cases", () => expect(cases).toHaveLength(11));
+
+  cases.forEach((one, index) => {
+    const { shape, axis, steps, weights_shape: over, weight = null, bias = null } = one;
+    const { eps, momentum } = one.options as { eps: number; momentum: number };
+
+    it(`batchNormTraining gives them: ${name(one, index)} by [${over}]`, () => {
+      scope(() => {
+        const zero = new Float64Array(shape[axis] as number);
+        let bound: reference.Statistics = { mean: zero, variance: zero };
+        const moving = {
+          runningMean: Tensor.from(one.running_mean),
+          runningVar: Tensor.from(one.running_var),
+        };
+        const parameters = {
+          weight: weight && Tensor.from(weight),
+          bias: bias && Tensor.from(bias),
+        };
+        for (const step of steps) {
+          const weights = { data: step.weights, shape: over };
+          const { y, saved } = batchNormTraining(Tensor.from(step.x, shape), {
+            ...{ axis, eps, momentum, weights, ...moving, ...parameters },
+          });
+          const back = batchNormBackward(Tensor.from(step.dy, shape), { saved });
+          const weighted = weightedReference.weighted(shape, axis, step.weights, over);
+          const { bounds } = truthOfWeights(step.x, step.dy, weighted, { weight, bias, eps });
+          const subject = { errors: worst.torch };
+          compare(subject, "y by weights", y.data, step.y, bounds.y);
+          compare(subject, "dx by weights", back.dx.data, step.dx, bounds.dx);
+          const { weightGrad, biasGrad } = back;
+          compare(subject, "dweight by weights", weightGrad?.data, step.dweight, bounds.dweight);
+          compare(subject, "dbias by weights", biasGrad?.data, step.dbias, bounds.dbias);
+          const { total } = weighted;
+          const moved = {
+            mean: Float64Array.from(step.running_mean ?? []),
+            variance: Float64Array.from(step.running_var ?? []),
+          };
+          const correction = total > 1 ? total / (total - 1) : 1;
+          bound = boundOfMoved(moved, bound, bounds, momentum, correction);
+          const { runningMean, runningVar } = moving;
+          compare(subject, "running mean by weights", runningMean.data, moved.mean, bound.mean);
+          const { variance } = bound;
+          compare(subject, "running var by weights", runningVar.data, moved.variance, variance);
+        }
+      });
+    });
+  });
+});
+
 describe("Keras's golden values", () => {
   const cases = read("keras.json");
-  const waiting = cases.filter(({ steps, options }) => steps[0]?.mask || options.renorm);
+  const waiting = cases.filter(({ options }) => options.renorm);
   const ready = cases.filter((one) => !waiting.includes(one));
   const nameOf = (one: Case) => name(one, cases.indexOf(one));
 
-  it("has 8 cases, 2 that wait for masks and 2 of renorm, which renorm.test.ts compares", () => {
+  it("has 10 cases, 2 with masks, and 2 of renorm, which renorm.test.ts compares", () => {
     expect(cases.every(({ op }) => op === "batch_norm")).toBe(true);
-    expect(ready).toHaveLength(8);
+    expect(ready).toHaveLength(10);
+    expect(ready.filter(({ steps }) => steps[0]?.mask)).toHaveLength(2);
     expect(waiting.map(nameOf)).toEqual([
-      "#8 [4, 6, 3] {}",
-      "#9 [2, 3, 4, 5] {}",
       '#10 [16, 5] {"renorm":true,"renorm_clipping":{"rmin":0.5,"rmax":2,"dmax":1},"renorm_momentum":0.9}',
       '#11 [4, 3, 3, 5] {"renorm":true,"renorm_momentum":0.99}',
     ]);

@@ -28,7 +28,7 @@ import {
   RMSNormalization,
   rmsNorm,
   rmsNormBackward,
-  type Tensor,
+  Tensor,
   UnitNormalization,
 } from "batchnorm-wasm";
 import { counting, type Watched, wrong } from "./call-helpers.js";
@@ -37,9 +37,19 @@ import { counting, type Watched, wrong } from "./call-helpers.js";
  * What a call takes an operand as, and so what it may be: the tensor or plain data in front
  * of the options, of any shape (`x`) or that of a forward pass (`dy`); a tensor of this shape
  * that is written (`output`), or is read (`added`); one value a channel, read (`vector`) or written (`state`);
- * saved values (`record`).
+ * saved values (`record`); one value a position, of x's shape without the channel axis (`mask`,
+ * `weights`).
  */
-export type Role = "x" | "dy" | "added" | "output" | "vector" | "state" | "record";
+export type Role =
+  | "x"
+  | "dy"
+  | "added"
+  | "output"
+  | "vector"
+  | "state"
+  | "record"
+  | "mask"
+  | "weights";
 
 /** What calls take, by the operands' names. */
 export interface Example {
@@ -57,6 +67,8 @@ export interface Operation<E extends Example = Example> {
   readonly required?: readonly string[];
   /** Two that are both there or both absent. */
   readonly together?: readonly [string, string];
+  /** Two that must not be both there. */
+  readonly apart?: readonly [string, string];
   /** All its other options. */
   readonly options: readonly string[];
   /** What it writes beside its operands: of a layer. */
@@ -72,11 +84,14 @@ export function exampleOf(kernel = defaultKernel(), channels = 3) {
   const [weight, bias, mean, variance] = [vector(), vector(), vector(), vector()];
   const [runningMean, runningVar] = [vector(), vector()];
   const [weightGrad, biasGrad] = [vector(), vector()];
+  const mask = Tensor.from([1, 0, 1, 1], [4], { kernel });
+  const weights = Tensor.from([1, 0.5, 0, 2], [4], { kernel });
   const { y, saved } = batchNormTraining(x, { weight, bias, residual, activation: "relu" });
   const bn = new BatchNorm(channels, { kernel, activation: "relu" });
   const ofLayer = bn.forward(x, { residual });
   bn.backward(dy);
-  const operands = { x, dy, residual, out, weight, bias, mean, variance, saved, bn };
+  const given = { x, dy, residual, out, weight, bias, mean, variance, saved, mask, weights };
+  const operands = { ...given, bn };
   const written = { runningMean, runningVar, weightGrad, biasGrad, residualGrad, ofLayer };
   const all: Watched[] = [...Object.values(operands), ...Object.values(written), y];
   return { ...operands, ...written, all };
@@ -85,6 +100,8 @@ export function exampleOf(kernel = defaultKernel(), channels = 3) {
 const RUNNING = { runningMean: "state", runningVar: "state" } as const;
 const MOVING = ["momentum", "runningVariance"];
 const ACTIVATION = ["activation", "negativeSlope"];
+const WEIGHTED = { mask: "mask", weights: "weights" } as const;
+const APART = ["mask", "weights"] as const;
 
 const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
   {
@@ -92,9 +109,10 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
     example: exampleOf,
     operands: {
       ...{ x: "x", out: "output", weight: "vector", bias: "vector", saved: "record" },
-      ...{ residual: "added", ...RUNNING },
+      ...{ residual: "added", ...RUNNING, ...WEIGHTED },
     },
     together: ["runningMean", "runningVar"],
+    apart: APART,
     options: ["eps", "axis", "kernel", "virtualBatchSize", "renorm", ...MOVING, ...ACTIVATION],
     call: (_, x, options) => batchNormTraining(x, options),
   },
@@ -112,8 +130,9 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
   {
     name: "batchNormStatistics",
     example: exampleOf,
-    operands: { x: "x", ...RUNNING },
+    operands: { x: "x", ...RUNNING, ...WEIGHTED },
     together: ["runningMean", "runningVar"],
+    apart: APART,
     options: ["axis", "kernel", ...MOVING],
     call: (_, x, options) => batchNormStatistics(x, options),
   },
@@ -131,7 +150,8 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
   {
     name: "BatchNorm.forward",
     example: exampleOf,
-    operands: { x: "x", out: "output", residual: "added" },
+    operands: { x: "x", out: "output", residual: "added", ...WEIGHTED },
+    apart: APART,
     options: ["training"],
     own: ({ bn }) => [bn.runningMean, bn.runningVar],
     call: ({ bn }, x, options) => bn.forward(x, options),
@@ -139,7 +159,8 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
   {
     name: "BatchNorm.forward in evaluation",
     example: exampleOf,
-    operands: { x: "x", out: "output", residual: "added" },
+    operands: { x: "x", out: "output", residual: "added", ...WEIGHTED },
+    apart: APART,
     options: ["training"],
     call: ({ bn }, x, options) => {
       bn.eval();

@@ -37,7 +37,7 @@ interface Fault {
 const FAULTS: readonly Fault[] = [
   {
     title: "was disposed",
-    roles: ["x", "dy", "added", "output", "vector", "state"],
+    roles: ["x", "dy", "added", "output", "vector", "state", "mask", "weights"],
     code: "disposed",
     values: (operand, name) => {
       const gone = counting([...(operand as Tensor).shape]);
@@ -85,6 +85,69 @@ const FAULTS: readonly Fault[] = [
       if (role !== "output") wrong.push([{ data: [1, 2, 3], shape: [1, 3] }, name, "[1, 3]"]);
       return wrong;
     },
+  },
+  {
+    title: "has no shape that broadcasts to that of x's positions",
+    roles: ["mask", "weights"],
+    code: "shape-mismatch",
+    values: (_, name) => {
+      const shapes = [[3], [4, 3], [1, 4, 1], [2, 4], [0]];
+      const tensors = shapes.map((shape): Wrong => {
+        const ones = Tensor.from(new Array(size(shape)).fill(1), shape);
+        return [ones, `: ${name} must be of shape [4]`, `got ${shown(shape)}`];
+      });
+      const plain = { data: [1, 1], shape: [2] };
+      return [...tensors, [plain, name, "[4]", "[2]"], [[1, 1, 1], name, "[4]", "3 values"]];
+    },
+  },
+  {
+    title: "is { data, shape } whose shape isn't filled",
+    roles: ["mask", "weights"],
+    code: "invalid-shape",
+    values: (_, name) => [[{ data: [1, 1], shape: [4] }, name, "[4]", "data of 2"]],
+  },
+  {
+    title: "is no number that can weigh",
+    roles: ["weights"],
+    code: "invalid-option",
+    values: (_, name) =>
+      [-1, -1e-45, Number.NaN, Infinity, -Infinity].flatMap((wrong): Wrong[] => {
+        const values = [1, 0, wrong, 2];
+        const words = [`: ${name} must be finite, from 0 on`, `got ${Math.fround(wrong)}`];
+        return [
+          [values, ...words],
+          [Tensor.from(values), ...words],
+          [{ data: Float32Array.from(values), shape: [4, 1] }, ...words],
+        ];
+      }),
+  },
+  {
+    title: "is neither 0 nor 1",
+    roles: ["mask"],
+    code: "invalid-option",
+    values: (_, name) =>
+      [-1, 0.5, 2, 255, 1e-45, 1 + 2 ** -23, Number.NaN, Infinity].flatMap((wrong): Wrong[] => {
+        const values = [1, 0, wrong, 0];
+        const words = [`: ${name} must be of 0 and 1, or booleans`, `got ${Math.fround(wrong)}`];
+        return [
+          [values, ...words],
+          [Tensor.from(values), ...words],
+        ];
+      }),
+  },
+  {
+    title: "is another kind of array, or no array",
+    roles: ["mask", "weights"],
+    code: "dtype",
+    values: (_, name, role) => [
+      [new Float64Array(4), `: ${name}`, "Float64Array"],
+      [["1", "0", "1", "1"], `: ${name}`, '"1"'],
+      [[[1, 0, 1, 1]], `: ${name}`, "flatten"],
+      [true, `: ${name}`, "got true"],
+      [1, `: ${name}`, "got 1"],
+      [{ data: new Float64Array(4), shape: [4] }, `: ${name}`, "Float64Array"],
+      ...(role === "weights" ? [[[true, false, true, true], `: ${name}`, "true"] as const] : []),
+    ],
   },
   {
     title: "is a bare array",
@@ -253,7 +316,7 @@ function foreign(operation: Operation, name: string, role: Role): Refusal {
 }
 
 function ofOptions(operation: Operation): readonly Refusal[] {
-  const { operands, required = [], together, options } = operation;
+  const { operands, required = [], together, apart, options } = operation;
   const [first, ...named] = Object.keys(operands);
   const refusals: Refusal[] = [
     ...options.map((name): Refusal => {
@@ -290,11 +353,12 @@ function ofOptions(operation: Operation): readonly Refusal[] {
       title: "an option of a name that is near to one",
       code: "unknown-option",
       cases: (example) =>
-        [...named, ...options].map((name) =>
-          caseOf(operation, example, { [`${name}s`]: undefined }, [
-            ...[`option "${name}s"`, `mean "${name}"`],
-          ]),
-        ),
+        [...named, ...options].map((name) => {
+          // There are a weight and weights.
+          const near = [`${name}s`, `${name}z`].find((one) => !named.includes(one)) as string;
+          const words = [`option "${near}"`, `mean "${name}"`];
+          return caseOf(operation, example, { [near]: undefined }, words);
+        }),
     },
   ];
   if (required.length > 0) {
@@ -308,6 +372,17 @@ function ofOptions(operation: Operation): readonly Refusal[] {
           call: () => operation.call(example, wrong(example[first ?? ""]), wrong(undefined)),
         },
       ],
+    });
+  }
+  if (apart) {
+    const [one, another] = apart;
+    refusals.push({
+      title: `${one} and ${another} at once`,
+      code: "invalid-option",
+      cases: (example) => {
+        const both = { [one]: example[one], [another]: example[another] };
+        return [caseOf(operation, example, both, [`${one} and ${another} exclude each other`])];
+      },
     });
   }
   if (together) {

@@ -48,6 +48,7 @@ export {
   type BatchNormNdOptions,
   type RenormClipping,
 } from "./batch/spellings.js";
+export type { Mask, WeightOptions, Weights } from "./batch/weights.js";
 // What every norm has: tensors, kernels and their memory, errors.
 export type { Storage } from "./core/allocation.js";
 export type { Vector } from "./core/arguments.js";

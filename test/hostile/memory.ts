@@ -125,6 +125,31 @@ export const MEMORY: readonly (readonly [name: string, run: () => void])[] = [
           },
         ],
         [
+          "batchNormTraining with a mask, and back",
+          () => {
+            const mask = values.subarray(0, 1000).map((value) => Math.min(value, 1));
+            const { y, saved } = batchNormTraining(x, { mask });
+            try {
+              return [y, saved, batchNormBackward(dy, { saved }).dx];
+            } catch (error) {
+              y.dispose();
+              saved.dispose();
+              throw error;
+            }
+          },
+        ],
+        [
+          "forward with weights",
+          () => [bn.train().forward(x, { weights: values.subarray(1, 1001) })],
+        ],
+        [
+          "batchNormStatistics with weights",
+          () => {
+            batchNormStatistics(x, { weights: values.subarray(1, 1001) });
+            return [];
+          },
+        ],
+        [
           "batchNormStatistics",
           () => {
             batchNormStatistics({ data: values, shape: [1000, 6] }, one);

@@ -15,6 +15,8 @@ const isVector = (value: unknown) =>
 /** Of most options one; where it has to be, code that reads it finds out. */
 const isAxes = (value: unknown) =>
   Number.isInteger(value) || (Array.isArray(value) && value.every(Number.isInteger));
+const isPositions = (value: unknown) =>
+  isVector(value) || (typeof value === "object" && value !== null && "data" in value);
 const isShare = (value: unknown) => isNumber(value) && value >= 0 && value <= 1;
 const Kernel = defaultKernel().constructor as unknown as new () => object;
 
@@ -27,6 +29,8 @@ const isNumberOf = (value: unknown) => Number.isInteger(value) && (value as numb
 const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   weight: isVector,
   bias: isVector,
+  mask: isPositions,
+  weights: isPositions,
   mean: isVector,
   variance: isVector,
   eps: (value) => isNumber(value) && value >= 0 && value < Infinity,

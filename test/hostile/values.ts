@@ -46,6 +46,20 @@ export function numbers(length: number, seed: number, filling: Filling): Float32
   return values;
 }
 
+/** Weights of positions, or a mask of them; the first one counts. */
+export function positions(
+  length: number,
+  seed: number,
+  kind: "mask" | "weights",
+): Float32Array<ArrayBuffer> {
+  const random = new Random(seed);
+  const values = Float32Array.from({ length }, () =>
+    kind === "mask" ? random.below(2) : random.below(9) / 4,
+  );
+  values[0] = 1;
+  return values;
+}
+
 /** A guarded stretch of memory: slots of data, and what must stay as it is around them. */
 export function guarded(
   length: number,

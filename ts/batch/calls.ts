@@ -17,6 +17,13 @@ import { Operation } from "../generated/abi.js";
 import { inSlices } from "./ghost.js";
 import { correct, type RenormLimits, type RenormReference } from "./renorm.js";
 import { move, type RunningUpdate } from "./running.js";
+import {
+  type BroughtWeights,
+  failForWeight,
+  type ReadWeights,
+  weigh,
+  withWeights,
+} from "./weights.js";
 
 /** What batch norm by the batch's statistics can be varied by. */
 export interface Variant {
@@ -36,31 +43,64 @@ export const PLAIN: Variant = { virtualBatchSize: null, renorm: null };
 export function runByBatch(
   call: Call<View>,
   running: RunningUpdate | null,
+  weights: BroughtWeights | null,
   saved: SavedState,
   { virtualBatchSize, renorm }: Variant,
   towards: RenormReference | null = running,
 ): View {
-  if (running) move(call, running);
+  if (running) move(call, running, weights?.given);
+  weigh(call, weights);
   if (renorm) correct(call, renorm, towards as RenormReference);
   if (virtualBatchSize !== null) inSlices(call, virtualBatchSize, running);
+  const y = runCall(call, saved);
+  if (weights) weights.kept = true;
+  return y;
+}
+
+/** {@link runByBatch} with weights; where no position counts, x is normalized by running statistics. */
+export function runWeighted(
+  call: Call<View>,
+  running: RunningUpdate | null,
+  read: ReadWeights,
+  saved: SavedState,
+  variant: Variant,
+): View {
+  const { owner, axis, operands } = call;
+  return withWeights(read, owner, operands[Place.X] as View, axis, (weights) => {
+    if (weights?.given !== 0) return runByBatch(call, running, weights, saved, variant);
+    return running ? runByGiven(call, running, saved) : failForWeight(owner);
+  });
+}
+
+/** Normalizes x by running statistics, as given ones. */
+export function runByGiven(call: Call<View>, running: RunningUpdate, saved: SavedState): View {
+  const { operands } = call;
+  // By these names they are checked.
+  move(call, running);
+  checkCall(call);
+  operands[Place.MEAN] = running.mean;
+  operands[Place.VARIANCE] = running.variance;
+  operands[Place.FIRST_ACCUMULATOR] = operands[Place.SECOND_ACCUMULATOR] = null;
   return runCall(call, saved);
 }
 
-/** Normalizes x by running statistics, as given ones; its batch moves them afterwards. */
-export function runByRunning(call: Call<View>, running: RunningUpdate, saved: SavedState): View {
+/** {@link runByGiven}; the batch moves them afterwards. */
+export function runByRunning(
+  call: Call<View>,
+  running: RunningUpdate,
+  weights: BroughtWeights | null,
+  saved: SavedState,
+): View {
   const { owner, axis, operands } = call;
   const x = operands[Place.X] as View;
   // They are read before they are written: no overlap, and so not declared as read.
   move(call, running);
   checkCall(call);
   // Before x may be overwritten.
-  const batch = takeStatistics(owner, x, axis);
+  const batch = takeStatistics(owner, x, axis, weights);
   try {
-    operands[Place.MEAN] = running.mean;
-    operands[Place.VARIANCE] = running.variance;
-    operands[Place.FIRST_ACCUMULATOR] = operands[Place.SECOND_ACCUMULATOR] = null;
-    const y = runCall(call, saved);
-    moveRunning(owner, x, axis, running, batch);
+    const y = runByGiven(call, running, saved);
+    moveRunning(owner, x, axis, running, weights, batch);
     return y;
   } finally {
     batch.release();
@@ -73,13 +113,14 @@ export function runStatistics(
   x: View,
   axis: number,
   running: RunningUpdate | null,
+  weights: BroughtWeights | null = null,
 ): { mean: Float64Values; variance: Float64Values } {
   const call = newCall(FORWARD_NAMES, Operation.Statistics, owner, x, axis);
-  if (running) move(call, running);
+  if (running) move(call, running, weights?.given);
   checkCall(call);
-  const batch = takeStatistics(owner, x, axis);
+  const batch = takeStatistics(owner, x, axis, weights);
   try {
-    if (running) moveRunning(owner, x, axis, running, batch);
+    if (running) moveRunning(owner, x, axis, running, weights, batch);
     return {
       mean: readSaved(batch, SavedVector.MEAN, call),
       variance: readSaved(batch, SavedVector.VARIANCE, call),
@@ -90,11 +131,17 @@ export function runStatistics(
 }
 
 /** The statistics of x, as they are saved; the caller releases them. */
-function takeStatistics(owner: string, x: View, axis: number): Allocation {
+function takeStatistics(
+  owner: string,
+  x: View,
+  axis: number,
+  weights: BroughtWeights | null,
+): Allocation {
   const { port } = x.allocation;
   const call = newCall(FORWARD_NAMES, Operation.Statistics, owner, x, axis);
   const batch = allocateSaved(port, call);
   call.saved = batch.address;
+  weigh(call, weights);
   try {
     port.record.run(call);
   } catch (error) {
@@ -110,11 +157,12 @@ function moveRunning(
   x: View,
   axis: number,
   running: RunningUpdate,
+  weights: BroughtWeights | null,
   batch: Allocation,
 ): void {
   if (x.size === 0) return;
   const call = newCall(FORWARD_NAMES, Operation.Update, owner, x, axis);
-  move(call, running);
+  move(call, running, weights?.given);
   call.saved = batch.address;
   x.allocation.port.record.run(call);
   running.mean.wrote();

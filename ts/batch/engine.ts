@@ -6,7 +6,7 @@
 import { checkOneOf } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import { checkRank, overlaps, resolveAxis } from "../core/geometry.js";
-import { LayerEngine } from "../core/layer-engine.js";
+import { FORWARD_OPTIONS, LayerEngine } from "../core/layer-engine.js";
 import { type Call, newCall, Place } from "../core/operands.js";
 import { type BackThrough, FORWARD_NAMES } from "../core/passes.js";
 import { runCall } from "../core/run.js";
@@ -26,6 +26,18 @@ import {
 import { moveAverages } from "./renorm.js";
 import type { RunningUpdate } from "./running.js";
 import { savedAccess } from "./saved.js";
+import {
+  type BroughtWeights,
+  failForSlices,
+  failForWeight,
+  type ReadWeights,
+  readWeights,
+  WEIGHT_OPTIONS,
+  type WeightOptions,
+  withWeights,
+} from "./weights.js";
+
+const OPTIONS = /* @__PURE__ */ FORWARD_OPTIONS.concat("residual", WEIGHT_OPTIONS);
 
 /** The inside of a layer. */
 export class Engine extends LayerEngine<LayerOptions> {
@@ -54,12 +66,21 @@ export class Engine extends LayerEngine<LayerOptions> {
     return backThrough;
   }
 
+  protected override get forwardOptions(): readonly string[] {
+    return OPTIONS;
+  }
+
+  protected override readMore(given: WeightOptions, owner: string): ReadWeights | null {
+    return readWeights(given, owner);
+  }
+
   protected pass(
     owner: string,
     x: View,
     out: View | null,
     asked: unknown,
     residual: View | null,
+    more: ReadWeights | BroughtWeights | null,
   ): View {
     const { state, options, observer } = this;
     // Who is observed needs no mode.
@@ -67,17 +88,27 @@ export class Engine extends LayerEngine<LayerOptions> {
     const { statistics, updateRunningStats, trackRunningStats } = options;
     const { shape, size } = x;
     const axis = this.#axisOf(shape, owner);
-    const byBatch =
+    if (more !== null && "of" in more) {
+      if (training && options.virtualBatchSize !== null) failForSlices(more, owner);
+      return this.#weighted(owner, x, axis, out, asked, residual, more);
+    }
+    const weights = more;
+    let byBatch =
       observer !== null ||
       statistics === "batch" ||
       (statistics === "auto" && (training || !trackRunningStats));
-    const update = observer
+    let update = observer
       ? false
       : updateRunningStats === "auto"
         ? training && byBatch && trackRunningStats
         : updateRunningStats;
     // As PyTorch does: also in evaluation, where no running statistics are tracked.
     if (byBatch && (training || !trackRunningStats)) this.#checkTraining(shape, size, axis, owner);
+    if (weights?.given === 0) {
+      // There are no statistics of the batch.
+      if (byBatch && !trackRunningStats) failForWeight(owner);
+      byBatch = update = false;
+    }
 
     const learned = state.numFeatures === null;
     if (learned) state.build(shape[axis] as number, owner);
@@ -98,17 +129,17 @@ export class Engine extends LayerEngine<LayerOptions> {
       let y: View;
       const { renormMean, renormStd: std } = state;
       const towards = mean && variance && { mean: renormMean ?? mean, variance, std };
-      if (byBatch)
-        y = runByBatch(call, running, saved, training && !observer ? options : PLAIN, towards);
-      else if (running) y = runByRunning(call, running, saved);
+      const variant = training && !observer ? options : PLAIN;
+      if (byBatch) y = runByBatch(call, running, weights, saved, variant, towards);
+      else if (running) y = runByRunning(call, running, weights, saved);
       else {
         operands[Place.MEAN] = mean;
         operands[Place.VARIANCE] = variance;
         y = runCall(call, saved);
       }
       this.last.set(saved, x, y);
-      if (observer && size > 0) {
-        const count = size / call.channels;
+      if (observer && byBatch && size > 0) {
+        const count = weights?.given ?? size / call.channels;
         const m2 = saved.values(SavedVector.VARIANCE, owner).map((variance) => variance * count);
         observer({ count, mean: saved.values(SavedVector.MEAN, owner), m2 });
       }
@@ -137,6 +168,21 @@ export class Engine extends LayerEngine<LayerOptions> {
         fail("overlap", `${owner}: out overlaps an average of the layer`);
       }
     }
+  }
+
+  /** Apart: whatever has a closure in it is slower. */
+  #weighted(
+    owner: string,
+    x: View,
+    axis: number,
+    out: View | null,
+    asked: unknown,
+    residual: View | null,
+    read: ReadWeights,
+  ): View {
+    const run = (weights: BroughtWeights | null) =>
+      this.pass(owner, x, out, asked, residual, weights);
+    return withWeights(read, owner, x, axis, run);
   }
 
   #modeOf(given: unknown, owner: string): boolean {

@@ -17,6 +17,7 @@ import type { Variant } from "./calls.js";
 import { type RenormOptions, readRenorm } from "./renorm.js";
 import type { RunningUpdate } from "./running.js";
 import type { BatchNormSaved } from "./saved.js";
+import { WEIGHT_OPTIONS, type WeightOptions } from "./weights.js";
 
 /** Options of `batchNormInference`. */
 export interface BatchNormInferenceOptions extends NormOptions, ActivationOptions, ResidualOption {
@@ -47,6 +48,7 @@ interface RunningOptions {
 export interface BatchNormTrainingOptions
   extends NormOptions,
     RunningOptions,
+    WeightOptions,
     ActivationOptions,
     ResidualOption {
   /**
@@ -65,7 +67,7 @@ export interface BatchNormTrainingOptions
 }
 
 /** Options of `batchNormStatistics`. */
-export interface BatchNormStatisticsOptions extends KernelOption, RunningOptions {
+export interface BatchNormStatisticsOptions extends KernelOption, RunningOptions, WeightOptions {
   /** The channel axis, negative from the end; default 1. */
   axis?: number | null | undefined;
 }
@@ -95,11 +97,16 @@ export const INFERENCE_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat(
 );
 export const TRAINING_OPTIONS = /* @__PURE__ */ NORM_OPTIONS.concat(
   RUNNING_OPTIONS,
+  WEIGHT_OPTIONS,
   ...["virtualBatchSize", "renorm"],
   STEP_OPTIONS,
 );
 export const BACKWARD_OPTIONS = /* @__PURE__ */ NORM_BACKWARD_OPTIONS.concat("residualGrad");
-export const STATISTICS_OPTIONS = /* @__PURE__ */ RUNNING_OPTIONS.concat("axis", "kernel");
+export const STATISTICS_OPTIONS = /* @__PURE__ */ RUNNING_OPTIONS.concat(
+  WEIGHT_OPTIONS,
+  "axis",
+  "kernel",
+);
 
 /** What moves running statistics, if there are any. */
 export function readRunning(options: RunningOptions, owner: string): RunningUpdate | null {

@@ -27,7 +27,7 @@ import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
 import { activate, readSlope } from "./activation.js";
-import { runByBatch, runStatistics } from "./calls.js";
+import { runByBatch, runStatistics, runWeighted } from "./calls.js";
 import {
   BACKWARD_OPTIONS,
   type BatchNormBackwardOptions,
@@ -43,6 +43,7 @@ import {
 } from "./function-options.js";
 import { backThrough } from "./gated.js";
 import { type BatchNormSaved, savedAccess } from "./saved.js";
+import { failForSlices, failForWeight, readWeights, withWeights } from "./weights.js";
 
 /** A forward pass with what its backward pass needs. */
 export type BatchNormForward<T> = NormForward<T, BatchNormSaved>;
@@ -118,20 +119,23 @@ export function batchNormInference(
  * Normalizes by the statistics of the batch itself, and moves running ones if given.
  *
  * An empty batch (no values a channel) leaves running statistics as they are. With
- * `virtualBatchSize` it is the statistics of slices of the batch.
+ * `virtualBatchSize` it is the statistics of slices of the batch, with `mask` or `weights` those of
+ * the positions that count, to which the gradient goes as well; where none does, running statistics
+ * normalize and stay.
  *
  * @param x any rank from 1 on; `{ data, shape }` is copied in, and y out
  * @returns y (`out`, or a new tensor of x's shape) and what {@link batchNormBackward}
  *   needs; dispose both, or use `scope`
  * @throws BatchNormError as {@link batchNormInference}; `batch-too-small` where a slice has one value
- *   a channel, `unsupported` for slices where the first axis counts the channels
+ *   a channel, or where no position counts and there are no running statistics; `unsupported` for
+ *   slices where the first axis counts the channels, or beside a mask
  *
  * @example
  * const { y, saved } = batchNormTraining(x, { weight, bias, runningMean, runningVar });
  * y;             // → Tensor([2, 3]) { -1, -1, -1, 3, 3, 3 }
  * runningMean;   // → Tensor([3]) { 0.2, 0.4, 0.6 }
  * batchNormTraining(x, { activation: "relu" }).y;   // → Tensor([2, 3]) { 0, 0, 0, 1, 1, 1 }
- * batchNormTraining(Tensor.zeros([40, 3]), { virtualBatchSize: 16 });   // ghost batches
+ * batchNormTraining(x, { mask: [1, 0] }).saved.mean;   // → Float64Array [1, 2, 3]
  */
 export function batchNormTraining(
   x: Tensor,
@@ -153,10 +157,14 @@ export function batchNormTraining(
   const given = readOptions(owner, options, TRAINING_OPTIONS);
   const running = readRunning(given, owner);
   const variant = readVariant(given, running, owner);
+  const read = readWeights(given, owner);
+  if (read && variant.virtualBatchSize !== null) failForSlices(read, owner);
   const slope = readSlope(given.activation, given.negativeSlope, owner);
   const run = (call: Call<View>, saved: SavedState | null) => {
     activate(call, slope);
-    return runByBatch(call, running, saved as SavedState, variant);
+    return read
+      ? runWeighted(call, running, read, saved as SavedState, variant)
+      : runByBatch(call, running, null, saved as SavedState, variant);
   };
   const callOf = alongAxis(TRAINING, given.axis);
   const wanted = given.saved ?? true;
@@ -204,15 +212,17 @@ export function batchNormBackward(
 
 /**
  * Mean and biased variance of each channel, in float64, without normalizing; moves
- * running statistics if given ("precise" and test-time adapted batch norm do so).
+ * running statistics if given ("precise" and test-time adapted batch norm do so). With `mask` or
+ * `weights` they are those of the positions that count.
  *
  * @param x any rank from 1 on; `{ data, shape }` is copied in
- * @throws BatchNormError as {@link batchNormTraining}
+ * @throws BatchNormError as {@link batchNormTraining}; `batch-too-small` where no position counts
  *
  * @example
  * const { mean, variance } = batchNormStatistics(x, { axis: -1 });
  * mean;       // → Float64Array [2, 4, 6]
  * variance;   // → Float64Array [1, 4, 9]
+ * batchNormStatistics(x, { weights: [3, 1] }).mean;   // → Float64Array [1.5, 3, 4.5]
  */
 export function batchNormStatistics(
   x: Tensor | PlainTensor,
@@ -231,15 +241,19 @@ export function readStatistics(
 ): { mean: Float64Values; variance: Float64Values; count: number; samples: number } {
   const given = readOptions(owner, options, names);
   const running = readRunning(given, owner);
+  const givenWeights = readWeights(given, owner);
   const port = portOfCall(x, given, owner);
   const read = readTensor(x, port, owner, "x");
   const givenAxis = given.axis ?? 1;
   const view = bringIn(read, port);
   try {
     const axis = resolveAxis(givenAxis, view.shape.length, owner);
-    const statistics = runStatistics(owner, view, axis, running);
-    const count = view.size / Math.max(statistics.mean.length, 1);
-    return { ...statistics, count, samples: axis === 0 ? 1 : (view.shape[0] as number) };
+    const taken = withWeights(givenWeights, owner, view, axis, (weights) => {
+      if (weights?.given === 0) failForWeight(owner);
+      const count = weights?.given ?? view.size / Math.max(view.shape[axis] as number, 1);
+      return { ...runStatistics(owner, view, axis, running, weights), count };
+    });
+    return { ...taken, samples: axis === 0 ? 1 : (view.shape[0] as number) };
   } finally {
     if (view !== read) view.dispose();
   }

@@ -16,6 +16,7 @@ import {
 import { type Preset, type PresetName, presets } from "./presets.js";
 import { hasOwnAverages, type RenormLimits, type RenormOptions, readRenorm } from "./renorm.js";
 import type { BatchNormSaved } from "./saved.js";
+import type { WeightOptions } from "./weights.js";
 
 /** Which statistics normalize: by mode (`auto`), or always the batch's or the running ones. */
 export type StatisticsSwitch = "auto" | "batch" | "running";
@@ -61,7 +62,7 @@ export interface BatchNormLayerOptions extends KernelOption, ActivationOptions {
 }
 
 /** Options of {@link BatchNorm.forward}. */
-export interface ForwardOptions extends ResidualOption {
+export interface ForwardOptions extends WeightOptions, ResidualOption {
   /** Where to write y: a tensor of x's shape, or x itself. */
   out?: Tensor | null | undefined;
   /** The mode of this call alone. */

@@ -369,15 +369,17 @@ export class BatchNorm {
    *
    * @param x a tensor, or `{ data, shape }` at the cost of a copy in and out
    * @param options `out`: where to write, a tensor of x's shape or x itself;
-   *   `training`: the mode of this call alone; `residual`: what to add before the activation
+   *   `training`: the mode of this call alone; `mask`, `weights`: which positions of x the batch's
+   *   statistics count, and how much; `residual`: what to add before the activation
    * @returns `out`, or a new tensor of x's shape
    * @throws BatchNormError `shape-mismatch`, `batch-too-small`, `mode`, `invalid-option`,
-   *   `dtype`, `overlap`, `disposed`, `foreign-kernel`, `out-of-memory`; parameters
-   *   and running statistics are untouched then
+   *   `dtype`, `overlap`, `disposed`, `foreign-kernel`, `out-of-memory`, `unsupported` for a mask beside
+   *   `virtualBatchSize`; parameters and running statistics are untouched then
    *
    * @example
    * bn.forward(x);                                // → Tensor([2, 3]) { -1, -1, -1, 1, 1, 1 }
    * bn.forward(x, { out: x, training: false });   // in place, by the running statistics
+   * bn.forward(x, { mask: [1, 0] });              // by the statistics of the first row
    * const { data, shape } = bn.forward({ data: pixels, shape: [784, 3] });
    * bn.forward(x, { residual: dy });              // the norm's result + dy
    */

@@ -14,16 +14,24 @@ export interface RunningUpdate {
   readonly unbiased: boolean;
 }
 
-/** Has the batch move running statistics. */
-export function move(call: Call<View>, { mean, variance, weight, unbiased }: RunningUpdate): void {
+/**
+ * Has the batch move running statistics.
+ *
+ * @param count how many values a channel has, or how much these weigh
+ */
+export function move(
+  call: Call<View>,
+  { mean, variance, weight, unbiased }: RunningUpdate,
+  count = (call.operands[Place.X] as View).size / call.channels,
+): void {
   const { operands } = call;
   operands[Place.FIRST_ACCUMULATOR] = mean;
   operands[Place.SECOND_ACCUMULATOR] = variance;
   call.momentum = weight;
-  call.correction = correctionOf((operands[Place.X] as View).size / call.channels, unbiased);
+  call.correction = correctionOf(count, unbiased);
 }
 
 /** What the variance of so many values is multiplied with in the running one. */
 export function correctionOf(count: number, unbiased: boolean): number {
-  return unbiased ? count / Math.max(count - 1, 1) : 1;
+  return unbiased && count > 1 ? count / (count - 1) : 1;
 }

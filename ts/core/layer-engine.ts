@@ -17,12 +17,10 @@ import type { SavedAccess } from "./saved-access.js";
 import { allocateOwn, Tensor } from "./tensor.js";
 import type { View } from "./view.js";
 
-const FORWARD_OPTIONS = ["out", "training"];
+/** What every norm's forward pass can be told. */
+export const FORWARD_OPTIONS = ["out", "training"];
 const BACKWARD_OPTIONS = ["out", "saved"];
-const WITH_RESIDUAL = {
-  forward: /* @__PURE__ */ FORWARD_OPTIONS.concat("residual"),
-  backward: /* @__PURE__ */ BACKWARD_OPTIONS.concat("residualGrad"),
-};
+const WITH_RESIDUAL = /* @__PURE__ */ BACKWARD_OPTIONS.concat("residualGrad");
 
 /** What every layer is told. */
 export interface EngineOptions extends Vectors {
@@ -65,11 +63,11 @@ export abstract class LayerEngine<Options extends EngineOptions> {
   ): Tensor | PlainResult {
     const { port, last, through } = this;
     const owner = this.checkLive("forward");
-    const names = through ? WITH_RESIDUAL.forward : FORWARD_OPTIONS;
-    const given = readOptions(owner, options, names);
+    const given = readOptions(owner, options, this.forwardOptions);
     const asked = given.training;
     const to = given.out;
     const added = through ? given.residual : null;
+    const more = this.readMore(given, owner);
     const read = readTensor(x, port, owner, "x");
     const readResidual = added == null ? null : readTensor(added, port, owner, "residual");
     const out = readOut(to, read, owner);
@@ -79,7 +77,7 @@ export abstract class LayerEngine<Options extends EngineOptions> {
       residual = readResidual && bringIn(readResidual, port);
       const room = roomFor(view, read, owner);
       this.checkLive("forward"); // a getter may have disposed it
-      const y = this.pass(owner, view, out, asked, residual);
+      const y = this.pass(owner, view, out, asked, residual, more);
       if (view !== read) last.keep(view);
       return takeOut(y, read, room);
     } catch (error) {
@@ -96,6 +94,7 @@ export abstract class LayerEngine<Options extends EngineOptions> {
    *
    * @param asked the mode of this call, if any
    * @param residual where there is one, and the norm takes it
+   * @param more what {@link readMore} gave
    */
   protected abstract pass(
     owner: string,
@@ -103,7 +102,18 @@ export abstract class LayerEngine<Options extends EngineOptions> {
     out: View | null,
     asked: unknown,
     residual: View | null,
+    more: unknown,
   ): View;
+
+  /** What a forward pass can be told. */
+  protected get forwardOptions(): readonly string[] {
+    return FORWARD_OPTIONS;
+  }
+
+  /** Of that, what only this norm takes, read. */
+  protected readMore(_given: object, _owner: string): unknown {
+    return null;
+  }
 
   /** The backward pass of the last forward pass, or of the one that was asked for. */
   backward(
@@ -112,7 +122,7 @@ export abstract class LayerEngine<Options extends EngineOptions> {
   ): Tensor | PlainResult {
     const { port, state, last, through } = this;
     const owner = this.checkLive("backward");
-    const names = through ? WITH_RESIDUAL.backward : BACKWARD_OPTIONS;
+    const names = through ? WITH_RESIDUAL : BACKWARD_OPTIONS;
     const given = readOptions(owner, options, names);
     const asked = given.saved;
     const ofResidual = through ? given.residualGrad : null;

@@ -20,6 +20,11 @@ export enum Place {
   FIRST_ACCUMULATOR,
   /** The running variance, or the gradient of the bias. */
   SECOND_ACCUMULATOR,
+  /**
+   * How much each element of a channel counts in statistics, as the kernel takes it: a copy that
+   * nobody else has, and so nothing that is checked.
+   */
+  ELEMENT_WEIGHTS,
   // Only where dy is gated, tensors of x's shape again.
   Y,
   /** dy as y lets it through: the residual's gradient, or what comes into the output first. */
@@ -28,7 +33,7 @@ export enum Place {
 
 /** Whether what is in a place has x's shape; else it has one value a channel. */
 export function hasShapeOfX(place: Place): boolean {
-  return place < Place.WEIGHT || place > Place.SECOND_ACCUMULATOR;
+  return place < Place.WEIGHT || place > Place.ELEMENT_WEIGHTS;
 }
 
 /** What a call has to know of a tensor: its elements, and whose memory they lie in. */
@@ -121,7 +126,7 @@ export function newCall<Tensor extends Operand>(
     groups,
     slices: 1,
     sets,
-    operands: [x, null, null, null, null, null, null, null, null],
+    operands: [x, null, null, null, null, null, null, null, null, null],
     // Not read unless they are set. Fields that begin as integers and become fractions
     // make all calls slower by half.
     eps: Number.NaN,
@@ -147,7 +152,7 @@ export function checkCall(call: Call): void {
   const x = operands[Place.X] as Operand;
   for (let i = Place.X as number; i < operands.length; i++) {
     const view = operands[i] as Operand | null;
-    if (view === null) continue;
+    if (view === null || i === Place.ELEMENT_WEIGHTS) continue;
     if (view.disposed) fail("disposed", `${owner}: ${names[i]} was disposed`);
     if (view.allocation.port !== x.allocation.port) failForKernel(owner, names[i] as string);
     const missed = hasShapeOfX(i)

@@ -41,6 +41,7 @@ export const FORWARD_NAMES = [
 const BACKWARD_NAMES = /* @__PURE__ */ ["x", "dy"].concat(FORWARD_NAMES.slice(2, -2), [
   "weightGrad",
   "biasGrad",
+  "weights",
   "y",
   "residualGrad",
 ]);
@@ -271,6 +272,7 @@ export function runBackward(
     const view = kept[i] as View | null;
     operands[i] = view?.disposed ? null : view;
   }
+  operands[Place.ELEMENT_WEIGHTS] = kept[Place.ELEMENT_WEIGHTS] as View | null;
   call.eps = pass.eps;
   call.saved = pass.saved;
   call.constant = pass.constant;

@@ -64,7 +64,7 @@ export class CallRecord {
     words[Word.Constant] = call.constant ? 1 : 0;
     words[Word.Groups] = call.groups;
     words[Word.Renorm] = call.renorm;
-    for (let i = Place.WEIGHT; i <= Place.SECOND_ACCUMULATOR; i++) {
+    for (let i = Place.WEIGHT; i <= Place.ELEMENT_WEIGHTS; i++) {
       words[i + (Word.Weight - Place.WEIGHT)] = operands[i]?.address ?? 0;
     }
     let at = Word.Sizes as number;

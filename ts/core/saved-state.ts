@@ -29,8 +29,9 @@ export class SavedState {
   /** What users have of it, if they have seen it. */
   handle: Tracked | null = null;
   /**
-   * The forward pass, but what it has written. The values of γ and of given statistics as they
-   * were then are kept apart, so that these may change, but no gradient is to be written over them.
+   * The forward pass, but what it has written; the copy of its elements' weights belongs to it. The
+   * values of γ and of given statistics as they were then are kept apart, so that these may change,
+   * but no gradient is to be written over them.
    */
   call: Call<View> | null = null;
   /** Of that pass. */
@@ -97,6 +98,7 @@ export class SavedState {
       operands[Place.SECOND_ACCUMULATOR] =
         null;
     call.constant = operands[Place.MEAN] !== null;
+    endWeights(this.call);
     this.call = call;
     this.pass += 1;
     this.sizes = call;
@@ -166,6 +168,7 @@ export class SavedState {
     this.gone = why;
     this.#values?.release();
     this.#values = null;
+    endWeights(this.call);
     this.call?.operands.fill(null);
     this.#forgetOutput();
     this.copy?.dispose();
@@ -184,6 +187,12 @@ export class SavedState {
       fail("stale", `${owner}: saved is of an earlier forward pass; takeSaved() keeps it`);
     }
   }
+}
+
+/** Gives weights back, which are a pass's own. */
+function endWeights(pass: Call<View> | null): void {
+  const weights = pass?.operands[Place.ELEMENT_WEIGHTS];
+  if (weights) weights.dispose();
 }
 
 /** @throws BatchNormError `stale` where a view has changed since a version, or is gone */

@@ -30,7 +30,8 @@ export type NumberArray =
  * The elements of data: a typed array is given as it is (nothing of it can change while it
  * is copied), of an array a copy, each element read once.
  *
- * @param kinds of typed arrays that are taken, or `null` for all but `bigint`s
+ * @param kinds of typed arrays that are taken, or `null` for all but `bigint`s; with `boolean[]` an
+ *   array may have these, as 0 and 1
  * @param check of the number of elements, before they are read
  * @throws BatchNormError `dtype`
  */
@@ -56,10 +57,13 @@ export function readValues(
   const values = floats(length, owner);
   for (let i = 0; i < length; i++) {
     const value = (data as unknown[])[i];
-    if (typeof value !== "number") {
+    if (
+      typeof value !== "number" &&
+      !(typeof value === "boolean" && kinds?.includes("boolean[]"))
+    ) {
       mustBe("dtype", `${owner}: data[${i}]`, "a number", value, remedyFor(value));
     }
-    values[i] = value;
+    values[i] = value as number;
   }
   return values;
 }

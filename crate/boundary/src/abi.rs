@@ -57,21 +57,25 @@ pub enum Word {
     FirstAccumulator = 15,
     /// Address of the running variance, or β's gradient: likewise.
     SecondAccumulator = 16,
+    /// Address of the weights of a channel's elements in statistics that are taken, or were taken in
+    /// the forward pass; with 0 all count alike: their sum, `f64`, and behind it each, `f32`, in
+    /// row-major order of the axes but the channels'.
+    ElementWeights = 17,
     /// Address of `f64` of a forward pass: the mean of each set of elements that share statistics
     /// (a channel, a group of a sample or a row), then their variances, then γ of each channel (1 where
     /// absent).
-    Saved = 17,
+    Saved = 18,
     /// 1 where gradients see constants in these statistics.
-    Constant = 18,
+    Constant = 19,
     /// Number of groups of channels.
-    Groups = 19,
+    Groups = 20,
     /// Address of `f64` of what corrects the batch's statistics, or 0: the least and the most r, the
     /// most d, then of each channel, side by side, the running 1/σ and mean, and r and d, which a
     /// forward pass writes and its backward pass reads.
-    Renorm = 20,
+    Renorm = 21,
     /// The sizes, so many as the rank; then each of the operation's tensors: its address, its
     /// extent and its strides.
-    Sizes = 21,
+    Sizes = 22,
 }
 
 /// Sizes of a record's parts.

@@ -6,6 +6,7 @@ use batchnorm_kernel::Cells;
 use batchnorm_kernel::layout::{Layout, MAX_OPERANDS, Operand, Over};
 use batchnorm_kernel::renorm::Renorm;
 use batchnorm_kernel::statistics::Saved;
+use batchnorm_kernel::sweep::Weights;
 
 use crate::abi::{Operation, RecordNumber, RecordSize, Status, Word};
 use crate::memory::Memory;
@@ -96,6 +97,18 @@ impl<'a> Record<'a> {
     pub fn pair(&self, first: Word) -> Result<[Option<Cells<'a>>; 2], Status> {
         let index = first as usize;
         Ok([self.vector(index)?, self.vector(index + 1)?])
+    }
+
+    /// The weights of so many elements of each channel.
+    #[inline(always)]
+    pub fn weights(&self, count: usize) -> Result<Option<Weights<'a>>, Status> {
+        let address = self.word(Word::ElementWeights);
+        if address == 0 {
+            return Ok(None);
+        }
+        let total: &[Cell<f64>] = self.memory.cells(address, 1).ok_or(Status::BadAddress)?;
+        let each = self.memory.cells(address + size_of::<f64>(), count);
+        Ok(Some(Weights { each: each.ok_or(Status::BadAddress)?, total: total[0].get() }))
     }
 
     /// What corrects the batch's statistics.

@@ -77,7 +77,7 @@ impl Gate<'_> {
     pub fn apply(&self, band: &Band, workspace: &mut Workspace) {
         let &Self { layout, tensors, slope } = self;
         workspace.fill_constants(band, slope);
-        let pass = &mut Pass { layout, tensors, workspace };
+        let pass = &mut Pass { layout, tensors, weights: None, workspace };
         map(pass, band, [0, 1], 2, Order::Backwards, gate_map);
     }
 }

@@ -6,6 +6,7 @@
 //! backward   dx = ((dy − e) − (x − c)·k + r)·a
 //!                                         e = f32(mean dy)         k = s·C/n
 //!                                         r = k·(mean − c) − (mean dy − e)
+//! weighted   dx = (dy − ((x − c)·k + (e − r))·w)·a      with W for n
 //! by group   dx = (dy·γ − (x − c)·k + r)·s
 //!                                         k = s²·ΣγC/n            r = k·(mean − c) − ΣγD/n
 //! by row     y  = ((x − c)·s + o)·γ + β   o = −(mean − c)·s
@@ -89,6 +90,16 @@ fn backward_map_in_group(
     (dy * gamma - (x - center) * slope + offset) * scale
 }
 
+/// The backward map through weighted statistics.
+#[inline(always)]
+fn backward_map_weighted(
+    [x, dy, weight]: [F32x4; 3],
+    [center, slope, center_dy, offset, scale]: [F32x4; 5],
+) -> F32x4 {
+    let d = (x - center).where_positive(weight);
+    (dy - (d * slope + (center_dy - offset)) * weight) * scale
+}
+
 /// Applies the forward map to a band, from one operand to another. (Compiled once: several norms
 /// and passes end in it.)
 #[inline(never)]
@@ -99,6 +110,11 @@ pub fn apply_forward(pass: &mut Pass, band: &Band, [from, to]: [usize; 2], order
 /// Applies the backward map to a band, from x and dy, operands 0 and 1, to dx.
 pub fn apply_backward(pass: &mut Pass, band: &Band) {
     map(pass, band, [0, 1], 2, Order::Backwards, backward_map);
+}
+
+/// Applies the backward map through weighted statistics to a band, likewise.
+pub fn apply_backward_weighted(pass: &mut Pass, band: &Band) {
+    map(pass, band, [0, 1], 2, Order::Backwards, backward_map_weighted);
 }
 
 /// Applies the backward map of groups to a band, from x and dy, operands 0 and 1, to dx.

@@ -32,11 +32,14 @@ fn co_deviations(
 
 /// Sums up pairs of a band's channels of x and dy, operands 0 and 1, for [`co_moment`].
 pub fn gather(pass: &mut Pass, band: &Band, means: &[Cell<f64>], statistics: Statistics) {
-    pivots(pass, band, 1);
+    // dy may be taken around a pivot where Σ(x − mean) = 0.
+    let pivoted = statistics.of_batch && statistics.centered && pass.weights.is_none();
+    if pivoted {
+        pivots(pass, band, 1);
+    }
     for channel in band.clone() {
         let [pivot, ..] = pass.workspace.constants(channel);
-        // dy may be taken around a pivot where Σ(x − mean) = 0.
-        let pivot = if statistics.of_batch && statistics.centered { pivot } else { 0.0 };
+        let pivot = if pivoted { pivot } else { 0.0 };
         let center = means[channel].get() as f32;
         pass.workspace.set_constants(channel, [center, pivot, 0.0, 0.0, 0.0]);
     }
@@ -57,7 +60,7 @@ pub fn co_moment(pass: &Pass, channel: usize, mean: f64, inverse_std: f64) -> [f
     let [mut sum, mut products] = pass.workspace.sums(channel);
     if !(sum.is_finite() && products.is_finite()) || FAR_FROM_1.contains(&inverse_std) {
         pivot = finite(pivot);
-        [sum, products] = fold_wide(pass, channel, [0, 1], [center, pivot]);
+        [sum, products] = fold_wide(pass, channel, [0, 1], [center, pivot], None);
     }
     let off = mean - center;
     // Not where both are zero: 0·∞ is no correction.

@@ -27,12 +27,13 @@ const SAMPLES: usize = 8;
 /// over does not round each time in the same direction.
 #[inline(never)]
 pub fn pivots(pass: &mut Pass, band: &Band, operand: usize) {
-    let Pass { layout, tensors, ref mut workspace } = *pass;
+    let Pass { layout, tensors, weights, ref mut workspace } = *pass;
     let cells = tensors[operand];
     let place = |i: usize| {
         // Golden ratio steps: spread over all, and at the edge of no image or row.
         let share = u64::from((i as u32).wrapping_mul(0x9E37_79B9).wrapping_add(1 << 31));
-        layout.place(operand, ((layout.count as u64 * share) >> 32) as usize)
+        let index = ((layout.count as u64 * share) >> 32) as usize;
+        layout.place(operand, weights.map_or(index, |weights| weights.counted(index)))
     };
     let places: [usize; SAMPLES] = from_fn(place);
     let stride = layout.channel_stride(operand);

@@ -64,7 +64,7 @@ pub struct Workspace {
     pub(crate) gradients: Gradients,
     /// Elements of vectors of one value a channel, for walks along them, and of tensors in between.
     pub(crate) along: Vec<Cell<f32>>,
-    /// Rows of all operands, where those of the tensors don't lie end to end.
+    /// Rows of all operands, where those of the tensors don't lie end to end; or rows of weights.
     pub(crate) packed: Vec<Cell<f32>>,
 }
 
@@ -119,15 +119,14 @@ impl Workspace {
         Ok(())
     }
 
-    /// Makes room for so many elements of vectors, or of tensors in between, and of packed rows.
-    pub fn reserve_elements(&mut self, along: usize, packed: usize) -> Result<(), TryReserveError> {
-        for (cells, len) in [(&mut self.along, along), (&mut self.packed, packed)] {
-            if cells.len() < len {
-                cells.try_reserve_exact(len - cells.len())?;
-                cells.resize(len, Cell::new(0.0));
-            }
-        }
-        Ok(())
+    /// Makes room for so many elements of vectors, or of tensors in between.
+    pub fn reserve_along(&mut self, len: usize) -> Result<(), TryReserveError> {
+        grow(&mut self.along, len)
+    }
+
+    /// Makes room for so many elements of packed rows.
+    pub fn reserve_packed(&mut self, len: usize) -> Result<(), TryReserveError> {
+        grow(&mut self.packed, len)
     }
 
     /// Adds to the gradients of a channel's γ and β.
@@ -246,4 +245,13 @@ impl Workspace {
             }
         }
     }
+}
+
+#[inline(never)]
+fn grow(cells: &mut Vec<Cell<f32>>, len: usize) -> Result<(), TryReserveError> {
+    if cells.len() < len {
+        cells.try_reserve_exact(len - cells.len())?;
+        cells.resize(len, Cell::new(0.0));
+    }
+    Ok(())
 }

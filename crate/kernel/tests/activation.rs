@@ -46,7 +46,7 @@ fn forward(
     saved([layout.channels; 2], |saved| {
         parameters.with(|parameters| {
             let tensors = (&cells_of(tensors), activation);
-            batch::forward(&layout, tensors, parameters, given, Some(saved), workspace);
+            batch::forward(&layout, tensors, parameters, given, None, Some(saved), workspace);
         });
     })
 }
@@ -115,7 +115,8 @@ impl Backward {
         gradients(shape, |gradients| {
             restored(values, parameters.naive(layout.channels).gamma, |saved| {
                 let (tensors, eps) = ((&cells_of(&tensors), gate), parameters.eps);
-                batch::backward(&layout, tensors, saved, *statistics, eps, &gradients, workspace);
+                let taken = (*statistics, None);
+                batch::backward(&layout, tensors, saved, taken, eps, &gradients, workspace);
             });
         })
     }

@@ -461,6 +461,7 @@ fn a_forward_pass_by_given_statistics_saves_them_and_gamma() {
                 (&[&x, &y, &[]], None),
                 &parameters::Parameters { gamma, beta: None, eps: 1e-5 },
                 Some(given),
+                None,
                 Some(&Saved::new([mean, variance, saved_gamma])),
                 workspace,
             );

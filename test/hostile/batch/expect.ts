@@ -1,15 +1,26 @@
 /** The right numbers, by `test/reference/batch.mjs`, of what a call of batch norm read. */
 import { activated, gated } from "../../reference/activation.mjs";
 import * as reference from "../../reference/batch.mjs";
+import * as weighted from "../../reference/weighted.mjs";
 import { type Added, bound, near, nearGradients, ordinary, wellConditioned } from "../expect.js";
 import type { Pass } from "./pass.js";
 
+type Batch = Pick<Pass, "x" | "shape" | "axis" | "weights">;
+
+/** The batch's own statistics. */
+function statisticsOf({ x, shape, axis, weights }: Batch) {
+  return weights
+    ? weighted.statistics(x, weighted.weighted(shape, axis, weights))
+    : reference.statistics(x, reference.channelsOf(shape, axis));
+}
+
 /** Statistics that normalized, and x̂, of a pass whose channels are not all but constant. */
-function prepare({ x, shape, axis, given, eps }: Pass) {
+function prepare(pass: Pass) {
+  const { x, shape, axis, given, eps } = pass;
   const channels = reference.channelsOf(shape, axis);
   const statistics = given
     ? { mean: Float64Array.from(given.mean), variance: Float64Array.from(given.variance) }
-    : reference.statistics(x, channels);
+    : statisticsOf(pass);
   return { channels, statistics, conditioned: wellConditioned(x, statistics, eps) };
 }
 
@@ -36,11 +47,11 @@ export function expectForward(
 
 export function expectStatistics(
   got: { mean: ArrayLike<number>; variance: ArrayLike<number> },
-  { x, shape, axis }: Pick<Pass, "x" | "shape" | "axis">,
+  batch: Batch,
   of = "",
 ): void {
-  if (!ordinary(x) || x.length === 0) return;
-  const { mean, variance } = reference.statistics(x, reference.channelsOf(shape, axis));
+  if (!ordinary(batch.x) || batch.x.length === 0) return;
+  const { mean, variance } = statisticsOf(batch);
   near(
     `a mean${of}`,
     got.mean,
@@ -57,13 +68,14 @@ export function expectStatistics(
 
 /** @param old the running statistics before, and what they are now */
 export function expectMoved(
-  { x, shape, axis }: Pick<Pass, "x" | "shape" | "axis">,
+  batch: Batch,
   old: { mean: Float32Array; variance: Float32Array },
   now: { mean: Float32Array; variance: Float32Array },
   share: number,
   kind: "biased" | "unbiased",
   of = "",
 ): void {
+  const { x, shape, axis, weights } = batch;
   if (!ordinary(x, old.mean, old.variance)) return;
   if (x.length === 0) {
     near(
@@ -81,10 +93,10 @@ export function expectMoved(
     return;
   }
   const channels = reference.channelsOf(shape, axis);
-  const count = x.length / channels.number;
+  const count = weights ? weights.reduce((a, b) => a + b, 0) : x.length / channels.number;
   const right = reference.moved(
     { mean: Float64Array.from(old.mean), variance: Float64Array.from(old.variance) },
-    reference.statistics(x, channels),
+    statisticsOf(batch),
     count,
     share,
     count > 1 ? kind : "biased",
@@ -118,9 +130,12 @@ export function expectBackward(
   const { channels, statistics, conditioned } = prepare(pass);
   if (!conditioned) return;
   const parameters = { weight, eps };
+  const { shape, axis, weights } = pass;
   const right = given
     ? reference.backwardConstant(x, dy, channels, statistics, parameters)
-    : reference.backward(x, dy, channels, parameters);
+    : weights
+      ? weighted.backward(x, dy, weighted.weighted(shape, axis, weights), parameters)
+      : reference.backward(x, dy, channels, parameters);
   const xHat = bound(reference.normalized(x, channels, statistics, eps));
   const scale = bound(reference.inverseStd(statistics, eps)) * bound(weight ?? [1]);
   nearGradients(of, right, { dx, gradients }, { dy, xHat, scale });

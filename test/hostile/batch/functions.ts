@@ -50,6 +50,7 @@ import {
 } from "./activation.js";
 import { expectBackward, expectForward, expectMoved, expectStatistics } from "./expect.js";
 import { adoptRecord, cuts, lastOf, type Pass, recordsOf } from "./pass.js";
+import { setWeights, weightsOf } from "./weights.js";
 
 const MOST_CHANNELS = 1000;
 
@@ -86,6 +87,9 @@ export function forwardFunction(world: World, random: Random, manner: Manner, na
     options.set("virtualBatchSize", arg(size, `${size}`));
   }
   if (running && random.oneIn(4)) options.set("renorm", arg({ rMax: 2 }, "{ rMax: 2 }"));
+  if (training && random.oneIn(4)) {
+    setWeights(options, random, x.shape, resolve(axis, x.shape.length));
+  }
   setActivation(options, random);
   const residual = setResidual(options, x, world, random, manner);
   const out = x.plain ? undefined : output(world, random, random.oneIn(2) ? (residual ?? x) : x);
@@ -97,7 +101,10 @@ export function forwardFunction(world: World, random: Random, manner: Manner, na
   if (manner === "hostile" && random.oneIn(2)) {
     const common = ["weight", "bias", "eps", "axis", "out", "kernel", "saved", "residual"];
     const more = training
-      ? ["runningMean", "runningVar", "momentum", "runningVariance", "virtualBatchSize", "renorm"]
+      ? [
+          ...["runningMean", "runningVar", "momentum", "runningVariance", "virtualBatchSize"],
+          ...["renorm", "mask", "weights"],
+        ]
       : ["mean", "variance"];
     options.mutate(world, random, [...common, ...more, ...ACTIVATION]);
   }
@@ -126,8 +133,12 @@ function call(
   const axis = options.one("axis").value ?? 1;
   const at = Number.isInteger(axis) ? resolve(axis as number, x.shape.length) : -1;
   const count = product(x.shape) / (x.shape[at] as number);
+  const slices = options.one("virtualBatchSize").value;
+  const weights = weightsOf(options);
   const varied =
-    options.one("renorm").value != null || cuts(options.one("virtualBatchSize").value, x.shape, at);
+    options.one("renorm").value != null ||
+    cuts(slices, x.shape, at) ||
+    (weights !== null && slices != null);
   const vectorsFit = ["weight", "bias", "mean", "variance", "runningMean", "runningVar"].every(
     (name) => {
       const [model] = models(name);
@@ -199,6 +210,7 @@ function call(
           (!x.wrong || !!x.model || !!x.of) &&
           at >= 0 &&
           !varied &&
+          weights !== undefined &&
           weight !== undefined &&
           bias !== undefined &&
           added !== undefined &&
@@ -218,6 +230,7 @@ function call(
           given: training
             ? null
             : { mean: mean as Float32Array, variance: variance as Float32Array },
+          weights: weights ?? null,
           xModel: x.model ?? null,
           xVersion: x.model?.region.version ?? 0,
           kept: reads,
@@ -274,14 +287,11 @@ export function statisticsFunction(world: World, random: Random, manner: Manner)
     options.tensor("runningMean", world.pick(random, world.tensors, vectors));
     options.tensor("runningVar", world.pick(random, world.tensors, vectors));
   }
+  if (random.oneIn(4)) setWeights(options, random, x.shape, at);
   if (manner === "hostile" && random.oneIn(2)) {
     options.mutate(world, random, [
-      "axis",
-      "kernel",
-      "runningMean",
-      "runningVar",
-      "momentum",
-      "runningVariance",
+      ...["axis", "kernel", "runningMean", "runningVar", "momentum", "runningVariance"],
+      ...["mask", "weights"],
     ]);
   }
   const { value, code } = options.build();
@@ -308,7 +318,9 @@ export function statisticsFunction(world: World, random: Random, manner: Manner)
         if (!options.known || (x.wrong && !x.model && !x.of)) return;
         const at = resolve((options.one("axis").value as number | undefined) ?? 1, x.shape.length);
         const values = x.model ? world.values(x.model) : x.values;
-        const pass = { x: values, shape: x.shape, axis: at };
+        const weights = weightsOf(options);
+        if (weights === undefined) return;
+        const pass = { x: values, shape: x.shape, axis: at, weights };
         expectStatistics(got, pass, x.of);
         expectRunning(world, options, pass, updated, x.of);
       },

@@ -39,6 +39,7 @@ import {
 } from "./activation.js";
 import { expectForward, expectMoved } from "./expect.js";
 import { adoptRecord, cuts, lastOf, type Pass, recordsOf } from "./pass.js";
+import { setWeights, weightsOf } from "./weights.js";
 
 const ANY = [1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -151,10 +152,11 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
   };
   let residual: Input | undefined;
   const given = forwardArguments(world, random, manner, fits, (options, x) => {
+    if (random.oneIn(4)) setWeights(options, random, x.shape, resolve(axisSetting, x.shape.length));
     residual = setResidual(options, x, world, random, manner);
     const out = residual?.model;
     if (out && !x.plain && random.oneIn(3)) options.tensor("out", out);
-    return ["residual"];
+    return ["residual", "mask", "weights"];
   });
   if (!given) return;
   const { x, options, value, code, outs, name } = given;
@@ -172,10 +174,11 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
     state.statistics === "batch" || (state.statistics === "auto" && (mode || !tracks));
   const update =
     state.updateRunningStats === "auto" ? mode && byBatch && tracks : state.updateRunningStats;
+  const weights = weightsOf(options);
   const varied =
-    byBatch &&
     mode !== false &&
-    (state.renorm !== null || cuts(state.virtualBatchSize, x.shape, at));
+    ((byBatch && (state.renorm !== null || cuts(state.virtualBatchSize, x.shape, at))) ||
+      (weights !== null && state.virtualBatchSize !== null));
   const count = product(x.shape) / channels;
   const variance = read("runningVar");
   const valid =
@@ -242,6 +245,7 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
           model.state === before &&
           added !== undefined &&
           !varied &&
+          weights !== undefined &&
           typeof mode === "boolean";
         const taken = takeResult(world, x, outs, y, name);
         const pass: Pass = {
@@ -254,6 +258,7 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
           eps: state.eps as number,
           weight,
           given: byBatch ? null : (old as { mean: Float32Array; variance: Float32Array }),
+          weights: weights ?? null,
           xModel: x.model ?? null,
           xVersion: x.model?.region.version ?? 0,
           kept: vectors().filter((one) => !!one),

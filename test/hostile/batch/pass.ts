@@ -8,6 +8,8 @@ import { expectStatistics } from "./expect.js";
 export interface Pass extends Past {
   /** The statistics that were given; `null` where the batch's own normalized. */
   readonly given: { mean: Float32Array; variance: Float32Array } | null;
+  /** How much positions count in the batch's own; `null` where all count alike. */
+  readonly weights: Float32Array | null;
   /** What an activation multiplies with where its input is not above 0; 1 of none. */
   readonly slope: number;
   /** What was added before it. */

@@ -6,6 +6,7 @@ use batchnorm_kernel::layout::Layout;
 use batchnorm_kernel::norm::batch;
 use batchnorm_kernel::parameters::{ParameterGradients, Parameters};
 use batchnorm_kernel::statistics::Statistics;
+use batchnorm_kernel::sweep::Weights;
 
 use super::{needed, reserve};
 use crate::abi::{Operation, Status, Word};
@@ -29,6 +30,12 @@ pub fn call(
         saved.renorm = record.renorm()?;
     }
     let constant = record.word(Word::Constant) != 0;
+    let weights = record.weights(layout.count)?;
+    let weights = weights.as_ref();
+    if weights.is_some() {
+        let room = workspace.reserve_packed(Weights::room(layout));
+        room.map_err(|_| Status::OutOfMemory)?;
+    }
     let activation = match record.operation {
         Operation::ActivatedForward => Some(Activation { slope, residual: false }),
         Operation::ResidualForward => Some(Activation { slope, residual: true }),
@@ -47,7 +54,7 @@ pub fn call(
         reserve(workspace, layout)?;
         let parameters = Parameters { gamma, beta, eps };
         let walked = (tensors, activation);
-        batch::forward(layout, walked, &parameters, given, saved.as_ref(), workspace);
+        batch::forward(layout, walked, &parameters, given, weights, saved.as_ref(), workspace);
         if given.is_some() {
             return Ok(());
         }
@@ -64,7 +71,7 @@ pub fn call(
         }
         Operation::Statistics => {
             reserve(workspace, layout)?;
-            batch::statistics(layout, tensors[0], &saved, workspace);
+            batch::statistics(layout, tensors[0], weights, &saved, workspace);
         }
         Operation::Backward | Operation::ActivatedBackward => {
             reserve(workspace, layout)?;
@@ -77,7 +84,8 @@ pub fn call(
             let statistics = if constant { Statistics::GIVEN } else { Statistics::BATCH };
             let [gamma, beta] = accumulators;
             let gradients = ParameterGradients { gamma, beta };
-            batch::backward(layout, walked, &saved, statistics, eps, &gradients, workspace);
+            let taken = (statistics, weights);
+            batch::backward(layout, walked, &saved, taken, eps, &gradients, workspace);
         }
         // Another norm's.
         _ => return Err(Status::BadRecord),

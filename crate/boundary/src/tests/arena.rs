@@ -91,6 +91,7 @@ pub struct Words {
     pub mean: usize,
     pub variance: usize,
     pub accumulators: [usize; 2],
+    pub weights: usize,
     pub saved: usize,
     pub constant: u32,
     pub groups: u32,
@@ -109,9 +110,11 @@ impl Words {
         });
         let rank = self.sizes.len();
         let [first, second] = self.accumulators;
-        let vectors = [self.gamma, self.beta, self.mean, self.variance, first, second, self.saved];
+        let [gamma, beta] = [self.gamma, self.beta];
+        let others = [self.mean, self.variance, first, second, self.weights, self.saved];
         let mut words: Vec<_> = numbers.chain([self.operation, self.axis, rank as u32]).collect();
-        words.extend(vectors.map(|address| address as u32));
+        words.extend([gamma, beta].map(|address| address as u32));
+        words.extend(others.map(|address| address as u32));
         words.extend([self.constant, self.groups, self.renorm as u32]);
         assert_eq!(words.len(), Word::Sizes as usize);
         words.extend(&self.sizes);

@@ -238,6 +238,54 @@ fn statistics_of_the_batch_are_corrected_and_so_are_their_gradients() {
     assert_eq!(arena.values::<f32>(backward.tensors[2].0, 4), [0.0; 4]);
 }
 
+/// A sum and so many weights behind it.
+fn put_weights(arena: &mut Arena, total: f64, each: &[f32]) -> usize {
+    let address = arena.reserve::<f64>(1 + each.len());
+    arena.write(address, &[total]);
+    arena.write(address + size_of::<f64>(), each);
+    address
+}
+
+#[test]
+fn statistics_count_elements_by_their_weights() {
+    for operation in [Operation::Forward, Operation::Statistics] {
+        let arena = &mut Arena::new();
+        let mut words = words(arena, operation);
+        words.numbers = [0.25, 0.5, 2.0, 0.0];
+        words.weights = put_weights(arena, 4.0, &[3.0, 1.0]);
+        words.accumulators = [arena.put(&[0.0f32, 0.0]), arena.put(&[1.0f32, 1.0])];
+        words.saved = arena.put(&[0.0f64; 6]);
+        assert_eq!(call(arena, &words), Status::Ok);
+        assert_eq!(arena.values::<f64>(words.saved, 6), [1.5, 3.0, 0.75, 3.0, 1.0, 1.0]);
+        if operation == Operation::Forward {
+            let y = arena.values::<f32>(words.tensors[1].0, 4);
+            assert_eq!([y[0], y[2]], [-0.5, 1.5]);
+            assert_eq!(arena.values::<f32>(words.accumulators[0], 2), [0.75, 1.5]);
+            assert_eq!(arena.values::<f32>(words.accumulators[1], 2), [1.25, 3.5]);
+        }
+    }
+}
+
+#[test]
+fn backward_goes_through_weighted_statistics_with_the_sums_of_all_elements() {
+    for constant in [0, 1] {
+        let arena = &mut Arena::new();
+        let mut words = words(arena, Operation::Backward);
+        words.numbers = [0.25, 0.0, 0.0, 0.0];
+        words.constant = constant;
+        words.weights = put_weights(arena, 4.0, &[3.0, 1.0]);
+        arena.write(words.tensors[1].0, &[1.0f32, 1.0, 2.0, 4.0]);
+        words.saved = arena.put(&[1.5, 3.0, 0.75, 3.75, 2.0, 1.0]);
+        words.accumulators = [arena.put(&[10.0f32, 10.0]), arena.put(&[20.0f32, 20.0])];
+        assert_eq!(call(arena, &words), Status::Ok);
+        let through = [-0.625, -0.34375, 0.625, 0.34375];
+        let dx = if constant == 1 { [2.0, 0.5, 4.0, 2.0] } else { through };
+        assert_eq!(arena.values::<f32>(words.tensors[2].0, 4), dx);
+        assert_eq!(arena.values::<f32>(words.accumulators[0], 2), [12.5, 15.5]);
+        assert_eq!(arena.values::<f32>(words.accumulators[1], 2), [23.0, 25.0]);
+    }
+}
+
 /// Of [`X`] as two samples of two channels: the mean of each, its variance, and γ.
 const SAVED_OF_GROUPS: [f64; 6] = [1.5, 4.5, 0.25, 2.25, 2.0, 1.0];
 
@@ -403,11 +451,12 @@ fn as_many_dimensions_as_there_may_be_are_taken_and_one_more_refused() {
 #[test]
 fn addresses_that_are_crooked_or_lead_out_of_memory_are_refused() {
     let end = GUARD + SIZE;
-    let places: [fn(&mut Words) -> &mut usize; 7] = [
+    let places: [fn(&mut Words) -> &mut usize; 8] = [
         |words| &mut words.gamma,
         |words| &mut words.beta,
         |words| &mut words.accumulators[0],
         |words| &mut words.accumulators[1],
+        |words| &mut words.weights,
         |words| &mut words.saved,
         |words| &mut words.tensors[0].0,
         |words| &mut words.tensors[1].0,

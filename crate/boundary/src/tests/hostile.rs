@@ -112,6 +112,11 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
             *vector = arena.put(&values(random, channels));
         }
     }
+    if random.below(3) == 0 {
+        // Two words for the sum.
+        words.weights = arena.reserve::<f64>(1 + len / channels.max(1));
+        arena.write(words.weights, &values(random, 2 + len / channels.max(1)));
+    }
     if needs_saved && !given || random.below(2) == 0 {
         let len = 2 * sets_of(over, &words.sizes, axis, words.groups as usize) + channels;
         let saved: Vec<_> = values(random, len).into_iter().map(f64::from).collect();

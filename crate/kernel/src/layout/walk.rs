@@ -24,8 +24,17 @@ pub struct Piece {
     pub stride: PerOperand,
     /// Elements of a stretch.
     pub width: usize,
-    /// Elements of a parted run before those of its stretch.
+    /// Elements of each channel before those here.
     pub before: usize,
+}
+
+impl Piece {
+    /// To as many rows behind these.
+    #[inline(always)]
+    pub fn go_on(&mut self, elements: usize) {
+        self.start = along(self.start, self.stride, self.rows);
+        self.before += elements;
+    }
 }
 
 /// In which order pieces come.
@@ -75,11 +84,11 @@ impl Iterator for Parts {
 }
 
 impl Layout {
-    /// Calls `visit` with the pieces of a band's `lines`.
-    pub fn walk(&self, band: &Band, lines: Lines, order: Order, visit: &mut dyn FnMut(&Piece)) {
+    /// Calls `visit` with the pieces of a band's `lines`, which it may part.
+    pub fn walk(&self, band: &Band, lines: Lines, order: Order, visit: &mut dyn FnMut(&mut Piece)) {
         // Rows that were too few to join end the last line.
-        let left_over = if lines.end == self.all_lines().end { self.left_over() } else { None };
-        if let (Some(piece), Order::Backwards) = (&left_over, order) {
+        let mut left_over = if lines.end == self.all_lines().end { self.left_over() } else { None };
+        if let (Some(piece), Order::Backwards) = (&mut left_over, order) {
             visit(piece);
         }
         let line = match self.form {
@@ -90,16 +99,16 @@ impl Layout {
         let border = if self.tuples == 1 { usize::MAX } else { self.lines };
         for lines in (Parts { order, left: lines, size, border }) {
             if self.form == Form::Columns {
-                visit(&self.lines_of_columns(&lines));
+                visit(&mut self.lines_of_columns(&lines));
                 continue;
             }
             // Images that are longer than a piece, some channels after the others.
             let size = (self.limits.piece / self.run).max(1);
             for band in (Parts { order, left: band.clone(), size, border: usize::MAX }) {
-                visit(&self.images(&lines, &band));
+                visit(&mut self.images(&lines, &band));
             }
         }
-        if let (Some(piece), Order::Forwards) = (&left_over, order) {
+        if let (Some(piece), Order::Forwards) = (&mut left_over, order) {
             visit(piece);
         }
     }
@@ -125,7 +134,7 @@ impl Layout {
             rows: lines.len(),
             stride: self.line_stride,
             width: self.columns(),
-            before: 0,
+            before: lines.start * self.run * self.joined,
         }
     }
 
@@ -141,7 +150,10 @@ impl Layout {
             rows: band.len(),
             stride: self.channel_strides,
             width: if parted { self.limits.piece.min(self.run - part) } else { self.run },
-            before: if parted { part } else { 0 },
+            before: match parted {
+                true => lines.start / self.lines * self.run + part,
+                false => lines.start * self.run,
+            },
         }
     }
 
@@ -157,7 +169,7 @@ impl Layout {
             rows: rows % self.joined,
             stride,
             width: self.channels * self.run,
-            before: 0,
+            before: self.lines * self.joined * self.run,
         })
     }
 }

@@ -11,6 +11,13 @@
 //!
 //! running ← running + w·(batch − running)      w: weight of the new batch
 //! ```
+//!
+//! Where elements have weights w, and W = Σw, the same in all channels:
+//!
+//! ```text
+//! μ  = Σwx/W                 σ² = Σw(x − μ)²/W
+//! dx = γ·s·(dy − w/W·(dβ + x̂·dγ))      sums over all elements, where Σ(x − μ) is not 0
+//! ```
 
 use crate::Cells;
 use crate::activation::{Activation, Gate};
@@ -20,10 +27,11 @@ use crate::layout::{Band, Form, Layout, MAX_OPERANDS, Order};
 use crate::norm::forward::Forward;
 use crate::parameters::{ParameterGradients, Parameters, accumulate};
 use crate::statistics::{Saved, Statistics};
-use crate::sweep::Pass;
+use crate::sweep::{Pass, Weights};
 use crate::workspace::Workspace;
 
-/// Normalizes: by `given` means and variances, or by those of x itself, which it takes.
+/// Normalizes: by `given` means and variances, or by those of x itself, which it takes, in which
+/// its elements have `weights`. With these there has to be room for [`Weights::room`].
 ///
 /// The layout's operands are x and y, or where the activation says so x, a residual and y.
 pub fn forward(
@@ -31,19 +39,26 @@ pub fn forward(
     (tensors, activation): (&[Cells; MAX_OPERANDS], Option<Activation>),
     parameters: &Parameters,
     given: Option<[Cells; 2]>,
+    weights: Option<&Weights>,
     saved: Option<&Saved>,
     workspace: &mut Workspace,
 ) {
     let own = Statistics::BATCH;
-    let forward = Forward { parameters: Some(parameters), given, own, activation, saved };
+    let forward = Forward { parameters: Some(parameters), given, own, activation, weights, saved };
     forward.run([layout, layout], 1, *tensors, workspace);
 }
 
 /// Saves mean and biased variance of each channel of x, the layout's only operand.
-pub fn statistics(layout: &Layout, x: Cells, saved: &Saved, workspace: &mut Workspace) {
+pub fn statistics(
+    layout: &Layout,
+    x: Cells,
+    weights: Option<&Weights>,
+    saved: &Saved,
+    workspace: &mut Workspace,
+) {
     let own = Statistics::BATCH;
-    let forward =
-        Forward { parameters: None, given: None, own, activation: None, saved: Some(saved) };
+    let (activation, saved) = (None, Some(saved));
+    let forward = Forward { parameters: None, given: None, own, activation, weights, saved };
     forward.run([layout, layout], 1, [x, &[], &[]], workspace);
 }
 
@@ -55,7 +70,7 @@ pub fn backward(
     layout: &Layout,
     (tensors, gate): (&[Cells; MAX_OPERANDS], Option<&Gate>),
     saved: &Saved,
-    statistics: Statistics,
+    (statistics, weights): (Statistics, Option<&Weights>),
     eps: f64,
     gradients: &ParameterGradients,
     workspace: &mut Workspace,
@@ -72,7 +87,7 @@ pub fn backward(
         if let Some(gate) = gate {
             gate.apply(&band, workspace);
         }
-        let pass = &mut Pass { layout, tensors: *tensors, workspace };
+        let pass = &mut Pass { layout, tensors: *tensors, weights, workspace };
         if sums {
             co_moments::gather(pass, &band, saved.mean, statistics);
         }
@@ -114,7 +129,7 @@ impl Backward<'_> {
         let constants = if statistics.constant {
             [0.0, (gamma * inverse_std) as f32, 0.0, 0.0, 0.0]
         } else {
-            let count = statistics.divisor(variance, self.eps, pass.layout.count as f64);
+            let count = statistics.divisor(variance, self.eps, pass.total());
             let covariance = co * inverse_std / count;
             let mean_dy = if statistics.centered { sum_dy / count } else { 0.0 };
             affine::backward(mean, inverse_std, gamma, mean_dy, covariance)
@@ -125,6 +140,8 @@ impl Backward<'_> {
     fn apply(&self, pass: &mut Pass, band: &Band) {
         if self.statistics.constant {
             affine::apply_forward(pass, band, [1, 2], Order::Backwards);
+        } else if pass.weights.is_some() {
+            affine::apply_backward_weighted(pass, band);
         } else {
             affine::apply_backward(pass, band);
         }

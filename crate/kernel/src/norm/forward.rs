@@ -7,7 +7,7 @@ use crate::layout::{Band, Layout, MAX_OPERANDS, Order};
 use crate::moments::{self, moments};
 use crate::parameters::{Parameters, value_of};
 use crate::statistics::{Saved, Statistics};
-use crate::sweep::Pass;
+use crate::sweep::{Pass, Weights};
 use crate::workspace::Workspace;
 
 /// A forward pass, which without parameters ends before it would normalize.
@@ -19,6 +19,8 @@ pub(super) struct Forward<'a> {
     pub own: Statistics,
     /// What follows the map, if anything.
     pub activation: Option<Activation>,
+    /// How much elements count in x's own, if not alike.
+    pub weights: Option<&'a Weights<'a>>,
     pub saved: Option<&'a Saved<'a>>,
 }
 
@@ -41,7 +43,7 @@ impl Forward<'_> {
         };
         for sample in layout.each_sample() {
             let tensors = if sample == 0 { tensors } else { layout.sample(tensors, sample) };
-            let pass = &mut Pass { layout: sets, tensors, workspace };
+            let pass = &mut Pass { layout: sets, tensors, weights: self.weights, workspace };
             for band in sets.bands(usize::from(own)) {
                 pass.layout = sets;
                 if own {

@@ -42,8 +42,9 @@ pub fn forward(
     let together = layout.channels / groups;
     sets.group(layout, together);
     let own = Statistics::BATCH;
-    let forward =
-        Forward { parameters: Some(parameters), given: None, own, activation: None, saved };
+    let parameters = Some(parameters);
+    let (given, activation, weights) = (None, None, None);
+    let forward = Forward { parameters, given, own, activation, weights, saved };
     forward.run([sets, layout], together, [x, y, &[]], workspace);
 }
 
@@ -62,7 +63,8 @@ pub fn backward(
     let together = layout.channels / groups;
     sets.group(layout, together);
     for sample in layout.each_sample() {
-        let pass = &mut Pass { layout, tensors: layout.sample(tensors, sample), workspace };
+        let tensors = layout.sample(tensors, sample);
+        let pass = &mut Pass { layout, tensors, weights: None, workspace };
         let backward = Backward { together, first: sample * groups, saved, eps };
         for band in sets.bands(2) {
             let channels = band.start * together..band.end * together;

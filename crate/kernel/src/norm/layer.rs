@@ -55,7 +55,8 @@ pub fn reserve(layout: &Layout, (slab, workspace): Room) -> Result<(), TryReserv
     // γ, β, and two parts of their gradients; behind them a slab.
     let lanes = layout.channels.next_multiple_of(LANES);
     let packed = if layout.has_rows() { 0 } else { MAX_OPERANDS * slab.len() };
-    workspace.reserve_elements(4 * lanes + slab.len(), packed)?;
+    workspace.reserve_along(4 * lanes + slab.len())?;
+    workspace.reserve_packed(packed)?;
     workspace.reserve_gradients(layout.channels)
 }
 
@@ -70,8 +71,8 @@ pub fn forward(
     saved: Option<&Saved>,
     room: Room,
 ) {
-    let forward =
-        Forward { parameters: Some(parameters), given: None, own, activation: None, saved };
+    let (given, activation, weights) = (None, None, None);
+    let forward = Forward { parameters: Some(parameters), given, own, activation, weights, saved };
     forward.save_what_is_known();
     if layout.is_empty() {
         return;
@@ -88,7 +89,7 @@ pub fn forward(
     let parameters = Some(&Parameters { gamma: None, beta: None, eps });
     let forward = Forward { parameters, ..forward };
     let workspace = by_slabs(layout, &[x, y], room, &mut |slab, tensors, workspace, first| {
-        let pass = &mut Pass { layout: slab, tensors, workspace };
+        let pass = &mut Pass { layout: slab, tensors, weights: None, workspace };
         let band = 0..slab.channels;
         moments::gather(pass, &band, own);
         forward.settle(pass, &band, first, 1);
@@ -125,7 +126,7 @@ pub fn backward(
         let band = 0..slab.channels;
         let [mean, variance] = [saved.mean, saved.variance].map(|all| &all[first..][..band.end]);
         let saved = &Saved::new([mean, variance, &[]]);
-        let pass = &mut Pass { layout: slab, tensors, workspace };
+        let pass = &mut Pass { layout: slab, tensors, weights: None, workspace };
         if gradients.any() {
             for set in band.clone() {
                 let inverse_std = own.inverse_std(variance[set].get(), eps);
@@ -139,10 +140,10 @@ pub fn backward(
         }
         let ([x, dy, dx], [of_x, of_dy, of_dx]) = (tensors, slab.channel_strides);
         slab.channel_strides = [of_dy, slab.count, of_dx];
-        let pass = &mut Pass { layout: slab, tensors: [dy, g, dx], workspace };
+        let pass = &mut Pass { layout: slab, tensors: [dy, g, dx], weights: None, workspace };
         affine::apply_forward_along(pass, &band, [0, 1], [gamma, zeros]);
         slab.channel_strides = [of_x, slab.count, of_dx];
-        batch::backward(slab, (&[x, g, dx], None), saved, own, eps, none, workspace);
+        batch::backward(slab, (&[x, g, dx], None), saved, (own, None), eps, none, workspace);
     });
     workspace.along = along;
     gradients.add(layout, workspace);

@@ -55,7 +55,7 @@ fn fold_row<const P: usize>(
     let column = patch.column + row;
     let tile = &tiles[column / TILE];
     let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][column % TILE]));
-    let mut at: [*mut f32; 2] = patch.row(row);
+    let mut at: [*mut f32; 2] = patch.row::<2, 2>(row);
     let mut sums = patch.beside(parts);
     for _ in 0..patch.width() / STRIP {
         for offset in (0..VECTORS).map(|v| v * LANES) {

@@ -9,7 +9,7 @@ use core::array::from_fn;
 use core::ops::Range;
 
 use super::patch::{Patch, load, load_part, vectors};
-use super::{CHUNK, Pass, STRIP, VECTORS, Walk, sweep};
+use super::{CHUNK, Leaf, Pass, STRIP, VECTORS, Walk, sweep};
 use crate::lanes::{F32x4, F64x2, LANES};
 use crate::layout::{Band, Order, TILE};
 use crate::workspace::{Tile, Turn};
@@ -25,24 +25,32 @@ impl<F, const I: usize, const P: usize> Step<I, P> for F where
 {
 }
 
-/// Sums up a band's channels over the operands `inputs`: each block for itself, and then the
-/// blocks, in their order.
-pub fn fold<const I: usize, const P: usize>(
+/// Sums up a band's channels over the operands `inputs`, and weights if `step` takes one more: each
+/// block for itself, and then the blocks, in their order.
+pub fn fold<const T: usize, const I: usize, const P: usize>(
     pass: &mut Pass,
     band: &Band,
-    inputs: [usize; I],
+    inputs: [usize; T],
     step: impl Step<I, P>,
 ) {
+    fold_by(pass, band, &inputs, &mut |walk, patch, tiles| match walk {
+        // Weights come beside as many rows.
+        Walk::Columns(_) if I > T => fold_columns::<T, I, P>(patch, CHUNK, tiles, step),
+        Walk::Columns(at_once) => fold_columns::<T, I, P>(patch, at_once, tiles, step),
+        Walk::Runs => fold_runs::<T, I, P>(patch, tiles, step),
+    });
+}
+
+/// [`fold`] with what it does with a patch. (Compiled once.)
+#[inline(never)]
+fn fold_by(pass: &mut Pass, band: &Band, inputs: &[usize], leaf: &mut Leaf) {
     let layout = pass.layout;
     pass.workspace.spread(layout);
     let mut turn = Turn::First;
     for lines in layout.blocks() {
         pass.workspace.turn(layout, band, turn);
         turn = if turn == Turn::First { Turn::Second } else { Turn::Next };
-        sweep(pass, band, lines, &inputs, Order::Forwards, &mut |walk, patch, tiles| match walk {
-            Walk::Columns(at_once) => fold_columns(patch, at_once, tiles, step),
-            Walk::Runs => fold_runs(patch, tiles, step),
-        });
+        sweep(pass, band, lines, inputs, Order::Forwards, leaf);
     }
     if turn == Turn::Next {
         pass.workspace.turn(layout, band, Turn::Last);
@@ -51,7 +59,7 @@ pub fn fold<const I: usize, const P: usize>(
 }
 
 /// Columns, some rows at once: a divisor of [`CHUNK`].
-fn fold_columns<const I: usize, const P: usize>(
+fn fold_columns<const T: usize, const I: usize, const P: usize>(
     patch: &Patch,
     at_once: usize,
     tiles: &mut [Tile],
@@ -60,9 +68,9 @@ fn fold_columns<const I: usize, const P: usize>(
     for above in (0..patch.rows()).step_by(at_once) {
         let rows = above..patch.rows().min(above + at_once);
         if at_once == 1 {
-            fold_row(patch, above, tiles, step);
+            fold_row::<T, I, P>(patch, above, tiles, step);
         } else {
-            fold_strips(patch, rows.clone(), tiles, step);
+            fold_strips::<T, I, P>(patch, rows.clone(), tiles, step);
         }
         if rows.end % CHUNK == 0 || rows.end == patch.rows() {
             take_parts(tiles, patch.whole());
@@ -72,13 +80,13 @@ fn fold_columns<const I: usize, const P: usize>(
 
 /// Strip after strip, each through all rows: constants and sums stay in registers.
 #[inline(never)]
-fn fold_strips<const I: usize, const P: usize>(
+fn fold_strips<const T: usize, const I: usize, const P: usize>(
     patch: &Patch,
     rows: Range<usize>,
     tiles: &mut [Tile],
     step: impl Step<I, P>,
 ) {
-    let mut start: [*mut f32; I] = patch.row(rows.start);
+    let mut start = patch.row::<T, I>(rows.start);
     for column in (0..patch.whole()).step_by(STRIP) {
         let tile = &mut tiles[column / TILE];
         // A strip never crosses tiles; so the compiler sees it.
@@ -92,24 +100,24 @@ fn fold_strips<const I: usize, const P: usize>(
                 // SAFETY: by the patch's invariant, since the strip lies in the row.
                 *part = step(*part, unsafe { load(at, v * LANES) }, constants[v]);
             }
-            at = from_fn(|i| at[i].wrapping_add(patch.stride(i)));
+            patch.go_down::<T, I>(&mut at);
         }
         for (v, part) in parts.into_iter().enumerate() {
             store_parts(part, &mut tile.parts, lane + v * LANES);
         }
-        start = start.map(|start| start.wrapping_add(STRIP));
+        patch.go_on::<T, I>(&mut start, STRIP);
     }
 }
 
 /// One row: memory is read in order, constants and sums come from memory, too.
 #[inline(never)]
-fn fold_row<const I: usize, const P: usize>(
+fn fold_row<const T: usize, const I: usize, const P: usize>(
     patch: &Patch,
     row: usize,
     tiles: &mut [Tile],
     step: impl Step<I, P>,
 ) {
-    let mut at: [*mut f32; I] = patch.row(row);
+    let mut at = patch.row::<T, I>(row);
     let mut left = patch.whole();
     for tile in tiles {
         let mut strip = |lane: usize| {
@@ -130,7 +138,7 @@ fn fold_row<const I: usize, const P: usize>(
         }
         strip(STRIP);
         left -= TILE;
-        at = at.map(|at| at.wrapping_add(TILE));
+        patch.go_on::<T, I>(&mut at, TILE);
     }
 }
 
@@ -180,7 +188,7 @@ fn take_parts(tiles: &mut [Tile], columns: usize) {
 
 /// Every row is a run, of a column of its own.
 #[inline(never)]
-fn fold_runs<const I: usize, const P: usize>(
+fn fold_runs<const T: usize, const I: usize, const P: usize>(
     patch: &Patch,
     tiles: &mut [Tile],
     step: impl Step<I, P>,
@@ -190,7 +198,7 @@ fn fold_runs<const I: usize, const P: usize>(
         let column = patch.column + row;
         let tile = &mut tiles[column / TILE];
         let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][column % TILE]));
-        let mut at: [*mut f32; I] = patch.row(row);
+        let mut at = patch.row::<T, I>(row);
         let mut parts = zero;
         let mut totals = [F64x2::splat(0.0); 2];
         let mut left = patch.width() / STRIP;

@@ -8,7 +8,7 @@ use core::array::from_fn;
 use core::ops::Range;
 
 use super::patch::{Along, Patch, load, load_part, vectors};
-use super::{Pass, STRIP, VECTORS, Walk, sweep};
+use super::{CHUNK, Pass, STRIP, VECTORS, Walk, sweep};
 use crate::Cells;
 use crate::lanes::{F32x4, LANES};
 use crate::layout::{Band, MAX_OPERANDS, Order, TILE};
@@ -25,12 +25,12 @@ impl<F, const I: usize, const P: usize> Map<I, P> for F where
 {
 }
 
-/// Writes `map(inputs, constants)` over a band's channels of `output`; after a fold best
-/// backwards, from what is still in the cache.
-pub fn map<const I: usize, const P: usize>(
+/// Writes `map(inputs, constants)` over a band's channels of `output`, where weights are the last
+/// input if it takes one more; after a fold best backwards, from what is still in the cache.
+pub fn map<const T: usize, const I: usize, const P: usize>(
     pass: &mut Pass,
     band: &Band,
-    inputs: [usize; I],
+    inputs: [usize; T],
     output: usize,
     order: Order,
     map: impl Map<I, P>,
@@ -38,9 +38,11 @@ pub fn map<const I: usize, const P: usize>(
     let operands: [usize; MAX_OPERANDS] = from_fn(|k| *inputs.get(k).unwrap_or(&output));
     let lines = pass.layout.all_lines();
     pass.workspace.spread(pass.layout);
-    sweep(pass, band, lines, &operands[..=I], order, &mut |walk, patch, tiles| match walk {
-        Walk::Columns(at_once) => map_columns(patch, at_once, tiles, map),
-        Walk::Runs => map_runs::<I, 0, I, P>(patch, tiles, Along::new([], 0), map),
+    sweep(pass, band, lines, &operands[..=T], order, &mut |walk, patch, tiles| match walk {
+        // Weights come beside as many rows.
+        Walk::Columns(_) if I > T => map_columns::<T, I, P>(patch, CHUNK, tiles, map),
+        Walk::Columns(at_once) => map_columns::<T, I, P>(patch, at_once, tiles, map),
+        Walk::Runs => map_runs::<T, I, P>(patch, tiles, |row| patch.row::<T, I>(row), map),
     });
 }
 
@@ -57,12 +59,12 @@ pub fn map_along<const T: usize, const S: usize, const I: usize, const P: usize>
     let operands: [usize; MAX_OPERANDS] = from_fn(|k| *inputs.get(k).unwrap_or(&output));
     let lines = pass.layout.all_lines();
     sweep(pass, band, lines, &operands[..=T], Order::Backwards, &mut |_, patch, tiles| {
-        map_runs::<T, S, I, P>(patch, tiles, along, map);
+        map_runs::<T, I, P>(patch, tiles, |row| patch.row_along::<T, S, I>(row, along), map);
     });
 }
 
 /// Columns, some rows at once.
-fn map_columns<const I: usize, const P: usize>(
+fn map_columns<const T: usize, const I: usize, const P: usize>(
     patch: &Patch,
     at_once: usize,
     tiles: &[Tile],
@@ -71,23 +73,22 @@ fn map_columns<const I: usize, const P: usize>(
     for above in (0..patch.rows()).step_by(at_once) {
         let rows = above..patch.rows().min(above + at_once);
         if at_once == 1 {
-            map_row(patch, above, tiles, map);
+            map_row::<T, I, P>(patch, above, tiles, map);
         } else {
-            map_strips(patch, rows.clone(), tiles, map);
+            map_strips::<T, I, P>(patch, rows.clone(), tiles, map);
         }
     }
 }
 
 /// Strip after strip, each through all rows: constants stay in registers.
 #[inline(never)]
-fn map_strips<const I: usize, const P: usize>(
+fn map_strips<const T: usize, const I: usize, const P: usize>(
     patch: &Patch,
     rows: Range<usize>,
     tiles: &[Tile],
     map: impl Map<I, P>,
 ) {
-    let (mut start, mut start_to): ([*mut f32; I], _) =
-        (patch.row(rows.start), patch.start(I, rows.start));
+    let (mut start, mut start_to) = (patch.row::<T, I>(rows.start), patch.start(T, rows.start));
     for column in (0..patch.whole()).step_by(STRIP) {
         let tile = &tiles[column / TILE];
         // A strip never crosses tiles; so the compiler sees it.
@@ -100,23 +101,23 @@ fn map_strips<const I: usize, const P: usize>(
                 // SAFETY: by the patch's invariant, since the strip lies in the row.
                 unsafe { map(load(at, v * LANES), *constants).store(to.add(v * LANES)) };
             }
-            at = from_fn(|i| at[i].wrapping_add(patch.stride(i)));
-            to = to.wrapping_add(patch.stride(I));
+            patch.go_down::<T, I>(&mut at);
+            to = to.wrapping_add(patch.stride(T));
         }
-        start = start.map(|start| start.wrapping_add(STRIP));
+        patch.go_on::<T, I>(&mut start, STRIP);
         start_to = start_to.wrapping_add(STRIP);
     }
 }
 
 /// One row: memory is read in order, constants come from memory, too.
 #[inline(never)]
-fn map_row<const I: usize, const P: usize>(
+fn map_row<const T: usize, const I: usize, const P: usize>(
     patch: &Patch,
     row: usize,
     tiles: &[Tile],
     map: impl Map<I, P>,
 ) {
-    let (mut at, mut to): ([*mut f32; I], _) = (patch.row(row), patch.start(I, row));
+    let (mut at, mut to) = (patch.row::<T, I>(row), patch.start(T, row));
     let mut left = patch.whole();
     for tile in tiles {
         let strip = |lane: usize| {
@@ -135,24 +136,24 @@ fn map_row<const I: usize, const P: usize>(
         }
         strip(STRIP);
         left -= TILE;
-        at = at.map(|at| at.wrapping_add(TILE));
+        patch.go_on::<T, I>(&mut at, TILE);
         to = to.wrapping_add(TILE);
     }
 }
 
-/// Every row is a run, of a column of its own.
+/// Every row is a run, of a column of its own, with the inputs from where `inputs` says on.
 #[inline(never)]
-fn map_runs<const T: usize, const S: usize, const I: usize, const P: usize>(
+fn map_runs<const T: usize, const I: usize, const P: usize>(
     patch: &Patch,
     tiles: &[Tile],
-    along: Along<S>,
+    inputs: impl Fn(usize) -> [*mut f32; I],
     map: impl Map<I, P>,
 ) {
     for row in 0..patch.rows() {
         let column = patch.column + row;
         let tile = &tiles[column / TILE];
         let constants: [F32x4; P] = from_fn(|p| F32x4::splat(tile.constants[p][column % TILE]));
-        let (mut at, mut to) = (patch.row_along::<T, S, I>(row, along), patch.start(T, row));
+        let (mut at, mut to) = (inputs(row), patch.start(T, row));
         for _ in 0..patch.width() / UNROLLED {
             for v in 0..UNROLLED / LANES {
                 // SAFETY: by the patch's invariant, since so many elements of the row are left.

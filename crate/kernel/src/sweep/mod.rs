@@ -27,13 +27,16 @@
 //!    left of a run as a vector of fewer elements.
 //! 7. Runs that cross what γ and β belong to take these as vectors *along* them, and what is
 //!    summed up for γ and β is summed up *across* the runs ([`mod@across`]).
-//! 8. Where f32's range may not do, a channel is summed up once more, in f64 ([`fold_wide`]).
+//! 8. Weights, one for each element of a channel and the same in all of them, are one more input:
+//!    of runs as they are, of columns spread out, some rows at a time ([`mod@weights`]).
+//! 9. Where f32's range may not do, a channel is summed up once more, in f64 ([`fold_wide`]).
 
 mod across;
 mod fold;
 mod map;
 mod patch;
 mod transpose;
+mod weights;
 mod wide;
 
 use crate::Cells;
@@ -44,8 +47,9 @@ use crate::workspace::{Tile, Workspace};
 pub use across::fold_across;
 pub use fold::fold;
 pub use map::{map, map_along};
-use patch::Patch;
+use patch::{Beside, Patch};
 pub use transpose::transpose;
+pub use weights::Weights;
 pub use wide::fold_wide;
 
 /// Steps that are added up in f32 before their sums are added in f64.
@@ -63,8 +67,17 @@ pub struct Pass<'a> {
     pub layout: &'a Layout,
     /// The layout's operands; empty where there are fewer.
     pub tensors: [Cells<'a>; MAX_OPERANDS],
+    /// How much a channel's elements count, if not alike.
+    pub weights: Option<&'a Weights<'a>>,
     /// Constants and sums of the channels.
     pub workspace: &'a mut Workspace,
+}
+
+impl Pass<'_> {
+    /// How much all elements of a channel count.
+    pub fn total(&self) -> f64 {
+        self.weights.map_or(self.layout.count as f64, |weights| weights.total)
+    }
 }
 
 /// Ways through a patch.
@@ -104,21 +117,40 @@ fn sweep(
     lines: Lines,
     operands: &[usize],
     order: Order,
-    leaf: &mut dyn FnMut(Walk, &Patch, &mut [Tile]),
+    leaf: &mut Leaf,
 ) {
-    let Pass { layout, tensors, ref mut workspace } = *pass;
-    let tiles = &mut workspace.tiles[..];
+    let Pass { layout, tensors, weights, ref mut workspace } = *pass;
+    let Workspace { tiles, packed, .. } = &mut **workspace;
     // In place, the output is no memory of its own. (That decides about speed alone.)
     let apart = operands.iter().filter(|&&k| tensors[k].as_ptr() != tensors[operands[0]].as_ptr());
     let memories = 1 + apart.count();
     let walk = walk_of(layout, memories, memories == 1 && operands.len() > 1);
+    // What is spread out is that of few rows.
+    let spreads = weights.is_some() && layout.form == Form::Columns;
     layout.walk(band, lines, order, &mut |piece| {
-        Patch::of_planes(&tensors, operands, piece, |patch| {
-            leaf(walk, patch, tiles);
-            if layout.form == Form::Columns && patch.tail() > 0 {
-                // What is left of a row: runs of one element.
-                (0..patch.rows()).for_each(|row| leaf(Walk::Runs, &patch.left_of(row), tiles));
+        let rows = piece.rows;
+        let mut above = 0;
+        loop {
+            if spreads {
+                piece.rows = CHUNK.min(rows - above);
             }
-        });
+            let beside =
+                weights.map_or(Beside::NONE, |weights| weights.beside(layout, piece, packed));
+            Patch::of_planes(&tensors, operands, piece, beside, |patch| {
+                leaf(walk, patch, tiles);
+                if layout.form == Form::Columns && patch.tail() > 0 {
+                    // What is left of a row: runs of one element.
+                    (0..patch.rows()).for_each(|row| leaf(Walk::Runs, &patch.left_of(row), tiles));
+                }
+            });
+            above += piece.rows;
+            if above == rows {
+                break;
+            }
+            piece.go_on(piece.rows * piece.width / layout.channels);
+        }
     });
 }
+
+/// What is done with a patch.
+type Leaf<'a> = dyn FnMut(Walk, &Patch, &mut [Tile]) + 'a;

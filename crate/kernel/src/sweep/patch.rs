@@ -8,6 +8,43 @@ use crate::Cells;
 use crate::lanes::{F32x4, LANES};
 use crate::layout::{MAX_OPERANDS, PerOperand, Piece, TILE};
 
+/// Weights beside a plane of a piece.
+///
+/// # Invariant
+///
+/// That of a [`Patch`], of the width of a row, or where the step is 0 of a tile's. [`Beside::new`]
+/// checks that for all planes.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    at: *mut f32,
+    borrowed: PhantomData<Cells<'a>>,
+    /// From one row to the next, and from one plane to the next.
+    strides: [usize; 2],
+    /// From one column to the next: 0 where these have the same, which then is there as often as
+    /// a tile has columns.
+    step: usize,
+}
+
+impl<'a> Beside<'a> {
+    /// No weights.
+    pub const NONE: Self =
+        Self { at: core::ptr::null_mut(), borrowed: PhantomData, strides: [0; 2], step: 0 };
+
+    #[inline(always)]
+    pub fn new(weights: Cells<'a>, piece: &Piece, strides: [usize; 2], step: usize) -> Self {
+        let width = if step == 0 { TILE } else { piece.width };
+        let last = (piece.planes - 1) * strides[1] + (piece.rows - 1) * strides[0];
+        let at = weights[..last + width].as_ptr().cast::<f32>().cast_mut();
+        Self { at, borrowed: PhantomData, strides, step }
+    }
+
+    /// Where those of a row begin.
+    #[inline(always)]
+    fn row(&self, row: usize) -> *mut f32 {
+        self.at.wrapping_add(row * self.strides[0])
+    }
+}
+
 /// A plane of a piece in some operands, or a part of it.
 ///
 /// # Invariant
@@ -15,18 +52,19 @@ use crate::layout::{MAX_OPERANDS, PerOperand, Piece, TILE};
 /// For each operand k that it was made of and each row r below `rows`, the `width` elements
 /// from `at[k] + r·stride[k]` on are cells that are borrowed as long as the patch lives: they
 /// may be read and written, whatever else reads and writes them. [`Patch::of_planes`] checks
-/// that; all else only narrows it.
+/// that, and [`Beside::new`] of weights; all else only narrows it.
 #[derive(Clone, Copy)]
 pub(super) struct Patch<'a> {
     at: [*mut f32; MAX_OPERANDS],
     borrowed: PhantomData<Cells<'a>>,
     /// The column of the first row, or of the first element of each row.
     pub column: usize,
-    /// Elements of a run before those of its row.
+    /// Elements of each channel before those of the first plane.
     pub before: usize,
     rows: usize,
     stride: PerOperand,
     width: usize,
+    weights: Beside<'a>,
 }
 
 impl<'a> Patch<'a> {
@@ -36,6 +74,7 @@ impl<'a> Patch<'a> {
         tensors: &[Cells<'a>; MAX_OPERANDS],
         operands: &[usize],
         piece: &Piece,
+        weights: Beside<'a>,
         mut visit: impl FnMut(&Self),
     ) {
         let Piece { column, planes, rows, width, before, .. } = *piece;
@@ -49,12 +88,14 @@ impl<'a> Patch<'a> {
             let cells = &tensors[operand][piece.start[operand]..][..last + width];
             at[k] = cells.as_ptr().cast::<f32>().cast_mut();
         }
-        let mut patch = Self { at, borrowed: PhantomData, column, before, rows, stride, width };
+        let mut patch =
+            Self { at, borrowed: PhantomData, column, before, rows, stride, width, weights };
         for _ in 0..planes {
             visit(&patch);
             for (at, stride) in patch.at.iter_mut().zip(plane_stride) {
                 *at = at.wrapping_add(stride);
             }
+            patch.weights.at = patch.weights.at.wrapping_add(weights.strides[1]);
         }
     }
 
@@ -69,6 +110,11 @@ impl<'a> Patch<'a> {
             rows: self.tail(),
             stride: [1; MAX_OPERANDS],
             width: 1,
+            weights: Beside {
+                at: self.weights.row(row).wrapping_add(self.whole() * self.weights.step),
+                strides: [1, 0],
+                ..self.weights
+            },
         }
     }
 
@@ -102,10 +148,27 @@ impl<'a> Patch<'a> {
         self.stride[operand]
     }
 
-    /// Where a row begins in the first operands.
+    /// Where a row begins in the first T operands, and if there are more inputs in the weights.
     #[inline(always)]
-    pub fn row<const I: usize>(&self, row: usize) -> [*mut f32; I] {
-        from_fn(|i| self.start(i, row))
+    pub fn row<const T: usize, const I: usize>(&self, row: usize) -> [*mut f32; I] {
+        const { assert!(I <= T + 1) };
+        from_fn(|i| if i < T { self.start(i, row) } else { self.weights.row(row) })
+    }
+
+    /// Goes on to the next row. (Not by value: two addresses would be packed into a number.)
+    #[inline(always)]
+    pub fn go_down<const T: usize, const I: usize>(&self, at: &mut [*mut f32; I]) {
+        for (i, at) in at.iter_mut().enumerate() {
+            *at = at.wrapping_add(if i < T { self.stride(i) } else { self.weights.strides[0] });
+        }
+    }
+
+    /// Goes on by so many columns.
+    #[inline(always)]
+    pub fn go_on<const T: usize, const I: usize>(&self, at: &mut [*mut f32; I], columns: usize) {
+        for (i, at) in at.iter_mut().enumerate() {
+            *at = at.wrapping_add(if i < T { columns } else { columns * self.weights.step });
+        }
     }
 
     /// Where a row begins in the first operands, and the same place in vectors `along` each run.

@@ -2,15 +2,23 @@
 
 use core::array::from_fn;
 
-use super::Pass;
+use super::{Pass, Weights};
 use crate::layout::{Form, Order};
 
-/// Sums up e = dy − q and (x − c)·e of one channel, without vectors and so slowly; x and dy
-/// may be the same operand.
+/// Sums up e = dy − q and (x − c)·e of one channel, each times its weight if there are `weights`,
+/// without vectors and so slowly; x and dy may be the same operand.
 #[cold]
-pub fn fold_wide(pass: &Pass, channel: usize, operands: [usize; 2], centers: [f64; 2]) -> [f64; 2] {
+pub fn fold_wide(
+    pass: &Pass,
+    channel: usize,
+    operands: [usize; 2],
+    centers: [f64; 2],
+    weights: Option<&Weights>,
+) -> [f64; 2] {
     let layout = pass.layout;
     let mut sums = [0.0; 2];
+    // Forwards they come in the order of the weights.
+    let mut index = 0;
     let band = match layout.form {
         Form::Runs => channel..channel + 1,
         Form::Columns => 0..layout.channels,
@@ -31,8 +39,12 @@ pub fn fold_wide(pass: &Pass, channel: usize, operands: [usize; 2], centers: [f6
                         let place = piece.start[k] + row + column;
                         f64::from(pass.tensors[k][place].get()) - centers[i]
                     });
-                    sums[0] += e;
-                    sums[1] += d * e;
+                    let weight = weights.map_or(1.0, |all| f64::from(all.each[index].get()));
+                    index += 1;
+                    if weight > 0.0 {
+                        sums[0] += weight * e;
+                        sums[1] += weight * d * e;
+                    }
                 }
             }
         }

@@ -50,6 +50,13 @@ impl Bounds {
         Self { chain, growth: chain + 5.0, random: false }
     }
 
+    /// For any values at all, each so often as its weight says: a whole number up to `most`.
+    pub fn weighted(layout: &Layout, most: f64) -> Self {
+        let chain = longest_chain(layout);
+        // Terms are products with their weights: one more rounding, and so much larger.
+        Self { chain: most * chain, growth: chain + 6.0, random: false }
+    }
+
     /// For values without a pattern, twice the standard deviation.
     pub fn random(layout: &Layout) -> Self {
         let chain = longest_chain(layout);

@@ -88,7 +88,7 @@ pub fn training(
     saved([layout.channels; 2], |saved| {
         parameters.with(|parameters| {
             let tensors = (&memory([x, y, x]), None);
-            batch::forward(&layout, tensors, parameters, None, Some(saved), workspace);
+            batch::forward(&layout, tensors, parameters, None, None, Some(saved), workspace);
         });
     })
 }
@@ -107,7 +107,7 @@ pub fn inference(
     let given = Some([&mean[..], &variance]);
     parameters.with(|parameters| {
         let tensors = (&memory([x, y, x]), None);
-        batch::forward(&layout, tensors, parameters, given, None, workspace);
+        batch::forward(&layout, tensors, parameters, given, None, None, workspace);
     });
 }
 
@@ -115,7 +115,9 @@ pub fn inference(
 pub fn statistics(shape: &Shape, x: &Tensor, workspace: &mut Workspace) -> Statistics {
     let layout = shape.layout(&[&x.placement]).expect("a layout");
     workspace.reserve(&layout).expect("memory");
-    saved([layout.channels; 2], |saved| batch::statistics(&layout, x.cells(), saved, workspace))
+    saved([layout.channels; 2], |saved| {
+        batch::statistics(&layout, x.cells(), None, saved, workspace);
+    })
 }
 
 /// Gradients of [`training`] into dx, which may be x or dy.
@@ -183,7 +185,7 @@ fn backward_through(
     workspace.reserve(&layout).expect("memory");
     let (tensors, eps) = ((&memory(tensors), None), parameters.eps);
     restored(values, parameters.naive(layout.channels).gamma, |saved| {
-        batch::backward(&layout, tensors, saved, statistics, eps, gradients, workspace);
+        batch::backward(&layout, tensors, saved, (statistics, None), eps, gradients, workspace);
     });
 }
 

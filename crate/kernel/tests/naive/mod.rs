@@ -8,6 +8,7 @@ pub mod activation;
 pub mod batch;
 pub mod group;
 pub mod layer;
+pub mod weights;
 
 /// Which elements of a tensor belong to which channel.
 pub struct Channels {
