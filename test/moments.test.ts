@@ -16,7 +16,7 @@ import { expectWithin, growth, truthOfTraining, U } from "./helpers.js";
 import { channelsOf, statistics } from "./reference/batch.mjs";
 
 /** How far moments of rows may be from the truth, whatever parts they were taken in. */
-function boundsOf(parts: readonly Float32Array[], features: number) {
+function boundsOf(parts: readonly Float32Array[], features: number, times = 1) {
   const all = Float32Array.from(parts.flatMap((part) => [...part]));
   const channels = (data: Float32Array) => channelsOf([data.length / features, features], 1);
   const truth = statistics(all, channels(all));
@@ -39,8 +39,8 @@ function boundsOf(parts: readonly Float32Array[], features: number) {
   const tiny = (value: number) => 2 ** -45 * Math.abs(value);
   return {
     truth,
-    mean: mean.map((bound, c) => bound + tiny(truth.mean[c] as number)),
-    variance: variance.map((bound, c) => bound + tiny(truth.variance[c] as number)),
+    mean: mean.map((bound, c) => times * bound + tiny(truth.mean[c] as number)),
+    variance: variance.map((bound, c) => times * bound + tiny(truth.variance[c] as number)),
   };
 }
 
@@ -305,6 +305,7 @@ function values4(entry: unknown): Float32Array {
 interface Chunk {
   readonly x: number[];
   readonly rows: number;
+  readonly weights: number[] | null;
   readonly count: number;
   readonly mean: number[];
   readonly variance: number[];
@@ -330,15 +331,18 @@ describe("RunningMoments", () => {
       for (const chunk of chunks) {
         const data = Float32Array.from(chunk.x);
         parts.push(data);
-        expect(scaler.update({ data, shape: [chunk.rows, features] })).toBe(scaler);
-        const bounds = boundsOf(parts, features);
+        const { weights } = chunk;
+        expect(scaler.update({ data, shape: [chunk.rows, features] }, { weights })).toBe(scaler);
+        // Weights are 2 at most and a half on average at least: no error counts more than four times.
+        if (weights) expect(weights.reduce((a, b) => a + b)).toBeGreaterThan(chunk.rows / 2);
+        const bounds = boundsOf(parts, features, chunk.weights ? 4 : 1);
         expect(scaler.count).toBe(chunk.count);
         expectWithin(scaler.mean, chunk.mean, bounds.mean, "mean");
         expectWithin(scaler.variance, chunk.variance, bounds.variance, "variance");
         const ofStd = bounds.variance.map((bound, c) => bound / (chunk.std[c] as number));
         expectWithin(scaler.std, chunk.std, ofStd, "σ");
       }
-      const bounds = boundsOf(parts, features);
+      const bounds = boundsOf(parts, features, chunks[0]?.weights ? 4 : 1);
       const std = chunks.at(-1)?.std as number[];
       const given = { data: Float32Array.from(x), shape: [3, features] };
       const bound = z.map((z, i) => {

@@ -27,7 +27,12 @@ export interface MomentsJSON {
 }
 
 /** What {@link Moments.of} can be told. */
-export type MomentsOptions = Pick<BatchNormStatisticsOptions, "axis" | "kernel">;
+export type MomentsOptions = Pick<
+  BatchNormStatisticsOptions,
+  "axis" | "kernel" | "mask" | "weights"
+>;
+
+const OPTIONS = ["axis", "kernel", "mask", "weights"];
 
 /** Statistics and what they are of. */
 export interface CountedStatistics {
@@ -96,9 +101,10 @@ export class Moments {
    * @example
    * Moments.of(x).mean;                 // → Float64Array [2, 4, 6]
    * Moments.of(x, { axis: 0 }).count;   // → 3
+   * Moments.of(x, { weights: [1, 0.5] }).mean;   // → Float64Array [1.667, 3.333, 5]
    */
   static of(x: Tensor | PlainTensor, options?: MomentsOptions | null): Moments {
-    const { mean, variance, count } = readStatistics("Moments.of", x, options, ["axis", "kernel"]);
+    const { mean, variance, count } = readStatistics("Moments.of", x, options, OPTIONS);
     return made({ count, mean, m2: variance.map((value) => value * count) });
   }
 

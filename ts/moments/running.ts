@@ -7,6 +7,7 @@
  * ```
  */
 import { readStatistics } from "../batch/functions.js";
+import { WEIGHT_OPTIONS, type WeightOptions } from "../batch/weights.js";
 import { checkAxis } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
@@ -99,17 +100,21 @@ export class RunningMoments {
    *
    * @param x of any rank and as many features as before; `{ data, shape }`, also with `strides`, is
    *   copied in
+   * @param options `mask` or `weights`: which rows count, and how much
    * @throws BatchNormError as {@link batchNormStatistics}; `shape-mismatch` for other features
    *
    * @example
    * const pixels = { data: new Uint8Array(4 * 640), shape: [640, 3], strides: [4, 1] };
    * new RunningMoments().update(pixels).count;   // → 640
+   * const weighted = new RunningMoments().update(x, { weights: [2, 1] });
+   * weighted.mean;   // → Float64Array [1.667, 3.333, 5]
    */
-  update(x: Tensor | PlainTensor): this {
+  update(x: Tensor | PlainTensor, options?: WeightOptions | null): this {
     const owner = "RunningMoments.update";
     const own = inside(this);
-    const given = { axis: this.axis, kernel: own.kernel };
-    const { mean, variance, count } = readStatistics(owner, x, given, ["axis", "kernel"]);
+    const { mask, weights } = readOptions(owner, options, WEIGHT_OPTIONS);
+    const given = { axis: this.axis, kernel: own.kernel, mask, weights };
+    const { mean, variance, count } = readStatistics(owner, x, given, Object.keys(given));
     const moments = new Moments({ count, mean, m2: variance.map((value) => value * count) });
     const before = own.moments;
     if (before && before.channels !== moments.channels) {
