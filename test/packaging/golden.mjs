@@ -1,6 +1,6 @@
 /**
  * The golden values that the program takes: a channels-first case of batch norm and a
- * channels-last one, and one of each other norm.
+ * channels-last one, one of each of its variants, and one of each other norm.
  */
 import { readFileSync } from "node:fs";
 
@@ -14,8 +14,18 @@ export function golden(/** @type {string | undefined} */ fingerprint) {
     layer: pick("torch", "layer_norm", [3, 5, 7]),
     rms: pick("torch", "rms_norm", [3, 5, 7]),
     unit: pick("keras_layers", "UnitNormalization", [4, 6]),
+    ghost: variant("ghost", [7, 4]),
+    renorm: variant("renorm", [6, 2, 5]),
+    weights: variant("weights", [7, 4]),
+    activation: variant("activation", [5, 3, 2, 3]),
     fingerprint,
   };
+}
+
+/** The first step of a case. @param {string} name @param {number[]} shape */
+function variant(name, shape) {
+  const { steps, ...one } = pick("torch_variants", name, shape);
+  return { ...one, step: steps[0] };
 }
 
 /** @param {string} file @param {string} norm @param {number[]} shape */
@@ -23,8 +33,8 @@ function pick(file, norm, shape) {
   const path = new URL(`../fixtures/${file}.json`, import.meta.url);
   const { cases } = JSON.parse(readFileSync(path, "utf8"));
   const found = cases.find(
-    (/** @type {any} */ { op, layer, shape: its }) =>
-      (op ?? layer) === norm && `${its}` === `${shape}`,
+    (/** @type {any} */ { op, layer, variant, shape: its }) =>
+      (op ?? layer ?? variant) === norm && `${its}` === `${shape}`,
   );
   if (!found) throw new Error(`${path} has no ${norm} of [${shape}]`);
   return found;

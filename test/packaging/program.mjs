@@ -23,7 +23,10 @@ export function run(library, golden) {
   const { BatchNorm, BatchNormError, memoryUsage, scope, Tensor } = library;
   const { groupNorm, groupNormBackward, instanceNorm, instanceNormBackward } = library;
   const { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, UnitNormalization } = library;
+  const { batchNormBackward, batchNormTraining, dropout, foldBatchNorm, Moments } = library;
+  const { RunningMoments } = library;
   const { torch, keras, group, instance, layer, rms, unit } = golden;
+  const { ghost, renorm, weights, activation } = golden;
   /** @type {Check[]} */
   const checks = [];
   let hash = 0x811c9dc5;
@@ -153,6 +156,57 @@ export function run(library, golden) {
     compare("y", norm.forward(Tensor.from(x, shape)).toFloat32Array(), want.y);
     compare("dx", norm.backward(Tensor.from(dy, shape)).toFloat32Array(), want.dx);
     norm.dispose();
+  });
+
+  for (const { variant, ...one } of [ghost, renorm, weights, activation]) {
+    check(variant, () => {
+      const { shape, axis, options, step } = one;
+      const vector = (/** @type {number[]} */ values) => Tensor.from(values);
+      const runningMean = vector(one.running_mean);
+      const runningVar = vector(one.running_var);
+      const { y, saved } = batchNormTraining(Tensor.from(step.x, shape), {
+        ...{ axis, eps: options.eps, momentum: options.momentum, runningMean, runningVar },
+        ...{ weight: vector(one.weight), bias: vector(one.bias) },
+        virtualBatchSize: options.virtual_batch_size,
+        renorm: options.r_max && { rMax: options.r_max, dMax: options.d_max },
+        weights: step.weights && { data: step.weights, shape: one.weights_shape },
+        activation: options.activation,
+        residual: step.residual && Tensor.from(step.residual, shape),
+      });
+      const gradients = batchNormBackward(Tensor.from(step.dy, shape), { saved });
+      compare("y", y.toFloat32Array(), step.y);
+      compare("dx", gradients.dx.toFloat32Array(), step.dx);
+      compare("dweight", gradients.weightGrad?.toFloat32Array(), step.dweight);
+      compare("running variance", runningVar.toFloat32Array(), step.running_var);
+      const { residualGrad } = gradients;
+      if (step.residual) compare("dresidual", residualGrad?.toFloat32Array(), step.dresidual);
+    });
+  }
+
+  check("moments, folding and dropout", () => {
+    const { shape, step, weight, bias } = weights;
+    const x = Tensor.from(step.x, shape);
+    const all = Moments.merge([Moments.of(x.slice(0, 0, 3)), Moments.of(x.slice(0, 3))]);
+    const back = Moments.fromJSON(JSON.stringify(all));
+    const scaler = new RunningMoments().update(x);
+    compare("mean", Float32Array.from(back.mean), Array.from(scaler.mean));
+    const { mean, variance } = all;
+    const eye = { data: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], shape: [4, 4] };
+    const folded = foldBatchNorm({ mean, variance, weight, bias }, { weight: eye });
+    const scale = weight.map((/** @type {number} */ w, /** @type {number} */ c) => {
+      return w / Math.sqrt(/** @type {number} */ (variance[c]) + 1e-5);
+    });
+    compare(
+      "a",
+      folded.weight.data.filter((_, i) => i % 5 === 0),
+      scale,
+    );
+    const dropped = dropout(x, { rate: 0.25, seed: 3 }).toFloat32Array();
+    compare(
+      "dropped",
+      dropped,
+      Array.from(dropped, (value, i) => (value ? step.x[i] / 0.75 : 0)),
+    );
   });
 
   check("state dict", () => {
