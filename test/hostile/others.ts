@@ -341,8 +341,9 @@ export function forge(world: World, random: Random, manner: Manner): void {
     () => arg(Object.create(tensor), `Object.create(${name})`),
   ])();
   const [Class, made] = random.pick(CLASSES);
-  // Layers are made by hand; what has no such method is not.
-  if (random.oneIn(3) && !("forward" in made.prototype)) {
+  // Layers and moments are made by hand; what has none of their methods is not.
+  const isMade = "forward" in made.prototype || "toJSON" in made.prototype;
+  if (random.oneIn(3) && !isMade) {
     world.attempt(
       () => `new ${Class}(${value.code()});`,
       () => new made(value.value, [2], [1], 0),
