@@ -83,15 +83,7 @@ const LAYER_OPTIONS = [
   ...["preset", "eps", "momentum", "affine", "scale", "offset", "trackRunningStats", "axis"],
   ...["runningVariance", "statistics", "updateRunningStats", "requiresGrad", "kernel"],
   ...["virtualBatchSize", "renorm", "renormMomentum"],
-  ...ACTIVATION_OPTIONS,
 ];
-
-/** The values of the options that don't take `true` and `false`, or not these alone. */
-const VALUES: Record<string, readonly unknown[]> = {
-  statistics: ["auto", "batch", "running"],
-  updateRunningStats: [true, false, "auto"],
-  runningVariance: ["biased", "unbiased"],
-};
 
 /** What of a layer may be set at any time. */
 interface Settings {
@@ -133,7 +125,7 @@ export function readLayerOptions(
   owner: string,
   options: BatchNormLayerOptions | null | undefined,
 ): LayerOptions {
-  const given = readOptions(owner, options, LAYER_OPTIONS);
+  const given = readOptions(owner, options, LAYER_OPTIONS.concat(ACTIVATION_OPTIONS));
   const preset = presetOf(presets, given.preset ?? "torch", owner);
   const affine = given.affine ?? true;
   // Here null says something: the average of all batches.
@@ -165,7 +157,7 @@ export function readLayerOptions(
   };
   checkOneOf(affine, owner, "affine");
   for (const name of ["scale", "offset", "trackRunningStats", "runningVariance"] as const) {
-    checkOneOf(read[name], owner, name, VALUES[name]);
+    checkValue(read[name], owner, name);
   }
   checkAxis(read.axis, owner);
   checkMomentum(read.renormMomentum, owner, "renormMomentum");
@@ -205,7 +197,7 @@ export function setOption<Name extends keyof Settings>(
     else if (options.preset.momentumWeighs !== "new") {
       fail("unsupported", `${owner}: momentum null (cumulative) is of the torch preset`);
     }
-  } else checkOneOf(value, owner, name, VALUES[name]);
+  } else checkValue(value, owner, name);
   const needs = value === "running" || (value === true && name === "updateRunningStats");
   if (needs && !options.trackRunningStats) {
     fail("unsupported", `${owner}: ${name} ${show(value)} needs trackRunningStats`);
@@ -227,4 +219,20 @@ export function setRenorm(options: LayerOptions, renorm: RenormLimits | null): v
     fail("unsupported", `${owner}: renorm of the keras preset has to be told to the constructor`);
   }
   options.renorm = renorm;
+}
+
+/**
+ * Checks an option that takes one of some values, `true` and `false` where nothing else is listed. Inside a
+ * function, as Parcel leaves a table that two functions read in programs without either.
+ */
+function checkValue(value: unknown, owner: string, name: string): void {
+  const values: readonly unknown[] | undefined =
+    name === "statistics"
+      ? ["auto", "batch", "running"]
+      : name === "updateRunningStats"
+        ? [true, false, "auto"]
+        : name === "runningVariance"
+          ? ["biased", "unbiased"]
+          : undefined;
+  checkOneOf(value, owner, name, values);
 }
