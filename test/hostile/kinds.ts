@@ -5,6 +5,7 @@ import { GROUP_NORM } from "./group.js";
 import { LAYER_NORM } from "./layer.js";
 import { MOMENTS } from "./moments.js";
 import { assign, forge, kernel, record, scoped, wrapped } from "./others.js";
+import { REGULARIZATION } from "./regularization.js";
 import { SAMPLE_LAYERS } from "./sample-layers.js";
 import { dispose, make, read, set, view } from "./tensors.js";
 import { root, themes } from "./theme.js";
@@ -58,6 +59,7 @@ export const KINDS: readonly Kind[] = [
   ...LAYER_NORM,
   ...SAMPLE_LAYERS,
   ...MOMENTS,
+  ...REGULARIZATION,
   ["record", 3, record],
   ["new tensor", 5, make],
   ["view", 6, view],
