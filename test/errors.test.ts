@@ -690,8 +690,8 @@ describe("stale saved values", () => {
 
 describe("wrong kinds of data", () => {
   test("are refused by Tensor.from, with what came and how to convert it", () => {
-    const words = ["Tensor.from", "Float32Array, Uint8Array or number[]"];
-    for (const data of [new Float64Array(2), new Int32Array(2), new Uint8ClampedArray(2)]) {
+    const words = ["Tensor.from", "Float32Array, Uint8Array, Uint8ClampedArray or number[]"];
+    for (const data of [new Float64Array(2), new Int32Array(2), new Int8Array(2)]) {
       const got = [...words, `got ${data.constructor.name}`, "Float32Array.from(data)"];
       expectError("dtype", got, () => Tensor.from(wrong(data)));
     }

@@ -5,6 +5,7 @@ import {
   batchNormInference,
   batchNormTraining,
   defaultKernel,
+  Moments,
   Parameter,
   Tensor,
 } from "batchnorm-wasm";
@@ -22,6 +23,15 @@ function counting(...shape: number[]): Tensor {
 }
 
 describe("making", () => {
+  test("bytes are taken as they are: files' and a canvas's pixels", () => {
+    for (const data of [Uint8Array.of(0, 7, 255), Uint8ClampedArray.of(0, 7, 255)]) {
+      expect([...Tensor.from(data).toFloat32Array()]).toEqual([0, 7, 255]);
+      const red = { data, shape: [2, 1], strides: [2, 1] };
+      expect([...Moments.of(red, { axis: 1 }).mean]).toEqual([127.5]);
+      expect([...Moments.of(red, { axis: 1, weights: data.subarray(0, 2) }).mean]).toEqual([255]);
+    }
+  });
+
   test("zeros has its shape and zeros", () => {
     const x = Tensor.zeros([2, 3]);
     expect(x).toMatchObject({ shape: [2, 3], strides: [3, 1], offset: 0, size: 6, extent: 6 });

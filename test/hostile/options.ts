@@ -11,6 +11,7 @@ const isVector = (value: unknown) =>
   isTensor(value) ||
   value instanceof Float32Array ||
   value instanceof Uint8Array ||
+  value instanceof Uint8ClampedArray ||
   Array.isArray(value);
 /** Of most options one; where it has to be, code that reads it finds out. */
 const isAxes = (value: unknown) =>

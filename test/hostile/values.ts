@@ -189,6 +189,7 @@ const HOSTILE: readonly (readonly [code: string, make: () => unknown])[] = [
   ["new Float64Array(2)", () => new Float64Array(2)],
   ["new Float32Array(2)", () => new Float32Array(2)],
   ["new Uint8Array(2)", () => new Uint8Array(2)],
+  ["new Uint8ClampedArray(2)", () => new Uint8ClampedArray(2)],
   ["new BigInt64Array(2)", () => new BigInt64Array(2)],
   ["new DataView(new ArrayBuffer(8))", () => new DataView(new ArrayBuffer(8))],
   ["new ArrayBuffer(8)", () => new ArrayBuffer(8)],

@@ -12,7 +12,7 @@ import { isPlain, type PlainTensor, readPlain } from "../core/plain.js";
 import { showShape } from "../core/show.js";
 import { copyIn, viewOf } from "../core/tensor.js";
 import { lengthOf } from "../core/typed-arrays.js";
-import { type Float32Values, floats, readValues } from "../core/values.js";
+import { DATA_KINDS, type Float32Values, floats, readValues } from "../core/values.js";
 import { View } from "../core/view.js";
 import { Contents } from "../generated/abi.js";
 
@@ -57,7 +57,7 @@ export function readWeights(given: WeightOptions, owner: string): ReadWeights | 
   const view = viewOf(value);
   if (view) return { name, of: view };
   const label = `${owner}: ${name}`;
-  const kinds = ["Float32Array", "Uint8Array", ...(mask == null ? [] : ["boolean[]"])];
+  const kinds = DATA_KINDS.concat(mask == null ? [] : "boolean[]");
   const { values, shape } = isPlain(value)
     ? readPlain(value, label, kinds)
     : { values: readValues(value, label, kinds), shape: null };

@@ -8,7 +8,7 @@ export type BatchNormErrorCode =
   | "shape-overflow"
   /** A tensor whose rank, channel count or shape is not the one that the operation needs. */
   | "shape-mismatch"
-  /** Data that are not float32 (nor `number[]` or `Uint8Array` where those are taken), or detached. */
+  /** Data that are not float32 (nor `number[]` or bytes where those are taken), or detached. */
   | "dtype"
   /** An option or preset that does not exist. */
   | "unknown-option"

@@ -94,7 +94,7 @@ export class Tensor implements Tracked {
   /**
    * A tensor with a copy of `data`, in row-major order.
    *
-   * @param data `Float32Array`, `Uint8Array` (pixels) or numbers, not nested
+   * @param data `Float32Array`, `Uint8Array`, `Uint8ClampedArray` (pixels) or numbers, not nested
    * @param shape defaults to one axis as long as the data
    * @throws BatchNormError `dtype`, `invalid-shape`, `shape-overflow`, `out-of-memory`,
    *   `invalid-option`

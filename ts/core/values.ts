@@ -5,7 +5,10 @@ import { remedyFor } from "./show.js";
 import { bufferOf, lengthOf, typedArrayName } from "./typed-arrays.js";
 
 /** What tensors are made from. */
-export type TensorData = Float32Array | Uint8Array | readonly number[];
+export type TensorData = Float32Array | Uint8Array | Uint8ClampedArray | readonly number[];
+
+/** The typed arrays among these. */
+export const DATA_KINDS = ["Float32Array", "Uint8Array", "Uint8ClampedArray"];
 
 /** What can be written into a tensor: numbers of any kind but `bigint`. */
 export type NumberSource = readonly number[] | NumberArray | Uint8ClampedArray;
@@ -38,7 +41,7 @@ export type NumberArray =
 export function readValues(
   data: unknown,
   owner: string,
-  kinds: readonly string[] | null = ["Float32Array", "Uint8Array"],
+  kinds: readonly string[] | null = DATA_KINDS,
   check?: (length: number) => void,
 ): NumberArray {
   const kind = typedArrayName(data);
