@@ -1,5 +1,5 @@
 /** The recipes: each runs, says something, and what it asserts of it holds. */
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { expect, test, vi } from "vitest";
 
 const folder = new URL("../examples/cookbook/", import.meta.url);
@@ -13,4 +13,12 @@ test.each(recipes)("%s shows what it says", async (name) => {
   } finally {
     log.mockRestore();
   }
+});
+
+test("the cookbook's page has all of them, and none that is not there", () => {
+  const page = readFileSync(new URL("../docs/cookbook.md", import.meta.url), "utf8");
+  const listed = [...page.matchAll(/\]\(\.\.\/examples\/cookbook\/([^)]+)\)/g)].map(
+    ([, name]) => name,
+  );
+  expect(listed.sort()).toEqual(recipes.sort());
 });
