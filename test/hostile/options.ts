@@ -29,7 +29,8 @@ const isNumberOf = (value: unknown) => Number.isInteger(value) && (value as numb
 /** What each option can be; `undefined` and `null` may stand for its absence. */
 const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   weight: isVector,
-  bias: isVector,
+  // Of layer norm's layer whether there is any.
+  bias: (value) => isVector(value) || isBoolean(value),
   mask: isPositions,
   weights: isPositions,
   mean: isVector,

@@ -1,4 +1,5 @@
 /** Scopes, kernels, Proxies, forgeries, and assignments to what is not to be assigned. */
+import { isDeepStrictEqual } from "node:util";
 import * as library from "batchnorm-wasm";
 import {
   createKernel,
@@ -63,9 +64,12 @@ export function assign(world: World, random: Random, manner: Manner): void {
         if (!(error instanceof TypeError)) throw error;
       }
       const after = holder[field];
-      // An array may be a copy.
-      const isArray = Array.isArray(before) || ArrayBuffer.isView(before);
-      if (Object.is(after, before) || (isArray && `${after}` === `${before}`)) return;
+      if (Object.is(after, before)) return;
+      // Arrays, and a plain object of these, may be a copy. (Objects of a class may not: private
+      // fields don't count in deep equality.)
+      const isPlain = before != null && Object.getPrototypeOf(before) === Object.prototype;
+      const isCopy = isPlain || Array.isArray(before) || ArrayBuffer.isView(before);
+      if (isCopy && isDeepStrictEqual(after, before)) return;
       throw new Fault(`${field} of a ${kind} can be set`);
     },
   );
