@@ -1,5 +1,11 @@
 /** What a batch norm layer can be told: the options of its making and of its calls. */
-import { checkAxis, checkEps, checkMomentum, checkNumber, checkOneOf } from "../core/checks.js";
+import {
+  checkAxis,
+  checkMomentum,
+  checkNotNegative,
+  checkNumber,
+  checkOneOf,
+} from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
@@ -189,7 +195,7 @@ export function setOption<Name extends keyof Settings>(
   value: LayerOptions[Name],
 ): void {
   const { owner } = options;
-  if (name === "eps") checkEps(value, owner);
+  if (name === "eps") checkNotNegative(value, owner, "eps");
   else if (name === "virtualBatchSize") {
     if (value !== null) checkNumber(value, `${owner}: virtualBatchSize`);
   } else if (name === "momentum") {

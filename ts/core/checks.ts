@@ -39,10 +39,21 @@ export function checkOneOf(
   }
 }
 
-/** @throws BatchNormError `invalid-option` unless `eps` is finite and not negative */
-export function checkEps(eps: unknown, owner: string): asserts eps is number {
-  if (!(Number.isFinite(eps) && (eps as number) >= 0)) {
-    mustBe("invalid-option", `${owner}: eps`, "a finite number from 0 on", eps);
+/** @throws BatchNormError `invalid-option` unless `value` is finite and not negative */
+export function checkNotNegative(
+  value: unknown,
+  owner: string,
+  name: string,
+): asserts value is number {
+  if (!(Number.isFinite(value) && (value as number) >= 0)) {
+    mustBe("invalid-option", `${owner}: ${name}`, "a finite number from 0 on", value);
+  }
+}
+
+/** @throws BatchNormError `invalid-option` unless `value` is a part of a whole, and not all of it */
+export function checkPart(value: unknown, owner: string, name: string): asserts value is number {
+  if (!(typeof value === "number" && value >= 0 && value < 1)) {
+    mustBe("invalid-option", `${owner}: ${name}`, "from 0 to less than 1", value);
   }
 }
 

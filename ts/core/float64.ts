@@ -28,3 +28,22 @@ export function readFloat64(value: unknown, name: string): Float64Values {
     failForTensor(name, "a Tensor, numbers or floats", value);
   return Float64Array.from(readValues(value, name, null));
 }
+
+/**
+ * A copy of one value a channel; of what is absent, where it may be, `absent` for each.
+ *
+ * @throws BatchNormError `dtype`, `disposed`, `shape-mismatch`
+ */
+export function readChannels(
+  value: unknown,
+  name: string,
+  channels: number,
+  absent?: number,
+): Float64Values {
+  if (value == null && absent !== undefined) return new Float64Array(channels).fill(absent);
+  const read = readFloat64(value, name);
+  if (read.length !== channels) {
+    fail("shape-mismatch", `${name} must have ${channels} values, got ${read.length}`);
+  }
+  return read;
+}

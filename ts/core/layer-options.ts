@@ -1,5 +1,5 @@
 /** What may be set of a layer, checked. */
-import { checkEps, checkMomentum, checkOneOf } from "./checks.js";
+import { checkMomentum, checkNotNegative, checkOneOf } from "./checks.js";
 
 /** Options that may be set; not every layer has each. */
 export interface SettableOptions {
@@ -21,7 +21,7 @@ export function setOption<
   Name extends Exclude<keyof SettableOptions, "owner">,
 >(options: Options, name: Name, value: Options[Name]): void {
   const { owner } = options;
-  if (name === "eps") checkEps(value, owner);
+  if (name === "eps") checkNotNegative(value, owner, "eps");
   else if (name === "momentum") checkMomentum(value, owner);
   else checkOneOf(value, owner, name);
   options[name] = value;

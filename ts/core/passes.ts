@@ -13,7 +13,7 @@ import {
   takeOut,
   type Vector,
 } from "./arguments.js";
-import { checkEps } from "./checks.js";
+import { checkNotNegative } from "./checks.js";
 import { fail, mustBe } from "./errors.js";
 import { resolveAxis } from "./geometry.js";
 import type { Tracked } from "./kernel.js";
@@ -92,7 +92,7 @@ export function forwardPass(
   run: (call: Call<View>, saved: SavedState | null) => View = runCall,
 ): { y: Tensor | PlainResult; saved: unknown } {
   const eps = given.eps ?? usual;
-  checkEps(eps, owner);
+  checkNotNegative(eps, owner, "eps");
   const port = portOfCall(x, given, owner);
   const saved =
     wanted === true

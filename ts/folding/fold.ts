@@ -10,9 +10,9 @@
  * In float64, rounded once. Source: Jacob et al. 2018, arXiv:1712.05877, section 3.2.
  */
 import { type BatchNorm, engineOf } from "../batch/layer.js";
-import { checkEps, checkNumber, checkOneOf } from "../core/checks.js";
+import { checkNotNegative, checkNumber, checkOneOf } from "../core/checks.js";
 import { fail } from "../core/errors.js";
-import { type Float64Vector, readFloat64 } from "../core/float64.js";
+import { type Float64Vector, readChannels, readFloat64 } from "../core/float64.js";
 import { readShape, sizeOf } from "../core/geometry.js";
 import { readOptions } from "../core/options.js";
 import { isPlain, type PlainResult } from "../core/plain.js";
@@ -124,24 +124,15 @@ function mapOf(bn: BatchNorm | FoldedStatistics): { scale: Float64Values; offset
     ? ofLayer(bn as BatchNorm)
     : readOptions(OWNER, bn as FoldedStatistics, STATISTICS);
   const eps = given.eps ?? 1e-5;
-  checkEps(eps, OWNER);
+  checkNotNegative(eps, OWNER, "eps");
   const mean = readFloat64(given.mean, `${OWNER}: mean`);
-  const vector = (value: unknown, name: string, absent: number) => {
-    const read = value == null ? mean.map(() => absent) : readFloat64(value, `${OWNER}: ${name}`);
-    if (read.length !== mean.length) {
-      fail(
-        "shape-mismatch",
-        `${OWNER}: ${name} must have ${mean.length} values, got ${read.length}`,
-      );
-    }
-    return read;
-  };
-  const variance = readFloat64(given.variance, `${OWNER}: variance`);
-  vector(variance, "variance", 0);
+  const channels = mean.length;
+  const variance = readChannels(given.variance, `${OWNER}: variance`, channels);
   if (variance.some((value) => value < 0)) {
     fail("invalid-option", `${OWNER}: variance must not be negative`);
   }
-  const [gamma, beta] = [vector(given.weight, "weight", 1), vector(given.bias, "bias", 0)];
+  const gamma = readChannels(given.weight, `${OWNER}: weight`, channels, 1);
+  const beta = readChannels(given.bias, `${OWNER}: bias`, channels, 0);
   const scale = variance.map((value, c) => (gamma[c] as number) / Math.sqrt(value + eps));
   const offset = beta.map((beta, c) => beta - (scale[c] as number) * (mean[c] as number));
   return { scale, offset };

@@ -4,6 +4,7 @@
  * channels go.
  */
 import { type BatchNorm, engineOf } from "../batch/layer.js";
+import { checkNotNegative, checkPart } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
 import type { SavedStateDict } from "../core/state-dict.js";
@@ -37,9 +38,7 @@ export interface PrunedLayer {
  */
 export function addScaleL1(layers: readonly BatchNorm[], strength: number): void {
   const owner = "addScaleL1";
-  if (!(Number.isFinite(strength) && strength >= 0)) {
-    mustBe("invalid-option", `${owner}: strength`, "a finite number from 0 on", strength);
-  }
+  checkNotNegative(strength, owner, "strength");
   const all = scalesOf(layers, owner).map(({ name, gamma, layer }) => {
     const grad = layer.weight?.grad;
     if (!grad) fail("stale", `${name}: γ has no gradient yet; call backward first`);
@@ -75,9 +74,7 @@ export function pruneByScale(
 ): PrunedLayer[] {
   const owner = "pruneByScale";
   const { prefix } = readOptions(owner, options, ["prefix"]);
-  if (!(typeof ratio === "number" && ratio >= 0 && ratio < 1)) {
-    mustBe("invalid-option", `${owner}: ratio`, "from 0 to less than 1", ratio);
-  }
+  checkPart(ratio, owner, "ratio");
   const all = scalesOf(layers, owner);
   const masks = all.map(({ gamma }) => new Array<boolean>(gamma.length).fill(true));
   const channels = all.flatMap(({ gamma, name }, layer) =>

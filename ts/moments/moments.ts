@@ -10,7 +10,7 @@
  */
 import type { BatchNormStatisticsOptions } from "../batch/function-options.js";
 import { readStatistics } from "../batch/functions.js";
-import { checkOneOf } from "../core/checks.js";
+import { checkNotNegative, checkOneOf } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import { type Float64Vector, readFloat64 } from "../core/float64.js";
 import { readOptions } from "../core/options.js";
@@ -84,11 +84,11 @@ export class Moments {
   constructor(moments: { count: number; mean: Float64Vector; m2: Float64Vector }) {
     const owner = "Moments";
     const { count, mean, m2 } = readOptions(owner, moments, ["count", "mean", "m2"]);
-    checkCount(count, `${owner}: count`);
+    checkNotNegative(count, owner, "count");
     this.count = count;
     const own = { mean: readFloat64(mean, `${owner}: mean`), m2: readFloat64(m2, `${owner}: m2`) };
     if (own.m2.length !== own.mean.length) failForLengths(owner, own.mean, "m2", own.m2);
-    checkNotNegative(own.m2, `${owner}: m2`);
+    checkNoneNegative(own.m2, `${owner}: m2`);
     insides.set(this, own);
   }
 
@@ -122,12 +122,12 @@ export class Moments {
     const given = readOptions(owner, statistics, names);
     const { count } = given;
     const kind = given.runningVariance ?? "biased";
-    checkCount(count, `${owner}: count`);
+    checkNotNegative(count, owner, "count");
     checkOneOf(kind, owner, "runningVariance", ["biased", "unbiased"]);
     const mean = readFloat64(given.mean, `${owner}: mean`);
     const variance = readFloat64(given.variance, `${owner}: variance`);
     if (mean.length !== variance.length) failForLengths(owner, mean, "variance", variance);
-    checkNotNegative(variance, `${owner}: variance`);
+    checkNoneNegative(variance, `${owner}: variance`);
     // (Of one value the unbiased one is the biased one: n/(n − 1) is none then.)
     const freedom = kind === "unbiased" && count > 1 ? count - 1 : count;
     return made({ count, mean, m2: variance.map((value) => value * freedom) });
@@ -266,14 +266,7 @@ function inside(moments: Moments): Inside {
   return insides.get(moments) ?? fail("dtype", `Moments are none${PROXY}`);
 }
 
-/** @throws BatchNormError `invalid-option` unless `count` can be of some values */
-function checkCount(count: unknown, name: string): asserts count is number {
-  if (!(Number.isFinite(count) && (count as number) >= 0)) {
-    mustBe("invalid-option", name, "a finite number from 0 on", count);
-  }
-}
-
-function checkNotNegative(values: Float64Values, name: string): void {
+function checkNoneNegative(values: Float64Values, name: string): void {
   const i = values.findIndex((value) => value < 0);
   if (i >= 0) mustBe("invalid-option", `${name}[${i}]`, "not negative", values[i]);
 }

@@ -10,10 +10,10 @@
  */
 import { batchNormBackward, batchNormInference } from "../batch/functions.js";
 import type { BatchNormSaved } from "../batch/saved.js";
-import { checkEps, checkMomentum, checkOneOf } from "../core/checks.js";
+import { checkMomentum, checkNotNegative, checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
-import { type Float64Vector, readFloat64 } from "../core/float64.js";
+import { type Float64Vector, readChannels, readFloat64 } from "../core/float64.js";
 import { resolveAxis } from "../core/geometry.js";
 import { readOptions } from "../core/options.js";
 import { checkTensor, type Tensor, tensorOf } from "../core/tensor.js";
@@ -94,7 +94,7 @@ export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBat
   const { moments, out, kernel } = given;
   const eps = given.eps ?? 1e-5;
   const axis = given.axis ?? 1;
-  checkEps(eps, owner);
+  checkNotNegative(eps, owner, "eps");
   if (!(moments instanceof Moments)) {
     mustBe("invalid-option", `${owner}: moments`, "Moments of the whole batch", moments);
   }
@@ -107,15 +107,8 @@ export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBat
       `${owner}: the moments are of ${channels} channels, x has ${shape[along]} along axis ${axis}`,
     );
   }
-  const vector = (value: unknown, name: string, absent: number) => {
-    const read = value == null ? mean.map(() => absent) : readFloat64(value, `${owner}: ${name}`);
-    if (read.length !== channels) {
-      fail("shape-mismatch", `${owner}: ${name} must have ${channels} values, got ${read.length}`);
-    }
-    return read;
-  };
-  const gamma = vector(given.weight, "weight", 1);
-  const beta = vector(given.bias, "bias", 0);
+  const gamma = readChannels(given.weight, `${owner}: weight`, channels, 1);
+  const beta = readChannels(given.bias, `${owner}: bias`, channels, 0);
   const move = readMove(given, moments, owner);
   // As of a batch without variance: every x − μ is 0, too.
   const inverseStd = variance.map((value) => (value + eps === 0 ? 0 : 1 / Math.sqrt(value + eps)));
@@ -154,13 +147,7 @@ export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBat
     },
     backward(dy, total) {
       const sums = [total?.dy, total?.dyXHat].map((sum) => {
-        const read = readFloat64(sum, `${owner}: total`);
-        if (read.length !== channels) {
-          fail(
-            "shape-mismatch",
-            `${owner}: total must have ${channels} values, got ${read.length}`,
-          );
-        }
+        const read = readChannels(sum, `${owner}: total`, channels);
         return read.map((value) => value / (count || 1));
       }) as [Float64Values, Float64Values];
       const [meanDy, covariance] = sums;

@@ -9,7 +9,7 @@
  * is the same function of dy.
  */
 import { bringIn, portOfCall, readOut, readTensor, roomFor, takeOut } from "../core/arguments.js";
-import { isCount } from "../core/checks.js";
+import { checkPart, isCount } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
 import { coincide, forEachPlace, overlaps, sameNumbers } from "../core/geometry.js";
@@ -81,9 +81,7 @@ function run(
   const given = readOptions(owner, options, ["rate", "seed", "out", "kernel"]);
   const rate = given.rate ?? 0.5;
   const { seed } = given;
-  if (!(typeof rate === "number" && rate >= 0 && rate < 1)) {
-    mustBe("invalid-option", `${owner}: rate`, "from 0 to less than 1", rate);
-  }
+  checkPart(rate, owner, "rate");
   if (!(isCount(seed) && seed < 2 ** 32)) {
     mustBe("invalid-option", `${owner}: seed`, "a whole number from 0 to 2³² − 1", seed);
   }

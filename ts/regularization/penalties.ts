@@ -7,7 +7,8 @@
  * ```
  */
 import { batchNormInference, readStatistics } from "../batch/functions.js";
-import { fail, mustBe } from "../core/errors.js";
+import { checkNotNegative } from "../core/checks.js";
+import { fail } from "../core/errors.js";
 import { forEachPlace, overlaps, sameNumbers } from "../core/geometry.js";
 import { readOptions } from "../core/options.js";
 import { showShape } from "../core/show.js";
@@ -90,9 +91,7 @@ function read(
 ): { view: View; strength: number; grad: View | null } {
   const given = readOptions(owner, options, ["strength", "grad"]);
   const { strength } = given;
-  if (!(Number.isFinite(strength) && strength >= 0)) {
-    mustBe("invalid-option", `${owner}: strength`, "a finite number from 0 on", strength);
-  }
+  checkNotNegative(strength, owner, "strength");
   const view = checkTensor(weight, `${owner}: weight`);
   const grad = given.grad == null ? null : checkTensor(given.grad, `${owner}: grad`);
   if (view.disposed) fail("disposed", `${owner}: weight was disposed`);
