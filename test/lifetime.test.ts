@@ -93,6 +93,8 @@ describe("preciseBatchNorm", () => {
         () => preciseBatchNorm([first], [counting([2, 3])], (x) => first.forward(x)),
       ],
       ["layers", () => preciseBatchNorm(wrong(first), batches, (x) => first.forward(x))],
+      ["batches", () => preciseBatchNorm([first], wrong({}), (x: Tensor) => first.forward(x))],
+      ["batches", () => preciseBatchNorm([first], wrong(null), (x: Tensor) => first.forward(x))],
       ["forward", () => preciseBatchNorm([first], batches, wrong(null))],
       ["onProgress", () => preciseBatchNorm([first], batches, () => {}, { onProgress: wrong(3) })],
     ];

@@ -163,6 +163,9 @@ describe("Moments", () => {
     const negative = { mean: [0], variance: [-1], count: 1 };
     expectError("invalid-option", ["variance[0]"], () => Moments.from(negative));
     expectError("invalid-option", ["no parts"], () => Moments.merge([]));
+    for (const parts of [undefined, null, 5, {}]) {
+      expectError("invalid-option", ["parts", "iterable"], () => Moments.merge(wrong(parts)));
+    }
     expectError("invalid-option", ["part 0"], () => Moments.merge([wrong({})]));
     const others = [new Moments(right), new Moments({ count: 1, mean: [1, 2], m2: [0, 0] })];
     expectError("shape-mismatch", ["1 values, got 2"], () => Moments.merge(others));

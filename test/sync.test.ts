@@ -143,6 +143,8 @@ describe("syncBatchNorm", () => {
       ["invalid-option", ["momentum"], () => syncBatchNorm(x, { moments, momentum: 2 })],
       ["unknown-option", ["saved"], () => syncBatchNorm(x, wrong({ moments, saved: true }))],
       ["invalid-option", ["no parts"], () => addSums([])],
+      ["invalid-option", ["parts", "iterable"], () => addSums(wrong(undefined))],
+      ["invalid-option", ["parts", "iterable"], () => addSums(wrong(5))],
       ["shape-mismatch", ["2 values"], () => addSums([{ dy: [1, 2], dyXHat: [1] }])],
       ["dtype", ["part 0"], () => addSums([{ dy: wrong("1"), dyXHat: [1] }])],
     ];

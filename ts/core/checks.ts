@@ -67,3 +67,11 @@ export function checkMomentum(
     mustBe("invalid-option", `${owner}: ${name}`, "from 0 to 1", momentum);
   }
 }
+
+/** @throws BatchNormError `invalid-option` unless `for (const one of value)` works, or with `await` */
+export function checkIterable(value: unknown, owner: string, name: string, awaited = false): void {
+  const { [Symbol.iterator]: now, [Symbol.asyncIterator]: later } = Object(value);
+  if (typeof now !== "function" && !(awaited && typeof later === "function")) {
+    mustBe("invalid-option", `${owner}: ${name}`, "an array, or another iterable", value);
+  }
+}

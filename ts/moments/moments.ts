@@ -10,7 +10,7 @@
  */
 import type { BatchNormStatisticsOptions } from "../batch/function-options.js";
 import { readStatistics } from "../batch/functions.js";
-import { checkNotNegative, checkOneOf } from "../core/checks.js";
+import { checkIterable, checkNotNegative, checkOneOf } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import { type Float64Vector, readFloat64 } from "../core/float64.js";
 import { readOptions } from "../core/options.js";
@@ -145,6 +145,7 @@ export class Moments {
    */
   static merge(parts: Iterable<Moments>): Moments {
     const owner = "Moments.merge";
+    checkIterable(parts, owner, "parts");
     const all = Array.from(parts, (part, i) => {
       const own = insides.get(part);
       return own

@@ -4,6 +4,7 @@
  */
 import type { BatchNorm } from "../batch/layer.js";
 import { engineOf } from "../batch/layer.js";
+import { checkIterable } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
 import { tensorOf } from "../core/tensor.js";
@@ -42,6 +43,7 @@ export async function preciseBatchNorm<Batch>(
   const owner = "preciseBatchNorm";
   const { onProgress } = readOptions(owner, options, ["onProgress"]);
   if (!Array.isArray(layers)) mustBe("invalid-option", `${owner}: layers`, "an array", layers);
+  checkIterable(batches, owner, "batches", true);
   if (typeof forward !== "function") {
     mustBe("invalid-option", `${owner}: forward`, "a function", forward);
   }

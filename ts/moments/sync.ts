@@ -10,7 +10,7 @@
  */
 import { batchNormBackward, batchNormInference } from "../batch/functions.js";
 import type { BatchNormSaved } from "../batch/saved.js";
-import { checkMomentum, checkNotNegative, checkOneOf } from "../core/checks.js";
+import { checkIterable, checkMomentum, checkNotNegative, checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
 import { type Float64Vector, readChannels, readFloat64 } from "../core/float64.js";
@@ -211,6 +211,7 @@ function readMove(
  */
 export function addSums(parts: Iterable<BackwardSums>): BackwardSums {
   const owner = "addSums";
+  checkIterable(parts, owner, "parts");
   const all = Array.from(parts, (part, i) => {
     const { dy, dyXHat } = readOptions(`${owner}: part ${i}`, part, ["dy", "dyXHat"]);
     return [dy, dyXHat].map((sum) => readFloat64(sum, `${owner}: part ${i}`)) as Pair;
