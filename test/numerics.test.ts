@@ -382,6 +382,31 @@ describe.each(LAYOUTS)("inference on $name", (layout) => {
   }
 });
 
+describe.each(LAYOUTS)("inference by float64 statistics on $name", (layout) => {
+  // Around constants dγ has no pivot of dy.
+  for (const distribution of DISTRIBUTIONS.filter(({ eps, meanDy }) => eps !== 0 && !meanDy)) {
+    it(`${distribution.name}: y and dγ are as near to the truth as the batch's own`, () => {
+      const problem = problemOf(layout, distribution);
+      const { channels, x, dy, weight, eps } = problem;
+      const { axis } = layout;
+      const { truth, magnitude } = truthOf(problem);
+      const { mean, variance } = reference.statistics(x, channels);
+      const results = scope(() => {
+        const given = { mean, variance, weight, eps, axis };
+        const { y, saved } = batchNormInference(place(x, layout), { ...given, saved: true });
+        const alone = batchNormInference(place(x, layout), given);
+        expect(alone.toFloat32Array()).toEqual(y.toFloat32Array());
+        const { weightGrad } = batchNormBackward(place(dy, layout), { saved });
+        return { y: y.toFloat32Array(), dweight: (weightGrad as Tensor).toFloat32Array() };
+      });
+      for (const q of ["y", "dweight"] as const) {
+        const bound = Array.from(magnitude[q], (one) => LIMITS[q] * (U * one + SMALLEST));
+        expectWithin(results[q], truth[q], bound, q);
+      }
+    });
+  }
+});
+
 describe.each(["keras", "onnx", "flax"] as const)("the %s preset with eps 0", (preset) => {
   it.each(LAYOUTS)("normalizes a σ of 1e-20 within a few roundings on $name", (layout) => {
     const distribution = { name: "", value: normal(0, 1e-20), eps: 0 };

@@ -46,6 +46,8 @@ export type Role =
   | "added"
   | "output"
   | "vector"
+  /** A vector that may be in float64. */
+  | "statistics"
   | "state"
   | "record"
   | "mask"
@@ -121,7 +123,7 @@ const BATCH_NORM: readonly Operation<ReturnType<typeof exampleOf>>[] = [
     example: exampleOf,
     operands: {
       ...{ x: "x", out: "output", weight: "vector", bias: "vector", saved: "record" },
-      ...{ mean: "vector", variance: "vector", residual: "added" },
+      ...{ mean: "statistics", variance: "statistics", residual: "added" },
     },
     required: ["mean", "variance"],
     options: ["eps", "axis", "kernel", ...ACTIVATION],

@@ -37,7 +37,7 @@ interface Fault {
 const FAULTS: readonly Fault[] = [
   {
     title: "was disposed",
-    roles: ["x", "dy", "added", "output", "vector", "state", "mask", "weights"],
+    roles: ["x", "dy", "added", "output", "vector", "statistics", "state", "mask", "weights"],
     code: "disposed",
     values: (operand, name) => {
       const gone = counting([...(operand as Tensor).shape]);
@@ -62,12 +62,12 @@ const FAULTS: readonly Fault[] = [
   },
   {
     title: "has another length or rank, or gaps",
-    roles: ["vector", "state"],
+    roles: ["vector", "statistics", "state"],
     code: "shape-mismatch",
     values: (_, name, role) => {
       const strided = counting([3, 2]).slice(1, 0, 1);
       const tensors = [counting([4]), counting([1, 3]), counting([2]), strided];
-      const plain = role === "vector" ? [[[0, 0], `: ${name}`, "3 values", "[2]"] as const] : [];
+      const plain = role === "state" ? [] : [[[0, 0], `: ${name}`, "3 values", "[2]"] as const];
       const words = [`: ${name} must be`, "3 values"];
       return [...tensors.map((one) => [one, ...words, shown(one.shape)] as const), ...plain];
     },
@@ -188,6 +188,12 @@ const FAULTS: readonly Fault[] = [
     roles: ["vector"],
     code: "dtype",
     values: (_, name) => [[new Float64Array(3), name, "Float64Array"]],
+  },
+  {
+    title: "is another kind of array",
+    roles: ["statistics"],
+    code: "dtype",
+    values: (_, name) => [[new Int16Array(3), name, "Int16Array"]],
   },
   {
     title: "is { data, shape }",

@@ -13,6 +13,7 @@ const isVector = (value: unknown) =>
   value instanceof Uint8Array ||
   value instanceof Uint8ClampedArray ||
   Array.isArray(value);
+const isStatistics = (value: unknown) => isVector(value) || value instanceof Float64Array;
 /** Of most options one; where it has to be, code that reads it finds out. */
 const isAxes = (value: unknown) =>
   Number.isInteger(value) || (Array.isArray(value) && value.every(Number.isInteger));
@@ -33,8 +34,8 @@ const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   bias: (value) => isVector(value) || isBoolean(value),
   mask: isPositions,
   weights: isPositions,
-  mean: isVector,
-  variance: isVector,
+  mean: isStatistics,
+  variance: isStatistics,
   eps: (value) => isNumber(value) && value >= 0 && value < Infinity,
   epsilon: (value) => isNumber(value) && value >= 0 && value < Infinity,
   axis: isAxes,

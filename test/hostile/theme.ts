@@ -157,6 +157,18 @@ export function vector(world: World, random: Random, channels: number): Arg {
   return plain;
 }
 
+/** One of float64, whose values are float32's. */
+export function float64Vector(_: World, random: Random, channels: number): Arg {
+  const seed = random.below(2 ** 31);
+  const values = numbers(channels, seed, "positive");
+  const given = arg(
+    Float64Array.from(values),
+    `Float64Array.from(numbers(${channels}, ${seed}, "positive"))`,
+  );
+  certain.set(given.value as object, values);
+  return given;
+}
+
 /** `of` a kind of plain data whose faults are others than those of tensors. */
 export interface Input {
   readonly of?: string;

@@ -21,10 +21,10 @@ import { WEIGHT_OPTIONS, type WeightOptions } from "./weights.js";
 
 /** Options of `batchNormInference`. */
 export interface BatchNormInferenceOptions extends NormOptions, ActivationOptions, ResidualOption {
-  /** μ, one a channel. */
-  mean: Vector;
-  /** σ², one a channel, not negative. */
-  variance: Vector;
+  /** μ, one a channel; as `Float64Array` or numbers in float64, which counts where |μ| ≫ σ. */
+  mean: Vector | Float64Array;
+  /** σ², likewise, not negative. */
+  variance: Vector | Float64Array;
   /**
    * What a backward pass through these constants needs: saved values of an earlier call to
    * overwrite, or `true` for new ones, and then `{ y, saved }` is returned.

@@ -11,11 +11,11 @@
  * over all other axes.
  */
 
-import { bringIn, portOfCall, readTensor } from "../core/arguments.js";
+import { bringIn, portOfCall, readTensor, type Vector } from "../core/arguments.js";
 import { fail } from "../core/errors.js";
 import { resolveAxis } from "../core/geometry.js";
 import type { NormForward } from "../core/norm-options.js";
-import { type Call, Place } from "../core/operands.js";
+import type { Call } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import { alongAxis, backwardPass, forwardPass } from "../core/passes.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
@@ -42,6 +42,7 @@ import {
   TRAINING_OPTIONS,
 } from "./function-options.js";
 import { backThrough } from "./gated.js";
+import { readGiven } from "./given.js";
 import { type BatchNormSaved, savedAccess } from "./saved.js";
 import { failForSlices, failForWeight, readWeights, withWeights } from "./weights.js";
 
@@ -99,19 +100,21 @@ export function batchNormInference(
 ): Tensor | PlainResult | BatchNormForward<Tensor | PlainResult> {
   const { owner } = INFERENCE;
   const given = readOptions(owner, options, INFERENCE_OPTIONS);
-  const { saved } = given;
+  const { saved, mean, variance } = given;
   const wanted = saved === false ? null : saved;
   const slope = readSlope(given.activation, given.negativeSlope, owner);
+  const missing = mean == null ? "mean" : variance == null && "variance";
+  if (missing) fail("invalid-option", `${owner}: ${missing} is missing`);
+  const float64 = readGiven(mean, variance, owner);
   const run = (call: Call<View>, saved: SavedState | null) => {
     activate(call, slope);
-    const { operands } = call;
-    const missing = !operands[Place.MEAN] ? "mean" : !operands[Place.VARIANCE] && "variance";
-    if (missing) fail("invalid-option", `${owner}: ${missing} is missing`);
+    call.through = float64;
     return runCall(call, saved);
   };
   const access = savedAccessOf(Operation.Forward);
   const callOf = alongAxis(INFERENCE, given.axis);
-  const forward = forwardPass(INFERENCE, access, x, given, wanted, callOf, run);
+  const statistics = float64 ? null : ({ mean, variance } as { mean: Vector; variance: Vector });
+  const forward = forwardPass(INFERENCE, access, x, given, wanted, callOf, run, statistics);
   return wanted === true ? (forward as BatchNormForward<Tensor | PlainResult>) : forward.y;
 }
 

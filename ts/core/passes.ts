@@ -67,10 +67,8 @@ const BACKWARD_OF: { readonly [forward: number]: Operation } = {
   [Operation.UnitForward]: Operation.UnitBackward,
 };
 
-/** Options of a forward pass; statistics and a residual where its norm takes them. */
+/** Options of a forward pass; a residual where its norm takes one. */
 interface ForwardOptions extends Omit<NormOptions, "axis"> {
-  mean?: Vector | null | undefined;
-  variance?: Vector | null | undefined;
   residual?: Tensor | PlainTensor | null | undefined;
 }
 
@@ -80,6 +78,7 @@ interface ForwardOptions extends Omit<NormOptions, "axis"> {
  * @param access to saved values, if the program has any
  * @param wanted saved values to overwrite, or `true` for new ones
  * @param callOf the call over x: from there on its shape is known
+ * @param statistics that are given, as float32
  * @returns y, and what users have of the saved values
  */
 export function forwardPass(
@@ -90,6 +89,7 @@ export function forwardPass(
   wanted: unknown,
   callOf: (x: View) => Call<View>,
   run: (call: Call<View>, saved: SavedState | null) => View = runCall,
+  statistics: { readonly mean: Vector; readonly variance: Vector } | null = null,
 ): { y: Tensor | PlainResult; saved: unknown } {
   const eps = given.eps ?? usual;
   checkNotNegative(eps, owner, "eps");
@@ -104,8 +104,8 @@ export function forwardPass(
   const read = readTensor(x, port, owner, "x");
   const weight = readVector(given.weight, port, owner, "weight");
   const bias = readVector(given.bias, port, owner, "bias");
-  const mean = readVector(given.mean, port, owner, "mean");
-  const variance = readVector(given.variance, port, owner, "variance");
+  const mean = readVector(statistics?.mean, port, owner, "mean");
+  const variance = readVector(statistics?.variance, port, owner, "variance");
   const { residual } = given;
   const added = residual == null ? null : readTensor(residual, port, owner, "residual");
   const out = readOut(given.out, read, owner);

@@ -97,7 +97,7 @@ export class SavedState {
       operands[Place.FIRST_ACCUMULATOR] =
       operands[Place.SECOND_ACCUMULATOR] =
         null;
-    call.constant = operands[Place.MEAN] !== null;
+    call.constant ||= operands[Place.MEAN] !== null;
     endWeights(this.call);
     this.call = call;
     this.pass += 1;

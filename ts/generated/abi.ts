@@ -7,7 +7,7 @@ export enum Abi {
   /**
    * To be raised with every change of them.
    */
-  Version = 7,
+  Version = 8,
 }
 
 /**
@@ -221,7 +221,8 @@ export enum Word {
    */
   Saved = 18,
   /**
-   * 1 where gradients see constants in these statistics.
+   * 1 where gradients see constants in these statistics; of a forward pass without given means and
+   * variances, that these stand among the saved values.
    */
   Constant = 19,
   /**

@@ -12,7 +12,7 @@
  * arXiv:2006.10963), or over all of the target's data AdaBN (Li et al. 2016, arXiv:1603.04779).
  */
 
-import { readStatistics } from "../batch/functions.js";
+import { batchNormInference, readStatistics } from "../batch/functions.js";
 import type { BatchNorm } from "../batch/layer.js";
 import { engineOf } from "../batch/layer.js";
 import { checkOneOf } from "../core/checks.js";
@@ -23,7 +23,6 @@ import { type Tensor, tensorOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { copyOut } from "../core/view.js";
-import { standardize } from "./standardize.js";
 
 /** What {@link adaptBatchNorm} can be told. */
 export interface AdaptationOptions {
@@ -121,10 +120,8 @@ export function adaptBatchNorm(
     // Of nothing there is nothing to adapt to; infinitely many samples stay as they are.
     const share = own.count === 0 || source === Infinity ? 1 : source / (source + samples);
     const [mean, variance] = blend(before, [own.mean, own.variance], share, includeSpread);
-    const [gamma, beta] = [vector(state.weight), vector(state.bias)];
-    const scale = variance.map((variance, c) => (gamma?.[c] ?? 1) / Math.sqrt(variance + eps));
-    const by = { mean, scale, offset: beta ?? new Float64Array(channels) };
-    const y = standardize(x, by, { axis, kernel, out });
+    const [weight, bias] = [tensorOf(state.weight), tensorOf(state.bias)];
+    const y = batchNormInference(x, { mean, variance, weight, bias, eps, axis, out, kernel });
     if (keep) write(mean, variance);
     return y;
   };

@@ -12,23 +12,11 @@ export interface Standardization {
   readonly offset: Float64Values;
 }
 
-/** What the kernel's inference does it by, in float32. */
-export interface Affine {
-  readonly mean: Float32Array;
-  readonly variance: Float32Array;
-  readonly weight: Float32Array;
-  readonly bias: Float32Array;
-  readonly eps: 0;
-}
-
-/** What rounding leaves over of a mean goes into the offset. */
-export function affineOf({ mean, scale, offset }: Standardization): Affine {
-  const center = Float32Array.from(mean);
-  const bias = Float32Array.from(mean, (mean, c) => {
-    return (offset[c] as number) - (mean - (center[c] as number)) * (scale[c] as number);
-  });
-  const variance = new Float32Array(mean.length).fill(1);
-  return { mean: center, variance, weight: Float32Array.from(scale), bias, eps: 0 };
+/** The options of the kernel's inference for it. */
+export function affineOf({ mean, scale, offset }: Standardization) {
+  const variance = new Float64Array(mean.length).fill(1);
+  const [weight, bias] = [Float32Array.from(scale), Float32Array.from(offset)];
+  return { mean, variance, weight, bias, eps: 0 };
 }
 
 /** (x − mean)·scale + offset by the kernel. */

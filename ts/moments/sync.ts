@@ -123,7 +123,7 @@ export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBat
   });
   move?.();
 
-  // Its way back is that of constants, whose dx is γ·s·dy, and whose sums are around float32's mean.
+  // Its way back is that of constants, whose dx is γ·s·dy.
   const ofPart = (dy: Tensor, out: Tensor | null) => {
     const parts = batchNormBackward(dy, { saved, out });
     const [ofWeight, ofBias] = [parts.weightGrad as Tensor, parts.biasGrad as Tensor];
@@ -133,9 +133,7 @@ export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBat
     ];
     ofWeight.dispose();
     ofBias.dispose();
-    // Σdy·(x − μ)·s of Σdy·(x − c).
-    const off = mean.map((mean) => mean - Math.fround(mean));
-    const dyXHat = products.map((sum, c) => at(inverseStd, c) * (sum - at(off, c) * at(sums, c)));
+    const dyXHat = product(inverseStd, products);
     return { dx: parts.dx, sums: { dy: Array.from(sums), dyXHat: Array.from(dyXHat) } };
   };
   return {

@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[derive(Clone, Copy)]
 pub enum Abi {
     /// To be raised with every change of them.
-    Version = 7,
+    Version = 8,
 }
 
 /// Places of a record's numbers, of eight bytes.
@@ -65,7 +65,8 @@ pub enum Word {
     /// (a channel, a group of a sample or a row), then their variances, then γ of each channel (1 where
     /// absent).
     Saved = 18,
-    /// 1 where gradients see constants in these statistics.
+    /// 1 where gradients see constants in these statistics; of a forward pass without given means and
+    /// variances, that these stand among the saved values.
     Constant = 19,
     /// Number of groups of channels.
     Groups = 20,

@@ -6,7 +6,7 @@ mod tensors;
 
 use batchnorm_kernel::activation::{Activation, Gate};
 use batchnorm_kernel::layout::{Form, Layout, Limits};
-use batchnorm_kernel::norm::batch;
+use batchnorm_kernel::norm::batch::{self, Given};
 use batchnorm_kernel::statistics::Statistics;
 use batchnorm_kernel::{Cells, Workspace};
 use kernel::{Gradients, Parameters, gradients, parameters, restored, running, saved};
@@ -43,6 +43,7 @@ fn forward(
     workspace.reserve(&layout).expect("memory");
     let given = given.map(|statistics| statistics.map(cells));
     let given = given.as_ref().map(|statistics| statistics.each_ref().map(|values| &values[..]));
+    let given = given.map(Given::Vectors);
     saved([layout.channels; 2], |saved| {
         parameters.with(|parameters| {
             let tensors = (&cells_of(tensors), activation);

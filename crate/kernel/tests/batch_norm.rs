@@ -10,7 +10,7 @@ use std::cell::Cell;
 
 use batchnorm_kernel::Workspace;
 use batchnorm_kernel::layout::{Limits, Order};
-use batchnorm_kernel::norm::batch;
+use batchnorm_kernel::norm::batch::{self, Given};
 use batchnorm_kernel::parameters::{self, ParameterGradients};
 use batchnorm_kernel::statistics::Saved;
 use bounds::{Bounds, assert_within};
@@ -460,7 +460,7 @@ fn a_forward_pass_by_given_statistics_saves_them_and_gamma() {
                 &layout,
                 (&[&x, &y, &[]], None),
                 &parameters::Parameters { gamma, beta: None, eps: 1e-5 },
-                Some(given),
+                Some(Given::Vectors(given)),
                 None,
                 Some(&Saved::new([mean, variance, saved_gamma])),
                 workspace,

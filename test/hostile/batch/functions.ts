@@ -17,6 +17,7 @@ import {
   type Anything,
   allApart,
   axisOf,
+  float64Vector,
   here,
   type Input,
   input,
@@ -73,8 +74,9 @@ export function forwardFunction(world: World, random: Random, manner: Manner, na
   }
   const running = training && random.oneIn(2);
   if (!training) {
-    options.set("mean", vector(world, random, channels));
-    options.set("variance", vector(world, random, channels));
+    const given = random.oneIn(6) ? float64Vector : vector;
+    options.set("mean", given(world, random, channels));
+    options.set("variance", given(world, random, channels));
   } else if (running) {
     const vectors = here(world, isVectorOf(channels));
     options.tensor("runningMean", world.pick(random, world.tensors, vectors));

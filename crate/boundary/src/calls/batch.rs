@@ -3,7 +3,7 @@
 use batchnorm_kernel::Workspace;
 use batchnorm_kernel::activation::{Activation, Gate};
 use batchnorm_kernel::layout::Layout;
-use batchnorm_kernel::norm::batch;
+use batchnorm_kernel::norm::batch::{self, Given};
 use batchnorm_kernel::parameters::{ParameterGradients, Parameters};
 use batchnorm_kernel::statistics::Statistics;
 use batchnorm_kernel::sweep::Weights;
@@ -44,11 +44,16 @@ pub fn call(
     if record.operation == Operation::Forward || activation.is_some() {
         let [gamma, beta] = record.pair(Word::Weight)?;
         let given = match record.pair(Word::Mean)? {
-            [Some(mean), Some(variance)] => Some([mean, variance]),
-            [None, None] if saved.is_some() => None,
+            [Some(mean), Some(variance)] => Some(Given::Vectors([mean, variance])),
+            [None, None] if saved.is_some() => constant.then_some(Given::Saved),
             _ => return Err(Status::BadRecord),
         };
-        if given.is_some_and(|[_, variance]| variance.iter().any(|value| value.get() < 0.0)) {
+        let is_negative = match (given, &saved) {
+            (Some(Given::Vectors([_, variance])), _) => variance.iter().any(|one| one.get() < 0.0),
+            (Some(Given::Saved), Some(saved)) => saved.variance.iter().any(|one| one.get() < 0.0),
+            _ => false,
+        };
+        if is_negative {
             return Err(Status::NegativeVariance);
         }
         reserve(workspace, layout)?;

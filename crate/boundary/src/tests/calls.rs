@@ -78,6 +78,28 @@ fn forward_by_given_statistics_moves_nothing_and_saves_them_where_it_is_told_to(
 }
 
 #[test]
+fn forward_by_statistics_that_are_saved_already_takes_them_as_f64_and_leaves_them() {
+    let arena = &mut Arena::new();
+    let mut words = words(arena, Operation::Forward);
+    // A mean that no f32 is near to.
+    let mean = 16_777_216.5;
+    words.tensors[0].0 = arena.put(&[16_777_216.0f32, 2.0, 16_777_218.0, 6.0]);
+    words.gamma = arena.put(&[2.0f32, 1.0]);
+    words.accumulators = [arena.put(&[7.0f32, 7.0]), arena.put(&[7.0f32, 7.0])];
+    words.numbers = [0.0, 0.5, 1.0, 0.0];
+    words.constant = 1;
+    words.saved = arena.put(&[mean, 0.0, 4.0, 1.0, 0.0, 0.0]);
+    assert_eq!(call(arena, &words), Status::Ok);
+    assert_eq!(arena.values::<f32>(words.tensors[1].0, 4), [-0.5, 2.0, 1.5, 6.0]);
+    assert_eq!(arena.values::<f64>(words.saved, 6), [mean, 0.0, 4.0, 1.0, 2.0, 1.0]);
+    assert_eq!(arena.values::<f32>(words.accumulators[0], 2), [7.0, 7.0]);
+    words.saved = arena.put(&[mean, 0.0, 4.0, -1.0, 0.0, 0.0]);
+    assert_refused(arena, &words, Status::NegativeVariance);
+    words.saved = 0;
+    assert_refused(arena, &words, Status::BadRecord);
+}
+
+#[test]
 fn an_activation_and_a_residual_before_it_follow_the_norm() {
     for (operation, slope, y) in [
         (Operation::ActivatedForward, 0.0, [0.0f32, 0.0, 2.5, 1.0]),

@@ -118,8 +118,14 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
         arena.write(words.weights, &values(random, 2 + len / channels.max(1)));
     }
     if needs_saved && !given || random.below(2) == 0 {
-        let len = 2 * sets_of(over, &words.sizes, axis, words.groups as usize) + channels;
-        let saved: Vec<_> = values(random, len).into_iter().map(f64::from).collect();
+        let sets = sets_of(over, &words.sizes, axis, words.groups as usize);
+        let values = values(random, 2 * sets + channels).into_iter().map(f64::from);
+        // Variances may be what normalizes.
+        let is_variance = |index| (sets..2 * sets).contains(&index);
+        let saved: Vec<_> = values
+            .enumerate()
+            .map(|(index, value)| if is_variance(index) { value.abs() } else { value })
+            .collect();
         words.saved = arena.put(&saved);
     }
     if random.below(3) == 0 {
@@ -171,7 +177,11 @@ fn outputs(words: &[usize]) -> Option<Vec<Range<usize>>> {
         Output::Renorm => {
             vec![vector(Word::Renorm, 8 * Renorm::len(channels).expect("a number"))]
         }
-        Output::Accumulators if may_be_given && word(Word::Mean) != 0 => vec![],
+        Output::Accumulators
+            if may_be_given && (word(Word::Mean) != 0 || word(Word::Constant) != 0) =>
+        {
+            vec![]
+        }
         Output::Accumulators => {
             let vector = |word| vector(word, 4 * channels);
             [Word::FirstAccumulator, Word::SecondAccumulator].map(vector).to_vec()

@@ -25,6 +25,7 @@ use crate::affine;
 use crate::co_moments::{self, co_moment};
 use crate::layout::{Band, Form, Layout, MAX_OPERANDS, Order};
 use crate::norm::forward::Forward;
+pub use crate::norm::forward::Given;
 use crate::parameters::{ParameterGradients, Parameters, accumulate};
 use crate::statistics::{Saved, Statistics};
 use crate::sweep::{Pass, Weights};
@@ -38,7 +39,7 @@ pub fn forward(
     layout: &Layout,
     (tensors, activation): (&[Cells; MAX_OPERANDS], Option<Activation>),
     parameters: &Parameters,
-    given: Option<[Cells; 2]>,
+    given: Option<Given>,
     weights: Option<&Weights>,
     saved: Option<&Saved>,
     workspace: &mut Workspace,

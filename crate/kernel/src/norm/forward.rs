@@ -10,11 +10,20 @@ use crate::statistics::{Saved, Statistics};
 use crate::sweep::{Pass, Weights};
 use crate::workspace::Workspace;
 
+/// Where means and variances come from that aren't x's own.
+#[derive(Clone, Copy, Debug)]
+pub enum Given<'a> {
+    /// f32, one of each a set.
+    Vectors([Cells<'a>; 2]),
+    /// They stand where they are saved: in f64.
+    Saved,
+}
+
 /// A forward pass, which without parameters ends before it would normalize.
 pub(super) struct Forward<'a> {
     pub parameters: Option<&'a Parameters<'a>>,
-    /// Mean and variance of each set; else x's own.
-    pub given: Option<[Cells<'a>; 2]>,
+    /// Mean and variance of each set, if not x's own.
+    pub given: Option<Given<'a>>,
     /// What x's own are.
     pub own: Statistics,
     /// What follows the map, if anything.
@@ -76,7 +85,12 @@ impl Forward<'_> {
     }
 
     fn given_of(&self, set: usize) -> Option<[f64; 2]> {
-        self.given.map(|statistics| statistics.map(|values| f64::from(values[set].get())))
+        match self.given? {
+            Given::Vectors(given) => Some(given.map(|values| f64::from(values[set].get()))),
+            Given::Saved => {
+                self.saved.map(|saved| [saved.mean[set].get(), saved.variance[set].get()])
+            }
+        }
     }
 
     /// Statistics of a band's sets, of which `first` are in the samples before, and of these the

@@ -1,7 +1,7 @@
 //! The kernel's operations on the tensors of these tests.
 #![allow(dead_code, reason = "every test crate uses a part of it")]
 
-use batchnorm_kernel::norm::batch;
+use batchnorm_kernel::norm::batch::{self, Given};
 use batchnorm_kernel::parameters::{self, ParameterGradients};
 use batchnorm_kernel::statistics::{self, Saved};
 use batchnorm_kernel::{Cells, Workspace};
@@ -104,7 +104,7 @@ pub fn inference(
     let layout = shape.layout(&[&x.placement, &y.placement]).expect("a layout");
     workspace.reserve(&layout).expect("memory");
     let (mean, variance) = (cells(mean), cells(variance));
-    let given = Some([&mean[..], &variance]);
+    let given = Some(Given::Vectors([&mean[..], &variance]));
     parameters.with(|parameters| {
         let tensors = (&memory([x, y, x]), None);
         batch::forward(&layout, tensors, parameters, given, None, None, workspace);
