@@ -9,11 +9,11 @@
 import { batchNormInference, readStatistics } from "../batch/functions.js";
 import { checkNotNegative } from "../core/checks.js";
 import { fail } from "../core/errors.js";
-import { forEachPlace, overlaps, sameNumbers } from "../core/geometry.js";
+import { overlaps, sameNumbers } from "../core/geometry.js";
 import { readOptions } from "../core/options.js";
 import { showShape } from "../core/show.js";
 import { checkTensor, type Tensor, tensorOf } from "../core/tensor.js";
-import type { View } from "../core/view.js";
+import { copyOut, type View } from "../core/view.js";
 
 /** Options of a penalty. */
 export interface PenaltyOptions {
@@ -37,23 +37,25 @@ export interface PenaltyOptions {
  */
 export function l1Penalty(weight: Tensor, options: PenaltyOptions): number {
   const { view, strength, grad } = read("l1Penalty", weight, options);
+  const weights = view.contiguous ? view.elements : copyOut(view);
   let sum = 0;
-  const elements = view.elements;
-  forEachPlace(view.shape, view.strides, 0, view.size, (place) => {
-    sum += Math.abs(elements[place] as number);
-  });
-  if (grad) {
-    const signs = new Float32Array(view.size);
-    forEachPlace(view.shape, view.strides, 0, view.size, (place, element) => {
-      signs[element] = Math.sign(elements[place] as number);
-    });
-    const to = grad.elements;
-    forEachPlace(grad.shape, grad.strides, 0, grad.size, (place, element) => {
-      to[place] = (to[place] as number) + strength * (signs[element] as number);
-    });
+  for (let i = 0; i < view.size; i++) sum += Math.abs(weights[i] as number);
+  if (grad?.contiguous) {
+    addSigns(grad.elements, weights, strength);
     grad.wrote();
+  } else if (grad) {
+    const sums = copyOut(grad);
+    addSigns(sums, weights, strength);
+    tensorOf(grad).set(sums);
   }
   return strength * sum;
+}
+
+/** A loop of its own, over locals alone: as a closure it takes three times as long. */
+function addSigns(to: Float32Array, weights: Float32Array, strength: number): void {
+  for (let i = 0; i < to.length; i++) {
+    to[i] = (to[i] as number) + strength * Math.sign(weights[i] as number);
+  }
 }
 
 /**
