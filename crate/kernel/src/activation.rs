@@ -14,7 +14,7 @@ use crate::Cells;
 use crate::affine::forward_map;
 use crate::lanes::F32x4;
 use crate::layout::{Band, Layout, MAX_OPERANDS, Order};
-use crate::sweep::{Pass, map};
+use crate::sweep::{Pass, gate, map};
 use crate::workspace::{Constants, Workspace};
 
 /// What follows an affine map.
@@ -72,13 +72,26 @@ pub struct Gate<'a> {
     pub slope: f32,
 }
 
-impl Gate<'_> {
+impl<'a> Gate<'a> {
+    /// The tensors of a ReLU, if all lie as x does: then each block can be gated right before it is
+    /// folded, by the walk over x.
+    pub fn by_block(&self, x: &Layout) -> Option<[Cells<'a>; MAX_OPERANDS]> {
+        let alike = [self.layout, x].iter().all(|layout| layout.lies_alike());
+        (self.slope == 0.0 && alike).then_some(self.tensors)
+    }
+
     /// Gates a band.
     pub fn apply(&self, band: &Band, workspace: &mut Workspace) {
         let &Self { layout, tensors, slope } = self;
-        workspace.fill_constants(band, slope);
-        let pass = &mut Pass { layout, tensors, weights: None, workspace };
-        map(pass, band, [0, 1], 2, Order::Backwards, gate_map);
+        if slope > 0.0 {
+            workspace.fill_constants(band, slope);
+        }
+        let pass = &mut Pass { layout, tensors, weights: None, gated: None, workspace };
+        if slope > 0.0 {
+            map(pass, band, [0, 1], 2, Order::Backwards, gate_map);
+        } else {
+            gate(pass, band, layout.all_lines());
+        }
     }
 }
 

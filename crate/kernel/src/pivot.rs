@@ -27,8 +27,8 @@ const SAMPLES: usize = 8;
 /// over does not round each time in the same direction.
 #[inline(never)]
 pub fn pivots(pass: &mut Pass, band: &Band, operand: usize) {
-    let Pass { layout, tensors, weights, ref mut workspace } = *pass;
-    let cells = tensors[operand];
+    let Pass { layout, tensors, weights, gated, ref mut workspace } = *pass;
+    let [cells, y, _] = gated.unwrap_or([tensors[operand], &[], &[]]);
     let place = |i: usize| {
         // Golden ratio steps: spread over all, and at the edge of no image or row.
         let share = u64::from((i as u32).wrapping_mul(0x9E37_79B9).wrapping_add(1 << 31));
@@ -38,20 +38,27 @@ pub fn pivots(pass: &mut Pass, band: &Band, operand: usize) {
     let places: [usize; SAMPLES] = from_fn(place);
     let stride = layout.channel_stride(operand);
     for first in band.clone().step_by(LANES) {
-        let sample = |i: usize| {
+        let four = |cells: Cells, place: usize| {
             if stride == 1 && first + LANES <= band.end {
-                let four = &cells[places[i] + first..][..LANES];
+                let four = &cells[place + first..][..LANES];
                 // SAFETY: there are four.
                 unsafe { F32x4::load(four.as_ptr().cast()) }
             } else {
-                gathered(&cells[places[i] + first * stride..], stride, band.end - first)
+                gathered(&cells[place + first * stride..], stride, band.end - first)
             }
         };
-        let origin = sample(0);
         let zero = F32x4::splat(0.0);
-        let (mut sum, mut least, mut most) = (zero, zero, zero);
-        for i in 1..SAMPLES {
-            let distance = sample(i) - origin;
+        let (mut origin, mut sum, mut least, mut most) = (zero, zero, zero, zero);
+        for (i, &place) in places.iter().enumerate() {
+            let mut sample = four(cells, place);
+            if gated.is_some() {
+                sample = sample.where_not_below(four(y, place));
+            }
+            if i == 0 {
+                origin = sample;
+                continue;
+            }
+            let distance = sample - origin;
             sum = sum + distance;
             least = least.min(distance);
             most = most.max(distance);

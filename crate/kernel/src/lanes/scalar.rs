@@ -104,6 +104,12 @@ impl F32x4 {
         Self(from_fn(|i| if of.0[i] <= 0.0 { other.0[i] } else { self.0[i] }))
     }
 
+    /// The lanes where those of `other` are above 0 or NaN, else 0.
+    #[inline(always)]
+    pub fn where_not_below(self, other: Self) -> Self {
+        Self(from_fn(|lane| if other.0[lane] <= 0.0 { 0.0 } else { self.0[lane] }))
+    }
+
     /// The lanes where those of `other` are above 0, else 0.
     #[inline(always)]
     pub fn where_positive(self, other: Self) -> Self {

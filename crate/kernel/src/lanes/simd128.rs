@@ -3,9 +3,9 @@
 use core::arch::wasm32::{
     f32x4, f32x4_add, f32x4_extract_lane, f32x4_gt, f32x4_le, f32x4_mul, f32x4_pmax, f32x4_pmin,
     f32x4_splat, f32x4_sub, f64x2_add, f64x2_extract_lane, f64x2_promote_low_f32x4, f64x2_splat,
-    f64x2_sqrt, i32x4, i32x4_lt, i32x4_shuffle, i32x4_splat, v128, v128_and, v128_bitselect,
-    v128_load, v128_load32_lane, v128_load32_zero, v128_load64_zero, v128_store, v128_store32_lane,
-    v128_store64_lane,
+    f64x2_sqrt, i32x4, i32x4_lt, i32x4_shuffle, i32x4_splat, v128, v128_and, v128_andnot,
+    v128_bitselect, v128_load, v128_load32_lane, v128_load32_zero, v128_load64_zero, v128_store,
+    v128_store32_lane, v128_store64_lane,
 };
 use core::ops::{Add, Mul, Sub};
 
@@ -135,6 +135,12 @@ impl F32x4 {
     #[inline(always)]
     pub fn where_above_zero(self, of: Self, other: Self) -> Self {
         Self(v128_bitselect(other.0, self.0, f32x4_le(of.0, f32x4_splat(0.0))))
+    }
+
+    /// The lanes where those of `other` are above 0 or NaN, else 0.
+    #[inline(always)]
+    pub fn where_not_below(self, other: Self) -> Self {
+        Self(v128_andnot(self.0, f32x4_le(other.0, f32x4_splat(0.0))))
     }
 
     /// The lanes where those of `other` are above 0, else 0.

@@ -48,6 +48,11 @@ impl Dims {
         })
     }
 
+    /// Whether something holds of all strides.
+    pub(super) fn all(&self, holds: impl Fn(&PerOperand) -> bool) -> bool {
+        self.dims[..self.len].iter().all(|(_, strides)| holds(strides))
+    }
+
     /// Size and strides of the last dimension, and the number of tuples of all others.
     pub(super) fn split(&self) -> (usize, PerOperand, usize) {
         match self.dims[..self.len].split_last() {

@@ -315,6 +315,12 @@ impl Layout {
         }
     }
 
+    /// Whether all operands lie as the first one does.
+    pub fn lies_alike(&self) -> bool {
+        let alike = |strides: &PerOperand| *strides == [strides[0]; MAX_OPERANDS];
+        alike(&self.channel_strides) && self.outer.all(alike)
+    }
+
     /// Columns of one channel side by side.
     pub fn side_by_side(&self) -> usize {
         if self.form == Form::Runs { 1 } else { self.run }

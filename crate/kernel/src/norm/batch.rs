@@ -79,6 +79,11 @@ pub fn backward(
     let sums = !statistics.constant || gradients.any();
     let backward = Backward { saved, statistics, eps, gradients, sums };
     let inputs = if sums || gate.is_some() { 2 } else { 0 };
+    let gated = match gate {
+        Some(gate) if !statistics.constant && weights.is_none() => gate.by_block(layout),
+        _ => None,
+    };
+    let gate = gate.filter(|_| gated.is_none());
     let parted = match gate {
         // Columns can't be parted, and what was gated must not be gated again.
         Some(gate) if gate.layout.form == Form::Columns => gate.layout,
@@ -88,7 +93,7 @@ pub fn backward(
         if let Some(gate) = gate {
             gate.apply(&band, workspace);
         }
-        let pass = &mut Pass { layout, tensors: *tensors, weights, workspace };
+        let pass = &mut Pass { layout, tensors: *tensors, weights, gated, workspace };
         if sums {
             co_moments::gather(pass, &band, saved.mean, statistics);
         }

@@ -52,7 +52,8 @@ impl Forward<'_> {
         };
         for sample in layout.each_sample() {
             let tensors = if sample == 0 { tensors } else { layout.sample(tensors, sample) };
-            let pass = &mut Pass { layout: sets, tensors, weights: self.weights, workspace };
+            let pass =
+                &mut Pass { layout: sets, tensors, weights: self.weights, gated: None, workspace };
             for band in sets.bands(usize::from(own)) {
                 pass.layout = sets;
                 if own {

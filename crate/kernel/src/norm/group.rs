@@ -64,7 +64,7 @@ pub fn backward(
     sets.group(layout, together);
     for sample in layout.each_sample() {
         let tensors = layout.sample(tensors, sample);
-        let pass = &mut Pass { layout, tensors, weights: None, workspace };
+        let pass = &mut Pass { layout, tensors, weights: None, gated: None, workspace };
         let backward = Backward { together, first: sample * groups, saved, eps };
         for band in sets.bands(2) {
             let channels = band.start * together..band.end * together;

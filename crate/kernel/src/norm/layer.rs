@@ -89,7 +89,7 @@ pub fn forward(
     let parameters = Some(&Parameters { gamma: None, beta: None, eps });
     let forward = Forward { parameters, ..forward };
     let workspace = by_slabs(layout, &[x, y], room, &mut |slab, tensors, workspace, first| {
-        let pass = &mut Pass { layout: slab, tensors, weights: None, workspace };
+        let pass = &mut Pass { layout: slab, tensors, weights: None, gated: None, workspace };
         let band = 0..slab.channels;
         moments::gather(pass, &band, own);
         forward.settle(pass, &band, first, 1);
@@ -126,7 +126,7 @@ pub fn backward(
         let band = 0..slab.channels;
         let [mean, variance] = [saved.mean, saved.variance].map(|all| &all[first..][..band.end]);
         let saved = &Saved::new([mean, variance, &[]]);
-        let pass = &mut Pass { layout: slab, tensors, weights: None, workspace };
+        let pass = &mut Pass { layout: slab, tensors, weights: None, gated: None, workspace };
         if gradients.any() {
             for set in band.clone() {
                 let inverse_std = own.inverse_std(variance[set].get(), eps);
@@ -140,7 +140,8 @@ pub fn backward(
         }
         let ([x, dy, dx], [of_x, of_dy, of_dx]) = (tensors, slab.channel_strides);
         slab.channel_strides = [of_dy, slab.count, of_dx];
-        let pass = &mut Pass { layout: slab, tensors: [dy, g, dx], weights: None, workspace };
+        let pass =
+            &mut Pass { layout: slab, tensors: [dy, g, dx], weights: None, gated: None, workspace };
         affine::apply_forward_along(pass, &band, [0, 1], [gamma, zeros]);
         slab.channel_strides = [of_x, slab.count, of_dx];
         batch::backward(slab, (&[x, g, dx], None), saved, (own, None), eps, none, workspace);

@@ -9,7 +9,7 @@ use core::array::from_fn;
 use core::ops::Range;
 
 use super::patch::{Patch, load, load_part, vectors};
-use super::{CHUNK, Leaf, Pass, STRIP, VECTORS, Walk, sweep};
+use super::{CHUNK, Leaf, Pass, STRIP, VECTORS, Walk, gate, sweep};
 use crate::lanes::{F32x4, F64x2, LANES};
 use crate::layout::{Band, Order, TILE};
 use crate::workspace::{Tile, Turn};
@@ -50,6 +50,12 @@ fn fold_by(pass: &mut Pass, band: &Band, inputs: &[usize], leaf: &mut Leaf) {
     for lines in layout.blocks() {
         pass.workspace.turn(layout, band, turn);
         turn = if turn == Turn::First { Turn::Second } else { Turn::Next };
+        // From the nearer caches it comes back at once.
+        if let Some(gated) = pass.gated {
+            let tensors = core::mem::replace(&mut pass.tensors, gated);
+            gate(pass, band, lines.clone());
+            pass.tensors = tensors;
+        }
         sweep(pass, band, lines, inputs, Order::Forwards, leaf);
     }
     if turn == Turn::Next {

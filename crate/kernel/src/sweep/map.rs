@@ -11,7 +11,7 @@ use super::patch::{Along, Patch, load, load_part, vectors};
 use super::{CHUNK, Pass, STRIP, VECTORS, Walk, sweep};
 use crate::Cells;
 use crate::lanes::{F32x4, LANES};
-use crate::layout::{Band, MAX_OPERANDS, Order, TILE};
+use crate::layout::{Band, Lines, MAX_OPERANDS, Order, TILE};
 use crate::workspace::Tile;
 
 /// Elements of a run a turn: one vector waits for no other, and the loop's own work is shared.
@@ -43,6 +43,17 @@ pub fn map<const T: usize, const I: usize, const P: usize>(
         Walk::Columns(_) if I > T => map_columns::<T, I, P>(patch, CHUNK, tiles, map),
         Walk::Columns(at_once) => map_columns::<T, I, P>(patch, at_once, tiles, map),
         Walk::Runs => map_runs::<T, I, P>(patch, tiles, |row| patch.row::<T, I>(row), map),
+    });
+}
+
+/// Writes operand 0 where operand 1 isn't below 0, and else 0, over some lines of operand 2: dy as
+/// it comes through a ReLU, by the sign of its output. Needs no constants, and leaves them alone.
+#[inline(never)]
+pub fn gate(pass: &mut Pass, band: &Band, lines: Lines) {
+    let map = |[dy, y]: [F32x4; 2], []: [F32x4; 0]| dy.where_not_below(y);
+    sweep(pass, band, lines, &[0, 1, 2], Order::Backwards, &mut |walk, patch, tiles| match walk {
+        Walk::Columns(at_once) => map_columns::<2, 2, 0>(patch, at_once, tiles, map),
+        Walk::Runs => map_runs::<2, 2, 0>(patch, tiles, |row| patch.row::<2, 2>(row), map),
     });
 }
 

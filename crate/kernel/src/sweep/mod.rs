@@ -46,7 +46,7 @@ use crate::workspace::{Tile, Workspace};
 
 pub use across::fold_across;
 pub use fold::fold;
-pub use map::{map, map_along};
+pub use map::{gate, map, map_along};
 use patch::{Beside, Patch};
 pub use transpose::transpose;
 pub use weights::Weights;
@@ -69,6 +69,9 @@ pub struct Pass<'a> {
     pub tensors: [Cells<'a>; MAX_OPERANDS],
     /// How much a channel's elements count, if not alike.
     pub weights: Option<&'a Weights<'a>>,
+    /// dy, y of a ReLU and what the second of the tensors is to become, block by block, before it
+    /// is folded: they lie as all of them do.
+    pub gated: Option<[Cells<'a>; MAX_OPERANDS]>,
     /// Constants and sums of the channels.
     pub workspace: &'a mut Workspace,
 }
@@ -119,7 +122,7 @@ fn sweep(
     order: Order,
     leaf: &mut Leaf,
 ) {
-    let Pass { layout, tensors, weights, ref mut workspace } = *pass;
+    let Pass { layout, tensors, weights, ref mut workspace, .. } = *pass;
     let Workspace { tiles, packed, .. } = &mut **workspace;
     // In place, the output is no memory of its own. (That decides about speed alone.)
     let apart = operands.iter().filter(|&&k| tensors[k].as_ptr() != tensors[operands[0]].as_ptr());
