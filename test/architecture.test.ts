@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL("../ts/", import.meta.url));
 
 /** `ts/core`, from the bottom up: a file imports none but those before it. */
 const CORE = [
-  ...["typed-arrays", "show", "errors", "checks", "options", "geometry", "values"],
+  ...["typed-arrays", "show", "errors", "checks", "options", "geometry", "values", "dtypes"],
   ...["memory-section", "instance", "memory", "operands", "record", "kernel", "default-kernel"],
   ...["allocation", "view", "tensor", "parameter", "float64", "plain", "arguments", "norm-options"],
   ...["saved-state", "saved-access", "run", "passes", "scope", "saved", "trace", "state-dict"],
