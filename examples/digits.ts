@@ -227,10 +227,9 @@ function trainBoth({ train, test }: { train: Images; test: Images }): Network {
 
 function saveAndLoad(network: Network, test: Images): void {
   const before = network.predict(test.pixels);
-  const json = JSON.stringify(network.bn?.stateDict(), (_, value) =>
-    value instanceof Float32Array ? Array.from(value) : value,
-  );
-  network.bn = new BatchNorm1d(HIDDEN).loadStateDict(JSON.parse(json));
+  const json = JSON.stringify(network.bn?.stateDict());
+  network.bn = new BatchNorm1d(HIDDEN);
+  network.bn.loadStateDict(JSON.parse(json));
   const after = network.predict(test.pixels);
   if (!before.every((digit, i) => digit === after[i])) {
     throw new Error("the loaded state dict gives other predictions");

@@ -13,7 +13,17 @@ const CORE = [
   ...["typed-arrays", "show", "errors", "checks", "options", "geometry", "values", "dtypes"],
   ...["memory-section", "instance", "memory", "operands", "record", "kernel", "default-kernel"],
   ...["allocation", "view", "tensor", "parameter", "float64", "plain", "arguments", "norm-options"],
-  ...["saved-state", "saved-access", "run", "passes", "scope", "saved", "trace", "state-dict"],
+  ...[
+    "saved-state",
+    "saved-access",
+    "run",
+    "passes",
+    "scope",
+    "saved",
+    "trace",
+    "state-names",
+    "state-dict",
+  ],
   ...["presets", "layer-options", "layer-state", "last-pass", "layer-engine", "sample-norm"],
 ];
 

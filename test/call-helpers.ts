@@ -14,6 +14,15 @@ export { kernelBytes } from "../scripts/kernel/under-test.mjs";
 /** What TypeScript would not let pass. */
 export const wrong = (value: unknown) => value as never;
 
+/** The layer, after it has loaded. */
+export function loaded<Layer extends { loadStateDict(...all: never[]): unknown }>(
+  layer: Layer,
+  ...all: Parameters<Layer["loadStateDict"]>
+): Layer {
+  layer.loadStateDict(...all);
+  return layer;
+}
+
 export const values = (tensor: Tensor) => [...tensor.toFloat32Array()];
 
 /** What is to stay as it was: a tensor, or what tells by accessors what it holds. */

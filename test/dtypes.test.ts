@@ -82,7 +82,8 @@ describe("widen", () => {
         const room = new Uint8Array(source.byteLength + 16).fill(0xff);
         room.set(new Uint8Array(source.buffer), offset);
         const part = room.subarray(offset, offset + source.byteLength);
-        for (const bytes of [part, Buffer.from(room.buffer, offset, source.byteLength)]) {
+        const range = [room.buffer, offset, source.byteLength] as const;
+        for (const bytes of [part, Buffer.from(...range), new DataView(...range)]) {
           const got = widen(bytes, dtype, "here");
           room.set(part.slice().fill(0), offset);
           expect(got).toEqual(source);
@@ -91,6 +92,11 @@ describe("widen", () => {
       }
     }
     expect(widen(new Uint8Array(0), "F64", "here")).toEqual(new Float64Array(0));
+    for (const Buffer of [ArrayBuffer, SharedArrayBuffer]) {
+      const buffer = new Buffer(4);
+      new Float32Array(buffer)[0] = 1.5;
+      expect(widen(wrong(buffer), "F32", "here")).toEqual(Float32Array.of(1.5));
+    }
     const odd = new Uint8Array([0, 0, 0x3c]).subarray(1);
     expect(widen(odd, "F16", "here")).toEqual(Float32Array.of(1));
   });
@@ -108,9 +114,11 @@ describe("widen", () => {
     ] as const) {
       refused([`${length} bytes`, dtype], new Uint8Array(length), dtype);
     }
-    for (const source of [[0, 0], new Int8Array(2), new ArrayBuffer(2), null, "ab", {}]) {
-      refused(["Uint8Array"], source, "F16");
+    for (const source of [[0, 0], null, undefined, "ab", {}, { buffer: new ArrayBuffer(2) }]) {
+      refused(["no bytes"], source, "F16");
     }
+    const lying = Object.defineProperty(new Uint8Array(2), "byteLength", { value: 8 });
+    refused(["no bytes"], lying, "F16");
     const gone = new Uint8Array(8);
     structuredClone(gone.buffer, { transfer: [gone.buffer] });
     refused(["detached"], gone, "F16");

@@ -18,7 +18,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
-import { counting, expectError, kernelBytes, values, wrong } from "./call-helpers.js";
+import { counting, expectError, kernelBytes, loaded, values, wrong } from "./call-helpers.js";
 import { expectWithin, type Truth, truthOfInference, truthOfTraining, U } from "./helpers.js";
 import { channelsOf } from "./reference/batch.mjs";
 
@@ -35,9 +35,9 @@ describe("Keras's layer", () => {
   const trained = truthOfTraining(x.data, x.data, columns, { eps: 1e-3 });
 
   test("infers unless told otherwise, and leaves the averages where they are", () => {
-    const keras = new BatchNormalization().loadStateDict(dict);
-    const same = new BatchNorm(2, { preset: "keras" }).loadStateDict(dict);
-    const onnx = new BatchNorm(2, { preset: "onnx", eps: 1e-3 }).loadStateDict({
+    const keras = loaded(new BatchNormalization(), dict);
+    const same = loaded(new BatchNorm(2, { preset: "keras" }), dict);
+    const onnx = loaded(new BatchNorm(2, { preset: "onnx", eps: 1e-3 }), {
       ...{ scale: [1, 1], B: [0, 0], input_mean: [10, 20], input_var: [4, 9] },
     });
     for (const bn of [keras, same, onnx]) {

@@ -21,7 +21,7 @@ import {
 } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
 import { Abi, RecordSize, Word } from "../ts/generated/abi.js";
-import { counting, expectError, kernelBytes, values } from "./call-helpers.js";
+import { counting, expectError, kernelBytes, loaded, values } from "./call-helpers.js";
 import { exampleOf } from "./operations.js";
 
 describe("a Proxy, as Vue and MobX make them", () => {
@@ -141,7 +141,7 @@ describe("a Proxy, as Vue and MobX make them", () => {
     expect([...batchNormTraining(plain, options).y.data]).toEqual(y);
     const bn = new BatchNorm(3);
     const dict = proxied({ ...bn.stateDict(), weight: proxied(weight) });
-    expect(values(bn.loadStateDict(dict).weight as Tensor)).toEqual(weight);
+    expect(values(loaded(bn, dict).weight as Tensor)).toEqual(weight);
   });
 });
 

@@ -11,7 +11,7 @@ import {
   Tensor,
 } from "batchnorm-wasm";
 import { describe, expect, it } from "vitest";
-import { counting, expectError, values, wrong } from "./call-helpers.js";
+import { counting, expectError, loaded, values, wrong } from "./call-helpers.js";
 import { expectWithin, SMALLEST, U } from "./helpers.js";
 
 interface Case {
@@ -224,7 +224,7 @@ describe("network slimming", () => {
       running_var: Float32Array.of(1, 1),
       num_batches_tracked: 0,
     });
-    const small = new BatchNorm(2).loadStateDict(pruned[0]?.stateDict as never);
+    const small = loaded(new BatchNorm(2), pruned[0]?.stateDict as never);
     const x = counting([4, 4]);
     const both = (bn: BatchNorm, x: Tensor) => values(bn.eval().forward(x));
     const kept = Tensor.from(

@@ -20,7 +20,8 @@ function batch(means: readonly number[], stds: readonly number[], seed = 5): Ten
 function trained(): BatchNorm {
   const bn = new BatchNorm(C);
   const state = { ...bn.stateDict(), num_batches_tracked: 1000 };
-  return bn.loadStateDict(state);
+  bn.loadStateDict(state);
+  return bn;
 }
 
 describe("health", () => {

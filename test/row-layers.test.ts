@@ -347,7 +347,8 @@ describe("a layer to unit length", () => {
         [],
       ]);
     }
-    expect(norm.loadStateDict(norm.stateDict()).stateDict()).toEqual({});
+    norm.loadStateDict(norm.stateDict());
+    expect(norm.stateDict()).toEqual({});
     expect(`${norm}`).toBe("UnitNormalization(axes=[-1], eps=1e-12)");
   });
 

@@ -53,6 +53,7 @@ export type { Mask, WeightOptions, Weights } from "./batch/weights.js";
 export type { Storage } from "./core/allocation.js";
 export type { Vector } from "./core/arguments.js";
 export { defaultKernel, type KernelOption, memoryUsage, reserve } from "./core/default-kernel.js";
+export type { DtypeName } from "./core/dtypes.js";
 export { BatchNormError, type BatchNormErrorCode } from "./core/errors.js";
 export type { Float64Vector } from "./core/float64.js";
 export type { KernelModule, LinearMemory, MemoryOptions } from "./core/instance.js";
@@ -74,11 +75,16 @@ export {
 export { NormSaved } from "./core/saved.js";
 export { scope } from "./core/scope.js";
 export type {
+  ConvertedEntry,
   LoadOptions,
+  LoadReport,
+  ModelLoadOptions,
   SavedStateDict,
   StateDict,
   StateDictEntry,
   StateDictOptions,
+  StateDictSource,
+  TypedBytes,
 } from "./core/state-dict.js";
 export { Tensor } from "./core/tensor.js";
 export { traceMemory } from "./core/trace.js";

@@ -42,7 +42,8 @@ if (isMainThread) {
 } else {
   const { client, dict } = workerData as Task;
   // The average of all batches, and here of one: as precise as the client's data.
-  const bn = new BatchNorm(CHANNELS, { momentum: null }).loadStateDict(dict);
+  const bn = new BatchNorm(CHANNELS, { momentum: null });
+  bn.loadStateDict(dict);
   bn.resetRunningStats();
   bn.train().forward(dataOf(client));
   parentPort?.postMessage(bn.stateDict());

@@ -9,7 +9,8 @@ import assert from "node:assert/strict";
 import { BatchNorm, Tensor } from "batchnorm-wasm";
 
 const [BATCH, CHANNELS, PIXELS] = [2, 3, 16];
-const bn = new BatchNorm(CHANNELS).loadStateDict({
+const bn = new BatchNorm(CHANNELS);
+bn.loadStateDict({
   weight: [1, 2, 0.5],
   bias: [0, 1, -1],
   running_mean: [0.5, -0.2, 3],

@@ -41,5 +41,6 @@ console.log(`γ after training: ${scales.join(" ")}`);
 console.log(`channels that stay: ${pruned.kept.join(", ")}`);
 assert.deepEqual(pruned.kept, MATTERS);
 
-const small = new BatchNorm(pruned.kept.length).loadStateDict(pruned.stateDict).eval();
+const small = new BatchNorm(pruned.kept.length).eval();
+small.loadStateDict(pruned.stateDict);
 assert.equal(small.numFeatures, 3);

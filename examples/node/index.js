@@ -34,10 +34,9 @@ for (let step = 0; step < STEPS; step++) {
 console.log("weight", bn.weight, "is near", SPREAD);
 console.log("bias  ", bn.bias, "is near", CENTRE);
 
-const saved = JSON.stringify(bn.stateDict(), (_, value) =>
-  value instanceof Float32Array ? [...value] : value,
-);
-const copy = new BatchNorm(null).loadStateDict(JSON.parse(saved)).eval();
+const saved = JSON.stringify(bn.stateDict());
+const copy = new BatchNorm(null).eval();
+copy.loadStateDict(JSON.parse(saved));
 const expected = bn.eval().forward(readings).data;
 const same = copy.forward(readings).data.every((value, i) => value === expected[i]);
 console.log(same ? "the copy infers the same values" : "the copy differs");

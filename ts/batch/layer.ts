@@ -4,9 +4,10 @@ import type { Parameter } from "../core/parameter.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
 import type {
   LoadOptions,
+  LoadReport,
   SavedStateDict,
-  StateDict,
   StateDictOptions,
+  StateDictSource,
 } from "../core/state-dict.js";
 import { type Tensor, tensorOf } from "../core/tensor.js";
 import type { Activation } from "./activation.js";
@@ -522,10 +523,9 @@ export class BatchNorm {
    * bn.runningMean;                              // → Tensor([3]) { 2, 4, 6 }
    * bn.loadStateDict({ weight: dict.weight });   // throws state-dict
    */
-  loadStateDict(dict: StateDict, options?: LoadOptions | null): this {
+  loadStateDict(dict: StateDictSource, options?: LoadOptions | null): LoadReport {
     const engine = engineOf(this);
-    engine.state.load(dict, options, engine.checkLive("loadStateDict"));
-    return this;
+    return engine.state.load(dict, options, engine.checkLive("loadStateDict"));
   }
 
   /**

@@ -8,8 +8,6 @@
  */
 import { fail, mustBe } from "./errors.js";
 import { show } from "./show.js";
-import { lengthOf, typedArrayName } from "./typed-arrays.js";
-import { checkAttached } from "./values.js";
 
 /** Types by safetensors' names, and in the same order by those of NumPy and others. */
 const DTYPES = ["F16", "BF16", "F32", "F64", "I64"] as const;
@@ -31,10 +29,15 @@ export type Widened =
 
 /** @throws BatchNormError `dtype` unless it is a type's name */
 export function readDtype(dtype: unknown, owner: string): Dtype {
-  const at = [...DTYPES, ...SPELLINGS].indexOf(dtype as DtypeName);
-  if (at >= 0) return DTYPES[at % DTYPES.length] as Dtype;
-  const known = [...DTYPES, ...SPELLINGS].map(show).join(", ");
-  return mustBe("dtype", `${owner}: dtype`, `one of ${known}`, dtype);
+  const known: readonly unknown[] = [...DTYPES, ...SPELLINGS];
+  const at = known.indexOf(dtype);
+  if (at < 0) mustBe("dtype", `${owner}: dtype`, `one of ${known.map(show).join(", ")}`, dtype);
+  return DTYPES[at % DTYPES.length] as Dtype;
+}
+
+/** Its name as NumPy, PyTorch and others spell it. */
+export function spelled(dtype: Dtype): DtypeName {
+  return SPELLINGS[DTYPES.indexOf(dtype)] as DtypeName;
 }
 
 /** Bytes of a value of the type. */
@@ -46,16 +49,17 @@ export function bytesOf(dtype: Dtype): number {
  * A copy of numbers that lie in bytes, wherever these begin, with nothing lost: subnormal numbers,
  * the zeros' signs, infinities and what a NaN carries.
  *
- * @param bytes little-endian
+ * @param bytes little-endian; any view of a buffer, or a buffer
  * @throws BatchNormError `dtype` unless the bytes are whole numbers of the type, `out-of-memory`
  */
-export function widen(bytes: Uint8Array, dtype: DtypeName, owner: string): Widened {
+export function widen(
+  bytes: ArrayBufferView | ArrayBufferLike,
+  dtype: DtypeName,
+  owner: string,
+): Widened {
   const type = readDtype(dtype, owner);
-  if (typedArrayName(bytes) !== "Uint8Array") {
-    mustBe("dtype", `${owner}: data`, "a Uint8Array", bytes);
-  }
-  checkAttached(bytes, owner);
-  const [length, size] = [lengthOf(bytes), bytesOf(type)];
+  const view = viewOfBytes(bytes, owner);
+  const [length, size] = [view.byteLength, bytesOf(type)];
   if (length % size !== 0) {
     fail(
       "dtype",
@@ -64,7 +68,7 @@ export function widen(bytes: Uint8Array, dtype: DtypeName, owner: string): Widen
   }
   try {
     // Copied, they begin where every kind of array can. (Hosts are little-endian, as kernels are.)
-    const { buffer } = new Uint8Array(bytes);
+    const { buffer } = new Uint8Array(new Uint8Array(view.buffer, view.byteOffset, length));
     if (type === "F64") return new Float64Array(buffer);
     if (type === "I64") return new BigInt64Array(buffer);
     if (type === "F32") return new Float32Array(buffer);
@@ -74,8 +78,20 @@ export function widen(bytes: Uint8Array, dtype: DtypeName, owner: string): Widen
   }
 }
 
+/** What is there, whatever properties a caller has put over it. */
+function viewOfBytes(bytes: ArrayBufferView | ArrayBufferLike, owner: string): DataView {
+  const { buffer, byteOffset, byteLength } = (
+    ArrayBuffer.isView(bytes) ? bytes : { buffer: bytes }
+  ) as DataView;
+  try {
+    return new DataView(buffer, byteOffset, byteLength);
+  } catch (cause) {
+    return fail("dtype", `${owner}: data are no bytes, or detached`, { cause });
+  }
+}
+
 /** Numbers of two bytes each, as float32. */
-export function widenHalves(halves: Uint16Array, isBrain: boolean): Widened {
+function widenHalves(halves: Uint16Array, isBrain: boolean): Widened {
   const floats = new Float32Array(halves.length);
   // As bits, so that a NaN stays what it is.
   const bits = new Uint32Array(floats.buffer);

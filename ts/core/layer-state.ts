@@ -7,14 +7,27 @@ import { readOptions } from "./options.js";
 import { Parameter } from "./parameter.js";
 import { showShape } from "./show.js";
 import {
-  type EntryNames,
+  type ConvertedEntry,
   type LoadOptions,
+  type LoadReport,
+  type LoadSettings,
+  readCount,
+  readLoadOptions,
   readPrefix,
-  readStateDict,
+  readVector,
   type SavedStateDict,
-  type StateDict,
   type StateDictOptions,
+  type StateDictSource,
 } from "./state-dict.js";
+import {
+  type Entry,
+  type EntryNames,
+  type Found,
+  failForNames,
+  findEntries,
+  readEntries,
+  readNames,
+} from "./state-names.js";
 import { allocateOwn, Tensor, tensorOf } from "./tensor.js";
 import type { Float32Values } from "./values.js";
 import { copyOut, type View } from "./view.js";
@@ -31,6 +44,14 @@ const INITIAL = {
 };
 
 type VectorName = keyof typeof INITIAL;
+
+/** What else the vectors go by, of whatever framework: no name is another vector's, too. */
+const ALIASES: { readonly [Name in VectorName]?: readonly string[] } = {
+  weight: ["weight", "gamma", "scale", "Scale"],
+  bias: ["bias", "beta", "B"],
+  runningMean: ["running_mean", "moving_mean", "input_mean", "mean"],
+  runningVar: ["running_var", "moving_variance", "input_var", "var"],
+};
 
 /** Names of a state dict's entries, in a framework. */
 export interface StateNames {
@@ -78,7 +99,7 @@ export class LayerState {
   /** Which vectors there are. */
   readonly #has: readonly VectorName[];
   /** What a state dict calls them. */
-  readonly #entries: EntryNames;
+  readonly entries: EntryNames;
   /** How often the vectors were made or given back. */
   #changes = 0;
 
@@ -95,9 +116,13 @@ export class LayerState {
     };
     this.#port = port;
     this.#has = (Object.keys(has) as VectorName[]).filter((name) => has[name]);
-    this.#entries = {
-      vectors: this.#has.map((name) => names[name] as string),
-      variance: trackRunningStats ? names.runningVar : undefined,
+    this.entries = {
+      vectors: this.#has.map((name, i) => {
+        const own = names[name] as string;
+        const others = (ALIASES[name] ?? []).filter((one) => one !== own);
+        return [own, ...others, `${i}`, `vars.${i}`];
+      }),
+      variance: this.#has.indexOf("runningVar"),
       counter: trackRunningStats ? names.numBatchesTracked : undefined,
     };
   }
@@ -196,40 +221,66 @@ export class LayerState {
     if (this.numFeatures === null && this.#has.length > 0) {
       fail("not-built", `${owner}: no input told the feature count yet`);
     }
-    const { vectors, counter } = this.#entries;
+    const { vectors, counter } = this.entries;
     const entries = this.#has.map((name, i): [string, Float32Values | number] => [
-      prefix + vectors[i],
+      prefix + vectors[i]?.[0],
       copyOut(this[name] as View),
     ]);
     if (counter !== undefined) entries.push([prefix + counter, this.numBatchesTracked]);
     return Object.fromEntries(entries);
   }
 
-  /**
-   * @throws BatchNormError as {@link readStateDict}, `out-of-memory`; nothing is written then
-   */
-  load(dict: StateDict, options: LoadOptions | null | undefined, owner: string): void {
+  /** @throws BatchNormError as {@link loadStates}; nothing is written then */
+  load(dict: StateDictSource, options: LoadOptions | null | undefined, owner: string): LoadReport {
+    const settings = readLoadOptions(options, owner, ["names"]);
+    const { prefix } = settings;
+    const names = readNames(settings.names, this.entries, owner);
+    const all = readEntries(dict, [prefix], owner);
+    return loadStates([{ state: this, prefix, names, all }], settings, owner);
+  }
+
+  /** Reads what was found of a dict, and may run getters. */
+  read({ vectors, counter }: Found, settings: LoadSettings, owner: string): StateRead {
+    const { shape, entries } = this;
     const changes = this.#changes;
-    // Reading may run getters, and what these do has to be seen: all checks of the layer
-    // come after it. What was read is copies: building may detach views of kernel memory.
-    const { numFeatures, shape } = this;
-    const names = { ...this.#entries, shape };
-    const values = shape ? sizeOf(shape) : numFeatures;
-    const { vectors, count } = readStateDict(dict, names, values, options, owner);
+    const converted: ConvertedEntry[] = [];
+    let length = shape ? sizeOf(shape) : this.numFeatures;
+    const values = vectors.map((entry, i) => {
+      if (!entry) return null;
+      const isVariance = i === entries.variance;
+      const read = readVector(entry, length, shape, isVariance, settings, converted, owner);
+      length = read.length;
+      return read;
+    });
+    const count = counter && readCount(counter, owner);
+    // Without vectors there is nothing to build.
+    return { changes, converted, values, count, length: values.some(Boolean) ? length : null };
+  }
+
+  /** Throws where the layer is no longer what it was before the dict was read. */
+  checkRead({ changes }: StateRead, owner: string): void {
     if (changes !== this.#changes) {
       fail("state-dict", `${owner}: reading the dict has changed the layer`);
     }
     this.check(owner);
-    // Without vectors there is nothing to build.
-    const length = vectors[0]?.length;
-    if (numFeatures === null && length !== undefined) {
-      if (shape) fail("not-built", `${owner}: the entries don't tell how many channels there are`);
-      this.build(length, owner, "state-dict");
-    }
+  }
+
+  /** Builds the layer where that is still to be done, and says so. */
+  buildFor({ length }: StateRead, owner: string): boolean {
+    if (this.numFeatures !== null || length === null) return false;
+    if (this.shape)
+      fail("not-built", `${owner}: the entries don't tell how many channels there are`);
+    this.build(length, owner, "state-dict");
+    return true;
+  }
+
+  write({ values, count }: StateRead): void {
     this.#has.forEach((name, i) => {
-      tensorOf(this[name] as View).set(vectors[i] as Float32Array);
+      const one = values[i];
+      if (one) tensorOf(this[name] as View).set(one);
     });
-    this.numBatchesTracked = count;
+    // As PyTorch has it for files without.
+    this.numBatchesTracked = count ?? this.numBatchesTracked;
   }
 
   /** Sets vectors to what they began with, and forgets the batches. */
@@ -241,6 +292,64 @@ export class LayerState {
     }
     this.numBatchesTracked = 0;
   }
+}
+
+/** What was read of a dict for a layer. */
+interface StateRead {
+  /** How often the layer's vectors had been made or given back. */
+  readonly changes: number;
+  readonly converted: readonly ConvertedEntry[];
+  readonly values: readonly (Float32Values | null)[];
+  readonly count: number | undefined;
+  /** Of a vector, if there is any. */
+  readonly length: number | null;
+}
+
+/** A layer that is to be loaded. */
+export interface Target {
+  readonly state: LayerState;
+  readonly prefix: string;
+  readonly names: EntryNames;
+  /** Of the dict, all that may be the layer's. */
+  readonly all: readonly Entry[];
+}
+
+/**
+ * Sets what layers have from one dict, all or nothing.
+ *
+ * @throws BatchNormError `state-dict`, `dtype`, `disposed`, `invalid-shape`, `shape-overflow`,
+ *   `invalid-option`, `not-built`, `out-of-memory`
+ */
+export function loadStates(
+  layers: readonly Target[],
+  settings: LoadSettings,
+  owner: string,
+): LoadReport {
+  const found = layers.map(({ all, names, prefix }) => findEntries(all, names, prefix, owner));
+  const missing = found.flatMap((one) => one.missing);
+  const unexpected = found.flatMap((one) => one.rest);
+  if (settings.strict && missing.length + unexpected.length > 0) {
+    failForNames(layers, found, owner);
+  }
+  const reads = layers.map(({ state }, i) => state.read(found[i] as Found, settings, owner));
+  // Reading may run getters, and what these do has to be seen: all checks of layers come after it.
+  // What was read is copies: building may detach views of kernel memory.
+  layers.forEach(({ state }, i) => {
+    state.checkRead(reads[i] as StateRead, owner);
+  });
+  const built: LayerState[] = [];
+  try {
+    layers.forEach(({ state }, i) => {
+      if (state.buildFor(reads[i] as StateRead, owner)) built.push(state);
+    });
+  } catch (error) {
+    for (const state of built) state.dispose();
+    throw error;
+  }
+  layers.forEach(({ state }, i) => {
+    state.write(reads[i] as StateRead);
+  });
+  return { missing, unexpected, converted: reads.flatMap(({ converted }) => converted) };
 }
 
 function fill(vector: View, value: number): void {

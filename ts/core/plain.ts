@@ -11,6 +11,7 @@ import {
 } from "./geometry.js";
 import { isInherited } from "./options.js";
 import { showShape } from "./show.js";
+import { typedArrayName } from "./typed-arrays.js";
 import {
   type Float32Values,
   floats,
@@ -68,12 +69,18 @@ export interface Read {
 /**
  * The elements in row-major order, and the shape.
  *
+ * @param read gives what `data` holds
  * @throws BatchNormError `dtype`, `invalid-shape`, `shape-overflow`, `invalid-option`
  */
 export function readPlain(
   value: PlainTensor,
   owner: string,
   kinds?: readonly string[] | null,
+  read: (
+    data: unknown,
+    owner: string,
+    kinds?: readonly string[] | null,
+  ) => NumberArray = readValues,
 ): Omit<Read, "label"> {
   const { data } = value;
   // Each is read once, and not where somebody has put such a name on `Object.prototype`.
@@ -84,7 +91,7 @@ export function readPlain(
   ) as [number[]?, number[]?, number?, boolean?];
   const strides = ours ?? stride;
   const shape = readShape(value.shape, owner);
-  const values = readValues(data, owner, kinds);
+  const values = read(data, owner, kinds);
   checkOneOf(fortranOrder, owner, "fortranOrder");
   if (!isCount(offset)) mustBe("invalid-shape", `${owner}: offset`, COUNT, offset);
   if (strides === undefined && !offset && !fortranOrder) return { values, shape };
@@ -93,7 +100,7 @@ export function readPlain(
   const refuse = () =>
     fail("invalid-shape", `${owner}: strides ${showShape(steps)} leave the data`);
   if (steps.length !== shape.length || !steps.every(Number.isSafeInteger)) refuse();
-  const copy = floats(sizeOf(shape), owner);
+  const copy = floats(sizeOf(shape), owner, typedArrayName(values));
   forEachPlace(shape, steps, 0, copy.length, (place, element) => {
     copy[element] = values[place + offset] ?? refuse();
   });

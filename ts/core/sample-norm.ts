@@ -9,7 +9,13 @@ import { setOption } from "./layer-options.js";
 import type { Parameter } from "./parameter.js";
 import type { PlainResult, PlainTensor } from "./plain.js";
 import type { NormSaved } from "./saved.js";
-import type { LoadOptions, SavedStateDict, StateDict, StateDictOptions } from "./state-dict.js";
+import type {
+  LoadOptions,
+  LoadReport,
+  SavedStateDict,
+  StateDictOptions,
+  StateDictSource,
+} from "./state-dict.js";
 import { type Tensor, tensorOf } from "./tensor.js";
 
 // Apart, and not a private field with a friend: that would keep the class in every bundle.
@@ -319,10 +325,9 @@ export abstract class SampleNorm<Saved extends NormSaved = NormSaved> {
    * gn.weight;                                // → Parameter([3]) { 2, 2, 2 }
    * gn.loadStateDict({ weight: [2, 2, 2] });   // throws state-dict
    */
-  loadStateDict(dict: StateDict, options?: LoadOptions | null): this {
+  loadStateDict(dict: StateDictSource, options?: LoadOptions | null): LoadReport {
     const engine = inside(this);
-    engine.state.load(dict, options, engine.checkLive("loadStateDict"));
-    return this;
+    return engine.state.load(dict, options, engine.checkLive("loadStateDict"));
   }
 
   /**

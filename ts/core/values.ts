@@ -74,12 +74,24 @@ export function readValues(
 /**
  * Elements outside of kernel memory: a copy, or so many zeros.
  *
+ * @param kind of typed array: `Float64Array`, or else float32
  * @throws BatchNormError `out-of-memory` where JavaScript has no room for them
  */
-export function floats(source: Float32Values | number, owner: string): Float32Values {
+export function floats(source: Float32Values | number, owner: string): Float32Values;
+export function floats(
+  size: number,
+  owner: string,
+  kind: string | undefined,
+): Float32Values | Float64Values;
+export function floats(
+  source: Float32Values | number,
+  owner: string,
+  kind?: string,
+): Float32Values | Float64Values {
   try {
     // Slicing fills memory once, where zeros would be written first.
-    return typeof source === "number" ? new Float32Array(source) : source.slice();
+    if (typeof source !== "number") return source.slice();
+    return kind === "Float64Array" ? new Float64Array(source) : new Float32Array(source);
   } catch (cause) {
     return fail("out-of-memory", `${owner}: JavaScript has no room`, { cause });
   }

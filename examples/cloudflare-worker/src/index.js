@@ -15,7 +15,8 @@ const MAX_BODY = { [JSON_TYPE]: 1 << 20, [BYTES_TYPE]: 16 << 20 };
 /** Errors name what came, which may be as long as the body. */
 const MAX_ERROR = 300;
 
-const bn = new BatchNorm(null, { axis: -1 }).loadStateDict(state).eval();
+const bn = new BatchNorm(null, { axis: -1 }).eval();
+bn.loadStateDict(state);
 
 export default {
   /** @param {Request} request */

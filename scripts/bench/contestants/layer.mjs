@@ -46,22 +46,28 @@ function layerOf(library, kernel, { norm = "batch", groups = 0, axis }, data) {
   const options = { eps, kernel };
   const count = weight.length;
   switch (norm) {
-    case "batch":
-      return new library.BatchNorm(count, { ...options, axis }).loadStateDict({
-        weight,
-        bias,
-        running_mean: mean,
-        running_var: variance,
-        num_batches_tracked: 0,
+    case "batch": {
+      const running = { running_mean: mean, running_var: variance, num_batches_tracked: 0 };
+      return loaded(new library.BatchNorm(count, { ...options, axis }), {
+        ...{ weight, bias },
+        ...running,
       });
+    }
     case "group":
-      return new library.GroupNorm(groups, count, { ...options, axis }).loadStateDict({
-        weight,
-        bias,
-      });
+      return loaded(new library.GroupNorm(groups, count, { ...options, axis }), { weight, bias });
     case "layer":
-      return new library.LayerNorm(count, options).loadStateDict({ weight, bias });
+      return loaded(new library.LayerNorm(count, options), { weight, bias });
     case "rms":
-      return new library.RMSNorm(count, options).loadStateDict({ weight });
+      return loaded(new library.RMSNorm(count, options), { weight });
   }
+}
+
+/**
+ * @template {{ loadStateDict(dict: import("batchnorm-wasm").StateDict): unknown }} Layer
+ * @param {Layer} layer
+ * @param {import("batchnorm-wasm").StateDict} dict
+ */
+function loaded(layer, dict) {
+  layer.loadStateDict(dict);
+  return layer;
 }

@@ -19,9 +19,8 @@ class Processor extends AudioWorkletProcessor {
     const channels = torch.shape[1];
     const { running_mean, running_var } = torch.steps.at(-1);
     const { weight, bias } = torch;
-    this.infers = new BatchNorm(channels)
-      .loadStateDict({ weight, bias, running_mean, running_var, num_batches_tracked: 1 })
-      .eval();
+    this.infers = new BatchNorm(channels).eval();
+    this.infers.loadStateDict({ weight, bias, running_mean, running_var });
     this.trains = new BatchNorm(channels).train();
     this.x = Tensor.zeros([1, channels, FRAMES]);
     this.y = Tensor.zeros(this.x.shape);
