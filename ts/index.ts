@@ -149,6 +149,15 @@ export {
   UnitNormalization,
   type UnitNormalizationOptions,
 } from "./layer/spellings.js";
+// All layers of a network at once.
+export {
+  freeze,
+  loadStateDict,
+  type Model,
+  parameters,
+  stateDict,
+  train,
+} from "./model/model.js";
 // Moments that merge, and what is built on them.
 export {
   type AdaptationOptions,

@@ -514,12 +514,23 @@ export class BatchNorm {
   /**
    * Sets parameters and running statistics, all or none.
    *
-   * @param dict exactly the entries that `stateDict` gives, as tensors, float arrays,
-   *   `number[]` or `{ data, shape }`; the batch count also as a `bigint`
-   * @throws BatchNormError `state-dict`, `dtype`, `disposed`, `invalid-option`, `out-of-memory`
+   * @param dict the entries that `stateDict` gives, also by the names of another framework or with
+   *   slashes or Keras's `:0`; an object or a Map, also nested as Flax's are, or an array in the order
+   *   of Keras's `get_weights()`. Each is a tensor, floats, `number[]`, `{ data, shape }`, bytes with
+   *   their type as `{ data, dtype, shape }`, or what JSON makes of a typed array; of `[1, C, 1, 1]`, too.
+   *   `num_batches_tracked` may be missing: the layer keeps its own then, as PyTorch has it
+   * @param options `prefix`: what is before each name; `strict`: with `false` what is missing stays as
+   *   it is, and what is unknown is passed over; `names`: what the dict calls an entry;
+   *   `allowNonFinite`: takes NaN and infinite values
+   * @returns what was missing, what nobody knows, and what was of another type than float32
+   * @throws BatchNormError `state-dict`, `invalid-shape`, `disposed`, `invalid-option`,
+   *   `unknown-option`, `out-of-memory`; `dtype` for what is no float, and for a value that float32 would
+   *   have as 0 or infinite
    *
    * @example
-   * const bn = new BatchNorm(3).loadStateDict(dict).eval();
+   * bn.loadStateDict(dict);
+   * bn.loadStateDict(new Map([["bn/gamma:0", [3, 3, 3]]]), { prefix: "bn/", strict: false });
+   * bn.weight;                                   // → Parameter([3]) { 3, 3, 3 }
    * bn.runningMean;                              // → Tensor([3]) { 2, 4, 6 }
    * bn.loadStateDict({ weight: dict.weight });   // throws state-dict
    */
@@ -572,10 +583,15 @@ export class BatchNorm {
   }
 }
 
+/** The engine of a layer; `undefined` of all else. */
+export function engineIn(layer: unknown): Engine | undefined {
+  return engines.get(layer as object);
+}
+
 /** The engine of a layer, which a Proxy has not. */
 export function engineOf(layer: BatchNorm): Engine {
   return (
-    engines.get(layer) ??
+    engineIn(layer) ??
     fail(
       "dtype",
       "this is no layer, a Proxy of one (Vue: toRaw), or of another copy of the package",

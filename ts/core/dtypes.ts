@@ -12,8 +12,6 @@ import { show } from "./show.js";
 /** Types by safetensors' names, and in the same order by those of NumPy and others. */
 const DTYPES = ["F16", "BF16", "F32", "F64", "I64"] as const;
 const SPELLINGS = ["float16", "bfloat16", "float32", "float64", "int64"] as const;
-/** Bytes of a value, in this order. */
-const SIZES = [2, 2, 4, 8, 8] as const;
 
 /** A type of numbers, by safetensors' name. */
 export type Dtype = (typeof DTYPES)[number];
@@ -35,14 +33,9 @@ export function readDtype(dtype: unknown, owner: string): Dtype {
   return DTYPES[at % DTYPES.length] as Dtype;
 }
 
-/** Its name as NumPy, PyTorch and others spell it. */
-export function spelled(dtype: Dtype): DtypeName {
-  return SPELLINGS[DTYPES.indexOf(dtype)] as DtypeName;
-}
-
 /** Bytes of a value of the type. */
 export function bytesOf(dtype: Dtype): number {
-  return SIZES[DTYPES.indexOf(dtype)] as number;
+  return dtype === "F32" ? 4 : /16/.test(dtype) ? 2 : 8;
 }
 
 /**

@@ -43,6 +43,8 @@ const INITIAL = {
   renormStd: 1,
 };
 
+const LOAD_OPTIONS = ["prefix", "strict", "allowNonFinite", "names"];
+
 type VectorName = keyof typeof INITIAL;
 
 /** What else the vectors go by, of whatever framework: no name is another vector's, too. */
@@ -100,6 +102,8 @@ export class LayerState {
   readonly #has: readonly VectorName[];
   /** What a state dict calls them. */
   readonly entries: EntryNames;
+  /** Whether a state dict has the count of batches. */
+  readonly #counts: boolean;
   /** How often the vectors were made or given back. */
   #changes = 0;
 
@@ -122,9 +126,10 @@ export class LayerState {
         const others = (ALIASES[name] ?? []).filter((one) => one !== own);
         return [own, ...others, `${i}`, `vars.${i}`];
       }),
-      variance: this.#has.indexOf("runningVar"),
-      counter: trackRunningStats ? names.numBatchesTracked : undefined,
+      // Of PyTorch; the others have none.
+      counter: trackRunningStats ? "num_batches_tracked" : undefined,
     };
+    this.#counts = trackRunningStats && names.numBatchesTracked !== undefined;
   }
 
   /** @throws BatchNormError `invalid-option`, `out-of-memory`, and `code` unless it {@link fits} */
@@ -226,13 +231,13 @@ export class LayerState {
       prefix + vectors[i]?.[0],
       copyOut(this[name] as View),
     ]);
-    if (counter !== undefined) entries.push([prefix + counter, this.numBatchesTracked]);
+    if (this.#counts) entries.push([prefix + counter, this.numBatchesTracked]);
     return Object.fromEntries(entries);
   }
 
   /** @throws BatchNormError as {@link loadStates}; nothing is written then */
   load(dict: StateDictSource, options: LoadOptions | null | undefined, owner: string): LoadReport {
-    const settings = readLoadOptions(options, owner, ["names"]);
+    const settings = readLoadOptions(options, owner, LOAD_OPTIONS);
     const { prefix } = settings;
     const names = readNames(settings.names, this.entries, owner);
     const all = readEntries(dict, [prefix], owner);
@@ -241,13 +246,13 @@ export class LayerState {
 
   /** Reads what was found of a dict, and may run getters. */
   read({ vectors, counter }: Found, settings: LoadSettings, owner: string): StateRead {
-    const { shape, entries } = this;
+    const { shape } = this;
     const changes = this.#changes;
     const converted: ConvertedEntry[] = [];
     let length = shape ? sizeOf(shape) : this.numFeatures;
     const values = vectors.map((entry, i) => {
       if (!entry) return null;
-      const isVariance = i === entries.variance;
+      const isVariance = this.#has[i] === "runningVar";
       const read = readVector(entry, length, shape, isVariance, settings, converted, owner);
       length = read.length;
       return read;
@@ -329,7 +334,7 @@ export function loadStates(
   const missing = found.flatMap((one) => one.missing);
   const unexpected = found.flatMap((one) => one.rest);
   if (settings.strict && missing.length + unexpected.length > 0) {
-    failForNames(layers, found, owner);
+    failForNames(layers, found, missing, unexpected, owner);
   }
   const reads = layers.map(({ state }, i) => state.read(found[i] as Found, settings, owner));
   // Reading may run getters, and what these do has to be seen: all checks of layers come after it.

@@ -314,16 +314,22 @@ export abstract class SampleNorm<Saved extends NormSaved = NormSaved> {
   }
 
   /**
-   * Sets all that it has learned, or nothing.
+   * Sets all that it has learned, or nothing: from dicts of any framework, as {@link BatchNorm} does.
    *
-   * @param dict exactly the entries that `stateDict` gives, as tensors, float arrays,
-   *   `number[]` or `{ data, shape }`
-   * @throws BatchNormError `state-dict`, `dtype`, `disposed`, `invalid-option`, `out-of-memory`
+   * @param dict the entries that `stateDict` gives, each a tensor, floats, `number[]`, `{ data, shape }`,
+   *   bytes with their type as `{ data, dtype, shape }`, or what JSON makes of a typed array; of layer and
+   *   RMS norm in the normalized shape or flat
+   * @param options `prefix`, `strict`, `names`, `allowNonFinite`
+   * @returns what was missing, what nobody knows, and what was of another type than float32
+   * @throws BatchNormError `state-dict`, `dtype`, `invalid-shape`, `disposed`, `invalid-option`,
+   *   `unknown-option`, `not-built`, `out-of-memory`
    *
    * @example
-   * gn.loadStateDict({ weight: [2, 2, 2], bias: [1, 1, 1] });
-   * gn.weight;                                // → Parameter([3]) { 2, 2, 2 }
-   * gn.loadStateDict({ weight: [2, 2, 2] });   // throws state-dict
+   * const beta = Float64Array.of(1, 1, 0.1);
+   * const { converted } = gn.loadStateDict({ gamma: [2, 2, 2], beta });
+   * converted[0];   // → { name: "beta", from: "float64", to: "float32", exact: false }
+   * gn.weight;      // → Parameter([3]) { 2, 2, 2 }
+   * gn.loadStateDict({ weight: [2, 2, 2] });            // throws state-dict
    */
   loadStateDict(dict: StateDictSource, options?: LoadOptions | null): LoadReport {
     const engine = inside(this);
@@ -367,10 +373,15 @@ export abstract class SampleNorm<Saved extends NormSaved = NormSaved> {
   }
 }
 
+/** The engine of a layer; `undefined` of all else. */
+export function insideOf(layer: unknown): SampleEngine | undefined {
+  return engines.get(layer as object);
+}
+
 /** The engine of a layer, which a Proxy has not. */
 export function inside(layer: object): SampleEngine {
   return (
-    engines.get(layer) ??
+    insideOf(layer) ??
     fail(
       "dtype",
       "this is no layer, a Proxy of one (Vue: toRaw), or of another copy of the package",

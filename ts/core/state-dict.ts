@@ -1,6 +1,6 @@
 /** What dicts hold: vectors and a count, of every type that people have them in, as float32. */
 import { COUNT, checkOneOf, isCount } from "./checks.js";
-import { type DtypeName, readDtype, spelled, widen } from "./dtypes.js";
+import { type DtypeName, widen } from "./dtypes.js";
 import { fail, mustBe } from "./errors.js";
 import { readShape, sameNumbers, sizeOf } from "./geometry.js";
 import { readOptions } from "./options.js";
@@ -118,16 +118,15 @@ export function readPrefix(prefix: unknown, owner: string): string {
 export function readLoadOptions(
   options: LoadOptions | null | undefined,
   owner: string,
-  more: readonly string[] = [],
+  known: readonly string[],
 ): LoadSettings & Pick<LoadOptions, "names"> {
-  const known = ["prefix", "strict", "allowNonFinite", ...more];
   const given: LoadOptions = readOptions(owner, options, known);
   const prefix = readPrefix(given.prefix, owner);
   const strict = given.strict ?? true;
   const allowNonFinite = given.allowNonFinite ?? false;
   checkOneOf(strict, owner, "strict");
   checkOneOf(allowNonFinite, owner, "allowNonFinite");
-  return { prefix, strict, allowNonFinite, names: more[0] ? given.names : null };
+  return { prefix, strict, allowNonFinite, names: given.names };
 }
 
 /**
@@ -150,7 +149,7 @@ export function readVector(
   owner: string,
 ): Float32Values {
   const label = `${owner}: ${cut(name)}`;
-  const { numbers, from, shape } = readEntry(read(), label);
+  const { numbers, from, shape } = readEntry(read(), label, false);
   const isArray = Array.isArray(numbers);
   const size = isArray ? numbers.length : lengthOf(numbers as NumberArray);
   const length = expected ?? sizeOf(readShape([size], label));
@@ -176,15 +175,16 @@ export function readVector(
     if (isVariance && value < 0) fail("state-dict", `${label}[${i}] is ${value}: negative`);
     if (Object.is(now, value)) continue;
     if (now === 0 || !Number.isFinite(now)) {
-      fail("dtype", `${label}[${i}] is ${value}, which float32 has as ${now}${remedyFor(FLOAT64)}`);
+      fail(
+        "dtype",
+        `${label}[${i}] is ${value}, which float32 has as ${now}; Math.fround would make it that`,
+      );
     }
     exact = false;
   }
   if (from || !exact) converted.push({ name, from: from ?? "float64", to: "float32", exact });
   return values;
 }
-
-const FLOAT64 = /* @__PURE__ */ new Float64Array();
 
 /** Whether a shape is the one that is wanted, or a vector along any axis, or flat. */
 function fits(shape: readonly number[], whole: readonly number[]): boolean {
@@ -195,31 +195,52 @@ function fits(shape: readonly number[], whole: readonly number[]): boolean {
   );
 }
 
-/** Numbers as the caller has them. */
-interface Held {
-  /** In row-major order: a typed array of floats, or an array of which nothing is read yet. */
-  readonly numbers: ArrayLike<unknown>;
-  /** Their type, where it is another than float32. */
-  readonly from: DtypeName | null;
-}
-
-/** What holds the values of an entry, and the shape that it gives them. */
+/**
+ * What holds the values of an entry, and the shape that it gives them.
+ *
+ * @param isCounter whether numbers of any kind are taken, in any shape, and one without an array
+ * @returns `numbers` in row-major order: floats, or an array of which nothing is read yet; `from`: their
+ *   type, where it is another than float32
+ */
 function readEntry(
   entry: unknown,
   owner: string,
-): Held & { readonly shape?: readonly number[] | undefined } {
+  isCounter: boolean,
+): { numbers: ArrayLike<unknown>; from: DtypeName | null; shape?: readonly number[] } {
   const view = viewOf(entry);
   if (view?.disposed) fail("disposed", `${owner} was disposed`);
   if (view) return { numbers: copyOut(view), from: null, shape: view.shape };
-  if (!isHolder(entry)) return readNumbers(entry, null, owner);
-  const { dtype } = entry;
-  if (!isPlain(entry)) return readNumbers(entry.data, dtype, owner);
+  const held = isHolder(entry) ? entry : null;
+  const dtype = held?.dtype;
   let from: DtypeName | null = null;
+  const decode = (data: unknown): ArrayLike<unknown> => {
+    if (Array.isArray(data)) return data;
+    let numbers = data;
+    let kind = show(data);
+    if (dtype !== undefined && dtype !== null && (isBytes(kind) || kind === "Uint16Array")) {
+      numbers = widen(data as Uint8Array, dtype as DtypeName, owner);
+      kind = show(numbers);
+      if (!/32$/.test(dtype as string)) from = dtype as DtypeName;
+    } else if (kind === "Object" && Object.keys(data as object).every((key, i) => key === `${i}`)) {
+      // A typed array that went through JSON.
+      return Object.values(data as object);
+    }
+    // One byte may be a count; eight are more likely an int64 than eight counts.
+    const isNumbers = isCounter ? !isBytes(kind) : /^Float/.test(kind);
+    if (!isNumbers) {
+      const wanted = "a Float32Array, Float64Array or number[]";
+      const remedy = remedyFor(numbers, isCounter ? "BigInt64Array" : undefined);
+      mustBe("dtype", `${owner}: data`, wanted, numbers, remedy);
+    }
+    if (typedArrayName(numbers) === undefined) return [numbers];
+    checkAttached(numbers as NumberArray, owner);
+    if (kind !== "Float32Array") from ??= kind.slice(0, -5).toLowerCase() as DtypeName;
+    return numbers as NumberArray;
+  };
+  if (!isPlain(entry) || isCounter) return { numbers: decode(held ? held.data : entry), from };
   const { values, shape } = readPlain(entry, owner, null, (data) => {
-    const held = readNumbers(data, dtype, owner);
-    const { numbers } = held;
-    from = held.from;
-    if (!Array.isArray(numbers)) return numbers as unknown as NumberArray;
+    const numbers = decode(data);
+    if (!Array.isArray(numbers)) return numbers as NumberArray;
     const copy = floats(numbers.length, owner, "Float64Array");
     for (let i = 0; i < copy.length; i++) copy[i] = numberAt(numbers, i, owner);
     return copy;
@@ -228,69 +249,18 @@ function readEntry(
 }
 
 /** @throws BatchNormError `dtype` */
-function readNumbers(data: unknown, dtype: unknown, owner: string): Held {
-  const { numbers, from } = unwrap(data, dtype, owner);
-  const kind = typedArrayName(numbers) ?? "";
-  if (/^Float/.test(kind)) {
-    checkAttached(numbers as NumberArray, owner);
-    const own = kind === "Float32Array" ? null : (kind.slice(0, 7).toLowerCase() as DtypeName);
-    return { numbers: numbers as NumberArray, from: from ?? own };
-  }
-  if (Array.isArray(numbers)) return { numbers, from };
-  const wanted = "a Float32Array, Float64Array or number[]";
-  return mustBe("dtype", `${owner}: data`, wanted, numbers, remedyFor(numbers));
-}
-
-/** @throws BatchNormError `dtype` */
 function numberAt(numbers: ArrayLike<unknown>, i: number, owner: string): number {
   const value = numbers[i];
   if (typeof value === "number") return value;
-  const remedy = value === null ? "; JSON has that for NaN and infinite values" : remedyFor(value);
+  const remedy = value === null ? "; JSON has no NaN and no Infinity" : remedyFor(value);
   return mustBe("dtype", `${owner}: data[${i}]`, "a number", value, remedy);
-}
-
-/** Numbers that lie in bytes or come from JSON; all else as it is. */
-function unwrap(
-  data: unknown,
-  dtype: unknown,
-  owner: string,
-): { numbers: unknown; from: DtypeName | null } {
-  if (Array.isArray(data)) return { numbers: data, from: null };
-  const kind = show(data);
-  if (dtype !== undefined && dtype !== null && (isBytes(kind) || kind === "Uint16Array")) {
-    const type = readDtype(dtype, owner);
-    const numbers = widen(data as Uint8Array, type, owner);
-    return { numbers, from: type === "F32" ? null : spelled(type) };
-  }
-  if (kind === "Object") {
-    const keys = Object.keys(data as object);
-    if (keys.every((key, i) => key === `${i}`)) {
-      return { numbers: Object.values(data as object), from: null };
-    }
-  }
-  return { numbers: data, from: null };
 }
 
 /** @throws BatchNormError `state-dict`, `dtype`, `disposed` */
 export function readCount({ name, read }: Entry, owner: string): number {
   const label = `${owner}: ${cut(name)}`;
-  const entry = read();
-  const view = viewOf(entry);
-  if (view?.disposed) fail("disposed", `${label} was disposed`);
-  // Of what shape it is doesn't matter: of one value, [], [1] or none.
-  const { data, dtype } = isHolder(entry)
-    ? { data: entry.data, dtype: entry.dtype }
-    : { data: view ? copyOut(view) : entry, dtype: null };
-  const { numbers } = unwrap(data, dtype, label);
-  // One byte may be a count; eight are more likely an int64 than eight counts.
-  if (isBytes(show(numbers))) {
-    fail("dtype", `${label}: got ${show(numbers)}${remedyFor(numbers, "BigInt64Array")}`);
-  }
-  const isView = typedArrayName(numbers) !== undefined;
-  if (isView) checkAttached(numbers as ArrayBufferView, label);
-  const values = (isView || Array.isArray(numbers) ? numbers : [numbers]) as ArrayLike<unknown>;
-  const value = values.length === 1 ? values[0] : undefined;
-  const count = typeof value === "number" || typeof value === "bigint" ? Number(value) : -1;
-  if (!isCount(count)) mustBe("state-dict", label, COUNT, data);
-  return count;
+  const { numbers } = readEntry(read(), label, true);
+  const value = numbers.length === 1 ? numbers[0] : numbers;
+  const count = typeof value === "bigint" ? Number(value) : value;
+  return isCount(count) ? count : mustBe("state-dict", label, COUNT, value);
 }

@@ -20,9 +20,7 @@ import { typedArrayName } from "./typed-arrays.js";
 export interface EntryNames {
   /** Of each vector the layer's own, and then what else it goes by. */
   readonly vectors: readonly (readonly string[])[];
-  /** Which of the vectors can't be negative, by its place; −1 without running statistics. */
-  readonly variance: number;
-  /** The count of batches, where the framework has one. */
+  /** The count of batches, which dicts may lack; `undefined` without running statistics. */
   readonly counter: string | undefined;
 }
 
@@ -32,6 +30,8 @@ export interface Entry {
   readonly name: string;
   /** With dots for slashes, without Keras's `:0`. */
   readonly path: string;
+  /** That, without Flax's collection. */
+  readonly within: string;
   /** The value, to be asked once. */
   readonly read: () => unknown;
 }
@@ -47,10 +47,11 @@ export interface Found {
 
 /** Flax's collections, which stand before the module's name. */
 const COLLECTION = /^(params|batch_stats)\./;
-/** The order alone tells which is which. */
+/** The order alone tells which is which: where there are as many as vectors. */
 const PLACE = /^(vars\.)?\d+$/;
 
-const dotted = (name: string) => name.replace(/\//g, ".").replace(/:0$/, "");
+/** A name with dots for slashes, without Keras's `:0`. */
+export const dotted = (name: string) => name.replace(/\//g, ".").replace(/:0$/, "");
 const within = (path: string) => path.replace(COLLECTION, "");
 
 /**
@@ -68,21 +69,25 @@ export function readEntries(dict: unknown, prefixes: readonly string[], owner: s
   }
   const ways = prefixes.flatMap((prefix) => [dotted(prefix), `${dotted(prefix)}vars.`]);
   const entries: Entry[] = [];
-  const parts = [{ part: dict, before: "" }];
+  const parts = [{ part: dict, before: "", depth: 0 }];
   // Grows meanwhile.
-  for (const { part, before } of parts) {
+  for (const { part, before, depth } of parts) {
     for (const [key, read] of membersOf(part)) {
       const name = before + key;
       const path = dotted(name);
       const heads = [`${path}.`, within(`${path}.`)];
       const leads = ways.some((way) => heads.some((head) => way.startsWith(head)));
       const value = leads ? read() : null;
-      if (isCollection(value)) parts.push({ part: value, before: `${name}.` });
-      else entries.push({ name, path, read: leads ? () => value : read });
+      if (isCollection(value) && depth < MOST_NESTED) {
+        parts.push({ part: value, before: `${name}.`, depth: depth + 1 });
+      } else entries.push({ name, path, within: within(path), read: leads ? () => value : read });
     }
   }
   return entries;
 }
+
+/** Collections in each other; one may be in itself. */
+export const MOST_NESTED = 64;
 
 /** Whether it is `{ data, shape }`, `{ data, dtype }`, or both. */
 export function isHolder(value: unknown): value is { data: unknown; dtype?: unknown } {
@@ -104,7 +109,7 @@ function isCollection(value: unknown): value is object {
 }
 
 /** Keys, and how to read what they have; nothing by a method of the caller's. */
-function membersOf(part: object): (readonly [string, () => unknown])[] {
+export function membersOf(part: object): (readonly [string, () => unknown])[] {
   const { has, forEach } = Map.prototype;
   try {
     has.call(part, "");
@@ -118,11 +123,14 @@ function membersOf(part: object): (readonly [string, () => unknown])[] {
   return members;
 }
 
-/** What an entry is called behind a prefix; `undefined` of one that is not. */
-export function nameBehind(prefix: string, { path }: Entry): string | undefined {
-  const own = dotted(prefix);
-  const whole = COLLECTION.test(own) ? path : within(path);
-  return whole.startsWith(own) ? whole.slice(own.length) : undefined;
+/**
+ * What an entry is called behind a prefix; `undefined` of one that is not.
+ *
+ * @param prefix as {@link dotted} has it
+ */
+export function nameBehind(prefix: string, entry: Entry): string | undefined {
+  const path = COLLECTION.test(prefix) ? entry.path : entry.within;
+  return path.startsWith(prefix) ? path.slice(prefix.length) : undefined;
 }
 
 /**
@@ -132,11 +140,11 @@ export function nameBehind(prefix: string, { path }: Entry): string | undefined 
  */
 export function findEntries(
   all: readonly Entry[],
-  { vectors, variance, counter = "num_batches_tracked" }: EntryNames,
+  { vectors, counter }: EntryNames,
   prefix: string,
   owner: string,
 ): Found {
-  const names = all.map((entry) => nameBehind(prefix, entry));
+  const names = all.map((entry) => nameBehind(dotted(prefix), entry));
   const isOrdered = names.filter((name) => name && PLACE.test(name)).length === vectors.length;
   const find = ([own = "", ...others]: readonly string[]) => {
     const of = (one: string) => all.filter((_, i) => names[i] === dotted(one));
@@ -149,8 +157,7 @@ export function findEntries(
     return found[0];
   };
   const found = vectors.map(find);
-  // Others count none, and PyTorch's dicts do.
-  const count = variance < 0 ? undefined : find([counter]);
+  const count = counter === undefined ? counter : find([counter]);
   const isLeft = (entry: Entry) => entry !== count && !found.includes(entry);
   return {
     vectors: found,
@@ -167,7 +174,7 @@ export function findEntries(
  */
 export function readNames(
   names: Readonly<Record<string, string | null | undefined>> | null | undefined,
-  { vectors, variance, counter }: EntryNames,
+  { vectors, counter }: EntryNames,
   owner: string,
 ): EntryNames {
   const known = vectors.map(([one = ""]) => one).concat(counter ?? []);
@@ -179,7 +186,6 @@ export function readNames(
   });
   return {
     vectors: vectors.map((all, i) => (told[i] === undefined ? all : [told[i]])),
-    variance,
     counter: told[vectors.length] ?? counter,
   };
 }
@@ -188,13 +194,11 @@ export function readNames(
 export function failForNames(
   layers: readonly { all: readonly Entry[]; names: EntryNames; prefix: string }[],
   found: readonly Found[],
+  missing: readonly string[],
+  unexpected: readonly string[],
   owner: string,
 ): never {
-  const wanted = layers.flatMap(({ names: { vectors, counter }, prefix }) =>
-    [...vectors.map(([own]) => own), ...(counter ? [counter] : [])].map((own) => prefix + own),
-  );
-  const missing = showNames(found.flatMap((one) => one.missing));
-  const rest = found.flatMap((one) => one.rest);
+  const wanted = layers.flatMap(({ names, prefix }) => names.vectors.map(([own]) => prefix + own));
   // Where some are there, the prefix was meant.
   const isMeant = found.some(({ vectors }) => vectors.some(Boolean));
   const [{ all, names }] = layers as [(typeof layers)[0]];
@@ -204,19 +208,21 @@ export function failForNames(
     `${owner}: expected ${showNames(wanted) || "no entries"}` +
       (fits.length > 0
         ? `; the entries fit with prefix ${list(fits, show)}`
-        : (missing && `; missing: ${missing}`) +
-          (rest.length > 0 ? `; not expected: ${showNames(rest)}` : "")),
+        : (missing.length > 0 ? `; missing: ${showNames(missing)}` : "") +
+          (unexpected.length > 0 ? `; not expected: ${showNames(unexpected)}` : "")),
   );
 }
 
-/** The prefixes behind which a dict has all the vectors, by any of their names. */
+/** The prefixes behind which a dict has all the vectors, by any of their names but their places. */
 function fittingPrefixes(all: readonly Entry[], vectors: EntryNames["vectors"]): string[] {
-  const paths = new Set(all.map(({ path }) => within(path)));
-  const [first = []] = vectors;
+  const paths = new Set(all.map((one) => one.within));
+  const names = vectors.map((names) => names.filter((name) => !PLACE.test(name)));
   const prefixes = [...paths].flatMap((path) =>
-    first.filter((name) => path.endsWith(name)).map((name) => path.slice(0, -name.length)),
+    (names[0] ?? [])
+      .filter((name) => path.endsWith(name))
+      .map((name) => path.slice(0, -name.length)),
   );
   return [...new Set(prefixes)].filter((prefix) =>
-    vectors.every((names) => names.some((name) => paths.has(prefix + name))),
+    names.every((names) => names.some((name) => paths.has(prefix + name))),
   );
 }
