@@ -79,6 +79,9 @@ const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   groups: (value) => value === -1 || isNumberOf(value),
   prefix: (value) => typeof value === "string",
   allowNonFinite: isBoolean,
+  strict: isBoolean,
+  // Of entries, by the layer's own; what is in it, code that reads it finds out.
+  names: (value) => typeof value === "object" && !Array.isArray(value),
   initialBytes: (value) => isNumber(value) && value >= 0,
 };
 

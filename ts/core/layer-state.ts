@@ -105,7 +105,7 @@ export class LayerState {
   /** Whether a state dict has the count of batches. */
   readonly #counts: boolean;
   /** How often the vectors were made or given back. */
-  #changes = 0;
+  changes = 0;
 
   constructor(port: Port, names: StateNames, vectors: Vectors) {
     const { scale, offset, trackRunningStats, renormStats = false } = vectors;
@@ -148,7 +148,7 @@ export class LayerState {
       throw error;
     }
     this.numFeatures = numFeatures;
-    this.#changes += 1;
+    this.changes += 1;
   }
 
   /** Gives all memory back; it can be built again. */
@@ -158,7 +158,7 @@ export class LayerState {
       this[name] = null;
     }
     this.numFeatures = null;
-    this.#changes += 1;
+    this.changes += 1;
   }
 
   /** @throws BatchNormError `disposed` where someone has disposed one of the vectors */
@@ -237,17 +237,17 @@ export class LayerState {
 
   /** @throws BatchNormError as {@link loadStates}; nothing is written then */
   load(dict: StateDictSource, options: LoadOptions | null | undefined, owner: string): LoadReport {
+    const { changes } = this;
     const settings = readLoadOptions(options, owner, LOAD_OPTIONS);
     const { prefix } = settings;
     const names = readNames(settings.names, this.entries, owner);
     const all = readEntries(dict, [prefix], owner);
-    return loadStates([{ state: this, prefix, names, all }], settings, owner);
+    return loadStates([{ state: this, changes, prefix, names, all }], settings, owner);
   }
 
   /** Reads what was found of a dict, and may run getters. */
   read({ vectors, counter }: Found, settings: LoadSettings, owner: string): StateRead {
     const { shape } = this;
-    const changes = this.#changes;
     const converted: ConvertedEntry[] = [];
     let length = shape ? sizeOf(shape) : this.numFeatures;
     const values = vectors.map((entry, i) => {
@@ -259,15 +259,7 @@ export class LayerState {
     });
     const count = counter && readCount(counter, owner);
     // Without vectors there is nothing to build.
-    return { changes, converted, values, count, length: values.some(Boolean) ? length : null };
-  }
-
-  /** Throws where the layer is no longer what it was before the dict was read. */
-  checkRead({ changes }: StateRead, owner: string): void {
-    if (changes !== this.#changes) {
-      fail("state-dict", `${owner}: reading the dict has changed the layer`);
-    }
-    this.check(owner);
+    return { converted, values, count, length: values.some(Boolean) ? length : null };
   }
 
   /** Builds the layer where that is still to be done, and says so. */
@@ -301,8 +293,6 @@ export class LayerState {
 
 /** What was read of a dict for a layer. */
 interface StateRead {
-  /** How often the layer's vectors had been made or given back. */
-  readonly changes: number;
   readonly converted: readonly ConvertedEntry[];
   readonly values: readonly (Float32Values | null)[];
   readonly count: number | undefined;
@@ -313,6 +303,8 @@ interface StateRead {
 /** A layer that is to be loaded. */
 export interface Target {
   readonly state: LayerState;
+  /** The layer's, before anything of the caller's has run. */
+  readonly changes: number;
   readonly prefix: string;
   readonly names: EntryNames;
   /** Of the dict, all that may be the layer's. */
@@ -339,9 +331,12 @@ export function loadStates(
   const reads = layers.map(({ state }, i) => state.read(found[i] as Found, settings, owner));
   // Reading may run getters, and what these do has to be seen: all checks of layers come after it.
   // What was read is copies: building may detach views of kernel memory.
-  layers.forEach(({ state }, i) => {
-    state.checkRead(reads[i] as StateRead, owner);
-  });
+  for (const { state, changes } of layers) {
+    if (changes !== state.changes) {
+      fail("state-dict", `${owner}: reading the dict has changed the layer`);
+    }
+    state.check(owner);
+  }
   const built: LayerState[] = [];
   try {
     layers.forEach(({ state }, i) => {

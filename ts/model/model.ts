@@ -62,10 +62,16 @@ export function loadStateDict(
 ): LoadReport {
   const owner = "loadStateDict";
   const settings = readLoadOptions(options, owner, ["prefix", "strict", "allowNonFinite"]);
-  const layers = layersOf(model, owner).map(({ engine: { state }, prefix }) => {
+  const states = new Set<object>();
+  const layers = layersOf(model, owner).map(({ engine: { state }, changes, prefix }) => {
+    if (states.has(state) && state.numFeatures === null) {
+      // Its entries might tell different sizes.
+      fail("not-built", `${owner}: ${show(prefix)} comes twice and has no feature count yet`);
+    }
+    states.add(state);
     const whole = settings.prefix + prefix;
     const all: Entry[] = [];
-    return { state, names: state.entries, prefix: whole, dotted: dotted(whole), all };
+    return { state, changes, names: state.entries, prefix: whole, dotted: dotted(whole), all };
   });
   const entries = readEntries(
     dict,
@@ -162,7 +168,7 @@ export function parameters(model: Model): Parameter[] {
 
 /** The engines of all layers in their order, and what stands before their entries' names. */
 function layersOf(model: unknown, owner: string) {
-  const layers: { engine: AnyEngine; batch: BatchEngine | undefined; prefix: string }[] = [];
+  const layers: Place[] = [];
   const names = new Set<string>();
   const walk = (part: unknown, prefix: string, around: readonly unknown[]) => {
     const batch = engineIn(part);
@@ -171,7 +177,7 @@ function layersOf(model: unknown, owner: string) {
       engine.checkLive(owner);
       if (names.has(prefix)) fail("invalid-option", `${owner}: two layers are ${show(prefix)}`);
       names.add(prefix);
-      layers.push({ engine, batch, prefix });
+      layers.push({ engine, batch, changes: engine.state.changes, prefix });
       return;
     }
     const kind = show(part);
@@ -193,4 +199,13 @@ function layersOf(model: unknown, owner: string) {
 }
 
 type BatchEngine = NonNullable<ReturnType<typeof engineIn>>;
-type AnyEngine = BatchEngine | NonNullable<ReturnType<typeof insideOf>>;
+
+/** A layer in a model. */
+interface Place {
+  readonly engine: BatchEngine | NonNullable<ReturnType<typeof insideOf>>;
+  /** The same, of batch norm. */
+  readonly batch: BatchEngine | undefined;
+  /** How often its vectors had been made or given back when it was found. */
+  readonly changes: number;
+  readonly prefix: string;
+}

@@ -603,7 +603,7 @@ export function load(world: World, random: Random, manner: Manner): void {
   }
   const options = new Options();
   if (manner === "hostile" && random.oneIn(4))
-    options.mutate(world, random, ["prefix", "allowNonFinite"]);
+    options.mutate(world, random, ["prefix", "allowNonFinite", "strict", "names"]);
   const built = [dict.build(), options.build()] as const;
   const written = fields
     .map((field) => world.modelOf.get(state[field]))
