@@ -1,5 +1,15 @@
 /** Calls of layers and of what they save. */
-import { BatchNorm, type BatchNormSaved, presets, type Tensor } from "batchnorm-wasm";
+import {
+  BatchNorm,
+  type BatchNormSaved,
+  freeze,
+  loadStateDict,
+  parameters,
+  presets,
+  stateDict,
+  type Tensor,
+  train,
+} from "batchnorm-wasm";
 import type { Random } from "../../../scripts/random.mjs";
 import { Options } from "../options.js";
 import { forwardArguments, outputOf } from "../passes.js";
@@ -405,7 +415,34 @@ export function manage(world: World, random: Random, manner: Manner): void {
       throw new Fault("a reset vector has another value", `${one.name}, not ${value}`);
     }
   };
-  switch (random.below(6)) {
+  switch (random.below(7)) {
+    case 6: {
+      // As a part of a network, or beside what is none.
+      const mode = manner === "hostile" && random.oneIn(4) ? hostile(random) : arg(true, "true");
+      const other = manner === "hostile" && random.oneIn(3) ? hostile(random) : arg(null, "null");
+      const network = { a: layer, b: [other.value] } as Anything;
+      const code = `{ a: ${name}, b: [${other.code()}] }`;
+      const isBoolean = mode.value === undefined || typeof mode.value === "boolean";
+      const valid = isBoolean && (other.value === null || other.value === undefined);
+      const calls = [
+        ["train", () => train(network, mode.value as Anything), ["training"]],
+        [
+          "freeze",
+          () => freeze(network, mode.value as Anything),
+          ["requiresGrad", "statistics", "updateRunningStats", "trainable"],
+        ],
+        ["parameters", () => parameters(network), []],
+        ["stateDict", () => stateDict(network), []],
+      ] as const;
+      const [method, run, changes] = random.pick(calls);
+      const isBuilt = method !== "stateDict" || (live && state.numFeatures !== null);
+      world.attempt(() => `${method}(${code}, ${mode.code()});`, run, {
+        valid: valid && isBuilt,
+        layer: model,
+        changes,
+      });
+      return;
+    }
     case 0:
       world.attempt(
         () => `${name}.zeroGrad();`,
@@ -560,33 +597,72 @@ export function saved(world: World, random: Random): void {
   );
 }
 
+/** An entry as some reader of files might give it, with the same values. */
+function disguised(world: World, random: Random, entry: Arg): Arg {
+  const values = vectorValues(world, entry.value);
+  if (!values || random.oneIn(2)) return entry;
+  const list = `Float32Array.of(${[...values].map((value) => (Object.is(value, -0) ? "-0" : value))})`;
+  const length = values.length;
+  const data = values.slice();
+  switch (random.below(4)) {
+    case 0:
+      return arg(
+        { data: new Uint8Array(data.buffer), dtype: "F32" },
+        `{ data: new Uint8Array(${list}.buffer), dtype: "F32" }`,
+      );
+    case 1:
+      return arg(
+        { data: Float64Array.from(data), shape: [1, length, 1] },
+        `{ data: Float64Array.from(${list}), shape: [1, ${length}, 1] }`,
+      );
+    case 2:
+      return arg(
+        Object.fromEntries(Object.entries(data)),
+        `Object.fromEntries(Object.entries(${list}))`,
+      );
+    default:
+      return arg(data, list);
+  }
+}
+
 /** `loadStateDict`: dicts of every kind, into a layer or from it. */
 export function load(world: World, random: Random, manner: Manner): void {
   const model = world.pick(random, world.layers);
   if (!model) return;
   const { layer, name, state, preset } = model;
-  const names = (presets as Record<string, { names: Record<string, string> }>)[preset]
-    ?.names as Record<string, string>;
+  const namesOf = (preset: string) =>
+    (presets as Record<string, { names: Record<string, string> }>)[preset]?.names as Record<
+      string,
+      string
+    >;
+  const own = namesOf(preset);
+  // Of another framework's layer, perhaps.
+  const names = {
+    ...own,
+    ...namesOf(random.oneIn(3) ? random.pick(Object.keys(presets)) : preset),
+  };
+  // As a part of a network, perhaps.
+  const isWhole = random.oneIn(4);
+  const before = isWhole ? "a." : "";
   const fields = ["weight", "bias", "runningMean", "runningVar"].filter((field) =>
     state.numFeatures === null ? true : state[field],
   );
   if (averaging.has(layer)) fields.push("runningStd", "renormMean", "renormStd");
   const channels = (state.numFeatures as number | null) ?? themeOf(world).channels;
   const dict = new Options();
-  const given: Record<string, Float32Array | undefined> = {};
+  const expected: Record<string, Float32Array | undefined> = {};
   let vectorsLive = VECTORS.every((field) => !world.modelOf.get(state[field])?.disposed);
   for (const field of fields) {
     const entry = vector(world, random, channels);
-    dict.set(names[field] as string, entry);
     const values = vectorValues(world, entry.value);
-    given[field] = values ?? undefined;
+    dict.set(before + (names[field] as string), disguised(world, random, entry));
+    expected[field] = values ?? undefined;
     if (values?.some((value) => !Number.isFinite(value) || (field === "runningVar" && value < 0)))
       vectorsLive = false;
   }
-  const tracked = names.numBatchesTracked !== undefined && layer.trackRunningStats;
-  if (tracked)
+  if (layer.trackRunningStats && random.oneIn(2))
     dict.set(
-      names.numBatchesTracked as string,
+      `${before}num_batches_tracked`,
       random.pick([
         arg(7, "7"),
         arg(7n, "7n"),
@@ -604,19 +680,31 @@ export function load(world: World, random: Random, manner: Manner): void {
   const options = new Options();
   if (manner === "hostile" && random.oneIn(4))
     options.mutate(world, random, ["prefix", "allowNonFinite", "strict", "names"]);
-  const built = [dict.build(), options.build()] as const;
+  const given = dict.build();
+  const isMap = !wrong && random.oneIn(4);
+  const asMap = arg(
+    isMap ? new Map(Object.entries(given.value as object)) : null,
+    `new Map(Object.entries(${given.code()}))`,
+  );
+  const built = [isMap ? asMap : given, options.build()] as const;
   const written = fields
     .map((field) => world.modelOf.get(state[field]))
     .filter((one): one is TensorModel => !!one);
   world.attempt(
     () =>
       options.surrounded(
-        dict.surrounded(`${name}.loadStateDict(${built[0].code()}, ${built[1].code()});`),
+        dict.surrounded(
+          isWhole
+            ? `loadStateDict({ a: ${name} }, ${built[0].code()}, ${built[1].code()});`
+            : `${name}.loadStateDict(${built[0].code()}, ${built[1].code()});`,
+        ),
       ),
     () =>
       options.surround(() =>
         dict.surround(() =>
-          layer.loadStateDict(built[0].value as Anything, built[1].value as Anything),
+          isWhole
+            ? loadStateDict({ a: layer }, built[0].value as Anything, built[1].value as Anything)
+            : layer.loadStateDict(built[0].value as Anything, built[1].value as Anything),
         ),
       ),
     {
@@ -631,10 +719,11 @@ export function load(world: World, random: Random, manner: Manner): void {
         if (!Number.isSafeInteger(layer.numBatchesTracked) || layer.numBatchesTracked < 0) {
           throw new Fault("numBatchesTracked is no count", `${layer.numBatchesTracked}`);
         }
-        if (!dict.known || wrong) return;
+        // What another prefix or `strict: false` has left out can't be told.
+        if (!dict.known || wrong || !options.benign) return;
         for (const field of fields) {
           const now = layer[field as "weight"]?.toFloat32Array();
-          const right = given[field];
+          const right = expected[field];
           if (now && right && bits(now).some((bit, i) => bit !== bits(right)[i])) {
             throw new Fault("loadStateDict loads other values", `${name}.${field}`);
           }
