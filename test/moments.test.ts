@@ -240,6 +240,23 @@ describe("averageStateDicts", () => {
     expect(averageStateDicts([broken, dict], { counts: [0, 1] })).toEqual(dict);
   });
 
+  it("reads entries as loadStateDict does: bytes with their type, strides, JSON", () => {
+    const halves = Uint16Array.of(0x3c00, 0x4000); // 1, 2
+    const counted = { data: new Uint8Array(BigInt64Array.of(7n).buffer), dtype: "I64" as const };
+    const one = {
+      a: { data: new Uint8Array(halves.buffer), dtype: "F16" as const, shape: [2, 1] },
+      b: { data: [1, 2, 3, 4], shape: [2, 2], strides: [1, 2] },
+      c: JSON.parse(JSON.stringify(Float32Array.of(1, 2))),
+      "d.num_batches_tracked": counted,
+    };
+    expect(averageStateDicts([one, one])).toEqual({
+      a: { data: Float32Array.of(1, 2), shape: [2, 1] },
+      b: { data: Float32Array.of(1, 3, 2, 4), shape: [2, 2] },
+      c: Float32Array.of(1, 2),
+      "d.num_batches_tracked": 7,
+    });
+  });
+
   it("leaves norm layers out where they are local, and nothing else", () => {
     const dict = {
       "a.weight": [1],
@@ -281,7 +298,13 @@ describe("averageStateDicts", () => {
         () => averageStateDicts([dict, { ...dict, a: [1] }]),
       ],
       ["state-dict", ["dict 0", "null"], () => averageStateDicts([wrong(null)])],
-      ["dtype", ["dict 0: a[0]"], () => averageStateDicts([{ a: wrong(["1"]) }])],
+      ["dtype", ["dict 0: a: data[0]"], () => averageStateDicts([{ a: wrong(["1"]) }])],
+      [
+        "dtype",
+        ["dict 0: a", "Uint8Array"],
+        () => averageStateDicts([{ a: { data: wrong(new Uint8Array(4)), shape: [4] } }]),
+      ],
+      ["state-dict", ["-1"], () => averageStateDicts([{ "a.num_batches_tracked": -1 }])],
       [
         "invalid-option",
         ["counts", "2 numbers"],

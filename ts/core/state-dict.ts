@@ -149,7 +149,7 @@ export function readVector(
   owner: string,
 ): Float32Values {
   const label = `${owner}: ${cut(name)}`;
-  const { numbers, from, shape } = readEntry(read(), label, false);
+  const { numbers, from, shape } = readHeld(read(), label, false);
   const isArray = Array.isArray(numbers);
   const size = isArray ? numbers.length : lengthOf(numbers as NumberArray);
   const length = expected ?? sizeOf(readShape([size], label));
@@ -202,7 +202,7 @@ function fits(shape: readonly number[], whole: readonly number[]): boolean {
  * @returns `numbers` in row-major order: floats, or an array of which nothing is read yet; `from`: their
  *   type, where it is another than float32
  */
-function readEntry(
+export function readHeld(
   entry: unknown,
   owner: string,
   isCounter: boolean,
@@ -249,7 +249,7 @@ function readEntry(
 }
 
 /** @throws BatchNormError `dtype` */
-function numberAt(numbers: ArrayLike<unknown>, i: number, owner: string): number {
+export function numberAt(numbers: ArrayLike<unknown>, i: number, owner: string): number {
   const value = numbers[i];
   if (typeof value === "number") return value;
   const remedy = value === null ? "; JSON has no NaN and no Infinity" : remedyFor(value);
@@ -257,9 +257,9 @@ function numberAt(numbers: ArrayLike<unknown>, i: number, owner: string): number
 }
 
 /** @throws BatchNormError `state-dict`, `dtype`, `disposed` */
-export function readCount({ name, read }: Entry, owner: string): number {
+export function readCount({ name, read }: Pick<Entry, "name" | "read">, owner: string): number {
   const label = `${owner}: ${cut(name)}`;
-  const { numbers } = readEntry(read(), label, true);
+  const { numbers } = readHeld(read(), label, true);
   const value = numbers.length === 1 ? numbers[0] : numbers;
   const count = typeof value === "bigint" ? Number(value) : value;
   return isCount(count) ? count : mustBe("state-dict", label, COUNT, value);

@@ -11,13 +11,12 @@
 import { presets } from "../batch/presets.js";
 import { checkOneOf } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
-import { readFloat64 } from "../core/float64.js";
-import { readShape, sameNumbers } from "../core/geometry.js";
+import { sameNumbers } from "../core/geometry.js";
 import { readOptions } from "../core/options.js";
-import { isPlain, type PlainResult } from "../core/plain.js";
+import type { PlainResult } from "../core/plain.js";
 import { show, showShape } from "../core/show.js";
-import type { StateDict } from "../core/state-dict.js";
-import { viewOf } from "../core/tensor.js";
+import { numberAt, readCount, readHeld, type StateDict } from "../core/state-dict.js";
+import { typedArrayName } from "../core/typed-arrays.js";
 import type { Float32Values, Float64Values } from "../core/values.js";
 
 /** What {@link averageStateDicts} can be told. */
@@ -46,7 +45,8 @@ const COUNTER = "num_batches_tracked";
  * samples. Running variances, which are told by their names beside running means (of any preset, behind
  * any prefix), keep the variance between clients; of `num_batches_tracked` it is the largest.
  *
- * @param dicts of the same entries, each a tensor, floats, numbers or `{ data, shape }`
+ * @param dicts of the same entries, each a tensor, floats, numbers, `{ data, shape }` or another of those
+ *   that `loadStateDict` takes
  * @returns entries of the same names and shapes, for `loadStateDict`
  * @throws BatchNormError `state-dict`, `invalid-option`, `unknown-option`, `dtype`, `disposed`
  *
@@ -127,23 +127,28 @@ function readDict(dict: StateDict, owner: string): Map<string, Entry> {
     fail("state-dict", `${owner}: expected an object of entries, got ${show(dict)}`);
   }
   return new Map(
-    Object.keys(dict).map((name) => [name, readEntry(dict[name], `${owner}: ${name}`)]),
+    Object.keys(dict).map((name) => [name, readEntry(dict[name], name, `${owner}: ${name}`)]),
   );
 }
 
-function readEntry(entry: unknown, name: string): Entry {
+/** As `loadStateDict` reads it, in float64. */
+function readEntry(entry: unknown, name: string, label: string): Entry {
+  if (split(name).last === COUNTER) {
+    const count = readCount({ name, read: () => entry }, label);
+    return { values: Float64Array.of(count), shape: null, isNumber: true };
+  }
   if (typeof entry === "number" || typeof entry === "bigint") {
     return { values: Float64Array.of(Number(entry)), shape: null, isNumber: true };
   }
-  if (isPlain(entry)) {
-    const values = readFloat64(entry.data, name);
-    return { values, shape: readShape(entry.shape, name), isNumber: false };
+  if (typedArrayName(entry) === "BigInt64Array") {
+    const values = Float64Array.from(entry as BigInt64Array, Number);
+    return { values, shape: null, isNumber: true };
   }
-  const shape = viewOf(entry)?.shape ?? null;
-  if (entry instanceof BigInt64Array) {
-    return { values: Float64Array.from(entry, Number), shape, isNumber: true };
-  }
-  return { values: readFloat64(entry, name), shape, isNumber: false };
+  const { numbers, shape = null } = readHeld(entry, label, false);
+  const values = Float64Array.from({ length: numbers.length }, (_, i) =>
+    numberAt(numbers, i, label),
+  );
+  return { values, shape, isNumber: false };
 }
 
 /** @throws BatchNormError `state-dict` unless a dict has the first one's entries */
