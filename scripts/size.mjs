@@ -12,11 +12,12 @@ const LAYER = "BatchNorm, Tensor";
 const INFERENCE = "batchNormInference, Tensor";
 
 /**
- * Budgets in bytes; 1 KB is 1000 bytes.
+ * Budgets in bytes; 1 KB is 1000 bytes. Of a layer, 1.9 KB are for state dicts as people have them:
+ * names of each framework, types of numbers and what is told of it.
  */
 const PROGRAMS = [
   { name: "everything", from: "batchnorm-wasm" },
-  { name: "a layer", from: "batchnorm-wasm", names: LAYER, budget: 40_800 },
+  { name: "a layer", from: "batchnorm-wasm", names: LAYER, budget: 42_700 },
   { name: "inference only", from: "batchnorm-wasm", names: INFERENCE, budget: 32_000 },
   { name: "group norm, a layer", from: "batchnorm-wasm", names: "GroupNorm, Tensor" },
   { name: "group norm, forward", from: "batchnorm-wasm", names: "groupNorm, Tensor" },

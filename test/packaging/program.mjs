@@ -24,7 +24,7 @@ export function run(library, golden) {
   const { groupNorm, groupNormBackward, instanceNorm, instanceNormBackward } = library;
   const { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, UnitNormalization } = library;
   const { batchNormBackward, batchNormTraining, dropout, foldBatchNorm, Moments } = library;
-  const { RunningMoments } = library;
+  const { RunningMoments, freeze, loadStateDict, parameters, stateDict, train } = library;
   const { torch, keras, group, instance, layer, rms, unit } = golden;
   const { ghost, renorm, weights, activation } = golden;
   /** @type {Check[]} */
@@ -218,6 +218,39 @@ export function run(library, golden) {
     copy.loadStateDict(JSON.parse(JSON.stringify(dict)));
     const x = Tensor.from(torch.eval.x, torch.shape);
     compare("y of the copy", copy.forward(x).toFloat32Array(), torch.eval.y);
+    copy.dispose();
+  });
+
+  check("a network's state dict, by other names and types", () => {
+    const { weight, bias, running_mean, running_var } = /** @type {any} */ (bn.stateDict());
+    const bytes = { data: new Uint8Array(running_mean.slice().buffer), dtype: "F32" };
+    const stats = new Map([
+      ["mean", bytes],
+      ["var", Float64Array.from(running_var)],
+    ]);
+    const dict = { params: { bn: { scale: weight, bias } }, batch_stats: { bn: stats } };
+    const copy = new BatchNorm(null);
+    const report = loadStateDict({ bn: copy }, /** @type {any} */ (dict));
+    expect(report.missing.length + report.unexpected.length === 0, "names");
+    expect(report.converted.length === 1 && report.converted[0]?.exact === true, "converted");
+    freeze([copy]);
+    train([copy]);
+    const x = Tensor.from(torch.eval.x, torch.shape);
+    compare("y of the frozen copy", copy.forward(x).toFloat32Array(), torch.eval.y);
+    copy.backward(x);
+    expect(
+      parameters([copy]).every(({ grad }) => grad === null),
+      "gradients",
+    );
+    const halves = { data: Uint16Array.of(0x3555, 0x8001), dtype: "float16" };
+    const norm = new library.LayerNorm(2);
+    norm.loadStateDict(/** @type {any} */ ({ "ln/gamma:0": halves }), {
+      prefix: "ln/",
+      strict: false,
+    });
+    const { "ln.weight": widened } = stateDict({ ln: norm });
+    compare("halves", /** @type {Float32Array} */ (widened), [0.333251953125, -(2 ** -24)]);
+    norm.dispose();
     copy.dispose();
   });
 

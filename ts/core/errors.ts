@@ -8,7 +8,10 @@ export type BatchNormErrorCode =
   | "shape-overflow"
   /** A tensor whose rank, channel count or shape is not the one that the operation needs. */
   | "shape-mismatch"
-  /** Data that are not float32 (nor `number[]` or bytes where those are taken), or detached. */
+  /**
+   * Data that are not float32 (nor `number[]` or bytes where those are taken), or detached; of a state
+   * dict, values that float32 would have as zero or infinite.
+   */
   | "dtype"
   /** An option or preset that does not exist. */
   | "unknown-option"

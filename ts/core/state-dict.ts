@@ -228,7 +228,7 @@ export function readHeld(
     // One byte may be a count; eight are more likely an int64 than eight counts.
     const isNumbers = isCounter ? !isBytes(kind) : /^Float/.test(kind);
     if (!isNumbers) {
-      const wanted = "a Float32Array, Float64Array or number[]";
+      const wanted = "a Float32Array, Float64Array, number[] or { data, dtype }";
       const remedy = remedyFor(numbers, isCounter ? "BigInt64Array" : undefined);
       mustBe("dtype", `${owner}: data`, wanted, numbers, remedy);
     }

@@ -51,8 +51,8 @@ export type Model =
  *
  * @example
  * const model = { stem: { bn }, head: [ln] };
- * const whole = { ...stateDict(model), "stem.conv.weight": [1] };
- * const { unexpected } = loadStateDict(model, whole);
+ * const dict = stateDict(model);
+ * const { unexpected } = loadStateDict(model, { ...dict, "stem.conv.weight": [1] });
  * unexpected;   // → ["stem.conv.weight"]
  */
 export function loadStateDict(
