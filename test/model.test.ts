@@ -308,6 +308,8 @@ describe("train, freeze and parameters", () => {
     const free = values(stem.forward(x));
     loadStateDict({ stem }, behind("stem.", torch(1)));
     freeze(model);
+    const switches = () => [stem.statistics, stem.updateRunningStats, stem.requiresGrad];
+    expect(switches()).toEqual(["running", false, false]);
     const before = stem.stateDict();
     expect(values(stem.forward(x))).toEqual(frozen);
     expect(stem.stateDict()).toEqual(before);
@@ -318,6 +320,7 @@ describe("train, freeze and parameters", () => {
     expect(parameters(model).map(({ grad }) => grad)).toEqual(new Array(8).fill(null));
     expect([untracked.statistics, instance.requiresGrad]).toEqual(["auto", false]);
     freeze(model, false);
+    expect(switches()).toEqual(["auto", "auto", true]);
     expect(values(stem.forward(x))).toEqual(free);
     expect(stem.stateDict()).not.toEqual(before);
     stem.backward(x);

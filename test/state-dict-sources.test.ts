@@ -330,6 +330,8 @@ describe("a vector's shape", () => {
     }
     const short = { ...torch, weight: { data: [1], shape: [1, 2, 1, 1] } };
     expectRefused("state-dict", ["expected the shape [2]", "of 1 values"], short);
+    const more = { ...torch, weight: { data: [1, 2], shape: [1, 3] } };
+    expectRefused("state-dict", ["expected the shape [2]", "got [1, 3] of 2 values"], more);
     const one = new BatchNorm(1);
     const entry = { data: [3], shape: [1, 1, 1, 1] };
     one.loadStateDict({ weight: entry, bias: entry, running_mean: entry, running_var: entry });

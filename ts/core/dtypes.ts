@@ -54,10 +54,7 @@ export function widen(
   const view = viewOfBytes(bytes, owner);
   const [length, size] = [view.byteLength, bytesOf(type)];
   if (length % size !== 0) {
-    fail(
-      "dtype",
-      `${owner}: ${length} bytes are no whole number of ${type}, of ${size} bytes each`,
-    );
+    fail("dtype", `${owner}: ${length} bytes are no whole number of ${type}`);
   }
   try {
     // Copied, they begin where every kind of array can. (Hosts are little-endian, as kernels are.)

@@ -122,9 +122,8 @@ export class LayerState {
     this.#has = (Object.keys(has) as VectorName[]).filter((name) => has[name]);
     this.entries = {
       vectors: this.#has.map((name, i) => {
-        const own = names[name] as string;
-        const others = (ALIASES[name] ?? []).filter((one) => one !== own);
-        return [own, ...others, `${i}`, `vars.${i}`];
+        const others = ALIASES[name] ?? [];
+        return [names[name] as string, ...others, `${i}`, `vars.${i}`];
       }),
       // Of PyTorch; the others have none.
       counter: trackRunningStats ? "num_batches_tracked" : undefined,
@@ -326,7 +325,7 @@ export function loadStates(
   const missing = found.flatMap((one) => one.missing);
   const unexpected = found.flatMap((one) => one.rest);
   if (settings.strict && missing.length + unexpected.length > 0) {
-    failForNames(layers, found, missing, unexpected, owner);
+    failForNames(layers, missing, unexpected, owner);
   }
   const reads = layers.map(({ state }, i) => state.read(found[i] as Found, settings, owner));
   // Reading may run getters, and what these do has to be seen: all checks of layers come after it.

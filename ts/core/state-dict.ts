@@ -175,10 +175,7 @@ export function readVector(
     if (isVariance && value < 0) fail("state-dict", `${label}[${i}] is ${value}: negative`);
     if (Object.is(now, value)) continue;
     if (now === 0 || !Number.isFinite(now)) {
-      fail(
-        "dtype",
-        `${label}[${i}] is ${value}, which float32 has as ${now}; Math.fround would make it that`,
-      );
+      fail("dtype", `${label}[${i}] is ${value}, which float32 has as ${now}`);
     }
     exact = false;
   }

@@ -177,31 +177,32 @@ export function readNames(
   { vectors, counter }: EntryNames,
   owner: string,
 ): EntryNames {
-  const known = vectors.map(([one = ""]) => one).concat(counter ?? []);
+  const known = vectors.map(([own = ""]) => own).concat(counter ?? []);
   const given = readOptions(`${owner}: names`, names, known);
-  const told = known.map((one) => {
-    const name: unknown = given[one] ?? undefined;
-    if (name === undefined || typeof name === "string") return name;
-    return mustBe("invalid-option", `${owner}: names.${one}`, "a string", name);
-  });
-  return {
-    vectors: vectors.map((all, i) => (told[i] === undefined ? all : [told[i]])),
-    counter: told[vectors.length] ?? counter,
+  const tell = (all: readonly string[]) => {
+    const [own = ""] = all;
+    const name: unknown = given[own] ?? all;
+    if (name === all) return all;
+    return [
+      typeof name === "string"
+        ? name
+        : mustBe("invalid-option", `${owner}: names.${own}`, "a string", name),
+    ];
   };
+  return { vectors: vectors.map(tell), counter: counter && tell([counter])[0] };
 }
 
 /** Throws for names that don't fit layers', with the prefixes that would. */
 export function failForNames(
   layers: readonly { all: readonly Entry[]; names: EntryNames; prefix: string }[],
-  found: readonly Found[],
   missing: readonly string[],
   unexpected: readonly string[],
   owner: string,
 ): never {
   const wanted = layers.flatMap(({ names, prefix }) => names.vectors.map(([own]) => prefix + own));
   // Where some are there, the prefix was meant.
-  const isMeant = found.some(({ vectors }) => vectors.some(Boolean));
   const [{ all, names }] = layers as [(typeof layers)[0]];
+  const isMeant = missing.length < wanted.length;
   const fits = isMeant ? [] : fittingPrefixes(all, names.vectors);
   fail(
     "state-dict",
