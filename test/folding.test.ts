@@ -176,7 +176,7 @@ describe("foldBatchNorm", () => {
       ],
       [
         "invalid-option",
-        ["variance must not be negative"],
+        ["variance[0] must be not negative"],
         fold({}, { mean: [0], variance: [-1] }),
       ],
       ["invalid-option", ["kind"], fold({ kind: wrong("dense") })],

@@ -216,7 +216,12 @@ describe("adaptBatchNorm", () => {
     );
     const adapted = adaptBatchNorm(bn);
     const other = counting([2, 4]);
-    expectError("shape-mismatch", ["3 channels, got 4"], () => adapted.forward(other), [bn]);
+    expectError(
+      "shape-mismatch",
+      ["3 channels along axis 1, got 4"],
+      () => adapted.forward(other),
+      [bn],
+    );
     expectError("invalid-option", ["keep"], () => adapted.forward(x, { keep: wrong(1) }), [bn]);
     bn.dispose();
     expectError("disposed", ["AdaptedBatchNorm.forward"], () => adapted.forward(x));

@@ -44,14 +44,16 @@ const sequence = fc.tuple(
   fc.array(number, { minLength: 1, maxLength: LONGEST, size: "max" }),
 );
 
-function run([theme, seeds]: [number, number[]], { counts = false } = {}): World {
+async function run([theme, seeds]: [number, number[]], { counts = false } = {}): Promise<World> {
   // One in eight has hardly any memory.
   const world = new World((theme & 7) === 0);
   current = world;
   setUp(world, new Random(theme));
   for (const seed of seeds) {
     const before = [world.calls, world.returned] as const;
-    step(world, seed, values.mild ? "mild" : "hostile");
+    const end = step(world, seed, values.mild ? "mild" : "hostile");
+    // (Waiting for nothing takes time, too.)
+    if (end instanceof Promise) await end;
     if (!counts) continue;
     const count = countOf(world);
     count.calls += world.calls - before[0];
@@ -75,11 +77,11 @@ const start = performance.now();
 let reported = start;
 for (let batch = 0; calls < wanted; batch++) {
   let found: string | undefined;
-  const details = fc.check(
-    fc.property(sequence, (one) => {
+  const details = await fc.check(
+    fc.asyncProperty(sequence, async (one) => {
       if (calls >= wanted && found === undefined) return;
       try {
-        run(one, { counts: found === undefined });
+        await run(one, { counts: found === undefined });
       } catch (fault) {
         if (!(fault instanceof Fault)) throw fault;
         const label = `${current?.kind}: ${fault.label}`;
@@ -94,7 +96,7 @@ for (let batch = 0; calls < wanted; batch++) {
   if (details.failed) {
     if (found === undefined) throw details.errorInstance;
     known.add(found);
-    report(found, details.counterexample?.[0] as [number, number[]]);
+    await report(found, details.counterexample?.[0] as [number, number[]]);
   }
   // What was forgotten is collected between turns.
   await new Promise(setImmediate);
@@ -108,10 +110,10 @@ for (let batch = 0; calls < wanted; batch++) {
 }
 
 /** Prints the shortest program that was found, to be run in this folder. */
-function report(label: string, shortest: [number, number[]]): void {
+async function report(label: string, shortest: [number, number[]]): Promise<void> {
   let message = label;
   try {
-    run(shortest);
+    await run(shortest);
   } catch (fault) {
     message = (fault as Error).message;
   }

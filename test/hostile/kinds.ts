@@ -1,12 +1,17 @@
 import { Random } from "../../scripts/random.mjs";
 import { BATCH_NORM } from "./batch/index.js";
 import { construct } from "./batch/layers.js";
+import { FOLDING } from "./folding.js";
 import { GROUP_NORM } from "./group.js";
+import { HEALTH } from "./health.js";
 import { LAYER_NORM } from "./layer.js";
 import { MOMENTS } from "./moments.js";
 import { assign, forge, kernel, record, scoped, wrapped } from "./others.js";
 import { REGULARIZATION } from "./regularization.js";
+import { RUNNING } from "./running.js";
 import { SAMPLE_LAYERS } from "./sample-layers.js";
+import { SCHEDULES } from "./schedules.js";
+import { SYNC } from "./sync.js";
 import { dispose, make, read, set, view } from "./tensors.js";
 import { root, themes } from "./theme.js";
 import type { Manner, World } from "./world.js";
@@ -47,7 +52,8 @@ function inside(world: World, seed: number, log: (() => string)[]): void {
   }
 }
 
-type Call = (world: World, random: Random, manner: Manner) => void;
+/** Gives a promise where a call does: then none is made inside of another call. */
+type Call = (world: World, random: Random, manner: Manner) => unknown;
 
 /** A kind of call, with how often it is called, relative to the others. */
 export type Kind = readonly [name: string, weight: number, call: Call];
@@ -59,6 +65,11 @@ export const KINDS: readonly Kind[] = [
   ...LAYER_NORM,
   ...SAMPLE_LAYERS,
   ...MOMENTS,
+  ...SYNC,
+  ...RUNNING,
+  ...SCHEDULES,
+  ...HEALTH,
+  ...FOLDING,
   ...REGULARIZATION,
   ["record", 3, record],
   ["new tensor", 5, make],
@@ -80,10 +91,10 @@ export function skip(names: readonly string[]): void {
   all = all.filter(([name]) => !names.includes(name));
 }
 
-/** One call that a seed determines. */
-export function step(world: World, seed: number, manner: Manner): void {
+/** One call that a seed determines; a promise of its end, where it takes more than a turn. */
+export function step(world: World, seed: number, manner: Manner): unknown {
   const random = new Random(seed);
   const [name, , call] = random.pick(all);
   if (world.depth === 0) world.kind = name;
-  call(world, random, manner);
+  return call(world, random, manner);
 }

@@ -1,5 +1,5 @@
 /** Arguments as a caller would write them, and as no caller should. */
-import { defaultKernel, Tensor } from "batchnorm-wasm";
+import { BatchNorm, defaultKernel, Moments, Tensor } from "batchnorm-wasm";
 import type { Random } from "../../scripts/random.mjs";
 import { type Arg, arg, describe, hostile, marker, throwing, transparent } from "./values.js";
 import { Fault, type TensorModel, type World } from "./world.js";
@@ -14,6 +14,15 @@ const isVector = (value: unknown) =>
   value instanceof Uint8ClampedArray ||
   Array.isArray(value);
 const isStatistics = (value: unknown) => isVector(value) || value instanceof Float64Array;
+/** Vectors of calls that compute in float64. */
+const isVector64 = (value: unknown) =>
+  isVector(value) || (ArrayBuffer.isView(value) && !/^(Big|Data)/.test(value.constructor.name));
+export const FITS_64 = {
+  weight: isVector64,
+  bias: isVector64,
+  mean: isVector64,
+  variance: isVector64,
+};
 /** Of most options one; where it has to be, code that reads it finds out. */
 const isAxes = (value: unknown) =>
   Number.isInteger(value) || (Array.isArray(value) && value.every(Number.isInteger));
@@ -22,13 +31,16 @@ const isPositions = (value: unknown) =>
 const isShare = (value: unknown) => isNumber(value) && value >= 0 && value <= 1;
 const Kernel = defaultKernel().constructor as unknown as new () => object;
 
-const isPlain = (value: unknown) =>
+export const isPlain = (value: unknown) =>
   typeof value === "object" && value !== null && "data" in value && "shape" in value;
 
-const isNumberOf = (value: unknown) => Number.isInteger(value) && (value as number) > 0;
+const isNumberOf = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) > 0;
+
+type Fits = (value: unknown) => boolean;
 
 /** What each option can be; `undefined` and `null` may stand for its absence. */
-const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
+const FITS: Readonly<Record<string, Fits>> = {
   weight: isVector,
   // Of layer norm's layer whether there is any.
   bias: (value) => isVector(value) || isBoolean(value),
@@ -82,12 +94,34 @@ const FITS: Readonly<Record<string, (value: unknown) => boolean>> = {
   strict: isBoolean,
   // Of entries, by the layer's own; what is in it, code that reads it finds out.
   names: (value) => typeof value === "object" && !Array.isArray(value),
+  kind: (value) => ["linear", "conv", "depthwise", "transposed"].includes(value as string),
+  layout: (value) => value === "torch" || value === "tensorflow",
+  into: (value) => value === "previous" || value === "next",
+  moments: (value) => value instanceof Moments,
+  sourceSamples: (value) => isNumber(value) && value >= 0,
+  includeSpread: isBoolean,
+  keep: isBoolean,
+  onProgress: (value) => typeof value === "function",
+  x: isPositions,
+  y: isPositions,
+  dy: isPositions,
+  dx: isPositions,
+  layer: (value) => value instanceof BatchNorm,
+  initial: isShare,
+  decay: isShare,
+  every: isNumberOf,
+  least: isShare,
+  warmUp: (value) => isNumber(value) && value >= 0,
+  rMax: (value) => isNumber(value) && value >= 1,
+  rMaxStep: (value) => isNumber(value) && value >= 0,
+  dMax: (value) => isNumber(value) && value >= 0,
+  dMaxStep: (value) => isNumber(value) && value >= 0,
   initialBytes: (value) => isNumber(value) && value >= 0,
 };
 
-function fits(name: string, value: unknown): boolean {
+function fits(test: Fits | undefined, value: unknown): boolean {
   try {
-    return value === undefined || value === null || !!FITS[name]?.(value);
+    return value === undefined || value === null || !!test?.(value);
   } catch {
     // What throws when it is looked at.
     return false;
@@ -113,8 +147,14 @@ export class Options {
   readonly #entries = new Map<string, Entry>();
   #whole: Arg | undefined;
   #wrapping: Wrapping = "none";
+  readonly #fits: Readonly<Record<string, Fits>>;
   /** Whether a call with these must not throw, if it was valid before. */
   benign = true;
+
+  /** @param fits what options can be that are others of this call than of most */
+  constructor(fits: Readonly<Record<string, Fits>> = {}) {
+    this.#fits = { ...FITS, ...fits };
+  }
 
   set(name: string, { value, code }: Arg): void {
     this.#entries.set(name, { name, values: [value], code: () => `${key(name)}: ${code()}` });
@@ -154,8 +194,9 @@ export class Options {
       throw new Fault("options are taken that are none", code().slice(0, 40));
     }
     for (const { name, values } of this.#entries.values()) {
-      if (!FITS[name]) throw new Fault("an unknown option is taken", name);
-      if (values.some((value) => fits(name, value))) continue;
+      const test = this.#fits[name];
+      if (!test) throw new Fault("an unknown option is taken", name);
+      if (values.some((value) => fits(test, value))) continue;
       if (name === "saved" && Saved && values.some((value) => value instanceof Saved)) continue;
       throw new Fault(`${name} is taken that is none`, describe(values[0]));
     }

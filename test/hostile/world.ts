@@ -189,6 +189,8 @@ interface Plan {
   /** Whether getters may have given others than these. */
   readonly ambiguous?: boolean;
   readonly layer?: LayerModel<AnyLayer> | null;
+  /** More layers, of which all that is said of `layer` holds. */
+  readonly others?: readonly LayerModel[];
   /** Vectors of the layer that may be written, also those that it has only now. */
   readonly writesVectors?: readonly string[];
   /** What of the layer's state may be another. */
@@ -200,6 +202,21 @@ interface Plan {
   readonly threw?: () => void;
   /** Looks at the result before the writes are accepted; throws a {@link Fault}. */
   readonly returned?: (result: never) => void;
+}
+
+const layersOf = ({ layer, others = [] }: Plan) => (layer ? [layer, ...others] : others);
+
+/** What was before a call. */
+interface Begun {
+  readonly before: Usage[];
+  readonly outer: Usage[];
+}
+
+/** How a call ended. */
+interface End {
+  readonly threw: boolean;
+  readonly result?: unknown;
+  readonly error?: unknown;
 }
 
 const FIELDS = [
@@ -257,6 +274,10 @@ export class World {
   readonly layers: LayerModel[] = [];
   readonly sampleLayers: LayerModel<SampleNorm>[] = [];
   readonly records: RecordModel[] = [];
+  /** Layers whose passes are for somebody else just now: they move nothing. */
+  readonly watched = new Set<LayerModel>();
+  /** What else is to be disposed at the end. */
+  readonly more: { dispose(): void }[] = [];
   readonly modelOf = new Map<unknown, TensorModel>();
   /** The program so far. */
   log: (() => string)[] = [];
@@ -425,23 +446,42 @@ export class World {
 
   /** Makes a call and compares everything with what is expected of it. */
   attempt(code: () => string, run: () => unknown, plan: Plan = {}): unknown {
-    this.log.push(code);
-    const before = this.#usages();
-    const outer = this.#inner;
-    this.#inner = [NOTHING, NOTHING];
-    this.calls += 1;
-    this.depth += 1;
-    let result: unknown;
-    let error: unknown;
-    let threw = false;
+    const begun = this.#begin(code);
+    let end: End;
     try {
-      result = run();
-    } catch (thrown) {
-      error = thrown;
-      threw = true;
+      end = { result: run(), threw: false };
+    } catch (error) {
+      end = { error, threw: true };
     } finally {
       this.depth -= 1;
     }
+    return this.#compare(begun, end, plan);
+  }
+
+  /** The same with a call that gives a promise. */
+  async attemptLater(code: () => string, run: () => Promise<unknown>, plan: Plan): Promise<void> {
+    const begun = this.#begin(code);
+    let end: End;
+    try {
+      end = { result: await run(), threw: false };
+    } catch (error) {
+      end = { error, threw: true };
+    } finally {
+      this.depth -= 1;
+    }
+    this.#compare(begun, end, plan);
+  }
+
+  #begin(code: () => string): Begun {
+    this.log.push(code);
+    const begun = { before: this.#usages(), outer: this.#inner };
+    this.#inner = [NOTHING, NOTHING];
+    this.calls += 1;
+    this.depth += 1;
+    return begun;
+  }
+
+  #compare({ before, outer }: Begun, { result, error, threw }: End, plan: Plan): unknown {
     if (this.#fault) throw this.#fault;
     try {
       if (error instanceof Fault) throw error;
@@ -501,12 +541,14 @@ export class World {
       const changed = now.findIndex((bits, i) => bits !== was[i]);
       if (changed >= 0) throw new Fault("an input is overwritten", `${read.name}[${changed}]`);
     }
-    for (const name of plan.writesVectors ?? []) {
-      const vector = this.modelOf.get(plan.layer?.state[name]);
-      if (vector && !writes.includes(vector)) writes.push(vector);
+    for (const { state } of layersOf(plan)) {
+      for (const name of plan.writesVectors ?? []) {
+        const vector = this.modelOf.get(state[name]);
+        if (vector && !writes.includes(vector)) writes.push(vector);
+      }
     }
     for (const written of writes) written.region.accept(written.places);
-    if (plan.layer) this.#refresh(plan.layer, plan.changes ?? []);
+    for (const layer of layersOf(plan)) this.#refresh(layer, plan.changes ?? []);
   }
 
   #refresh(model: LayerModel<AnyLayer>, changes: readonly string[]): void {
@@ -569,6 +611,7 @@ export class World {
     this.log.push(() => "// everything is disposed");
     for (const { layer } of this.everyLayer) layer.dispose();
     for (const { record } of this.records) record.dispose();
+    for (const one of this.more) one.dispose();
     for (const { tensor } of this.tensors) tensor.dispose();
     for (const one of this.#ballast) one.dispose();
     for (const home of [this.home, this.foreign]) {

@@ -87,7 +87,7 @@ export class Engine extends LayerEngine<LayerOptions> {
     const training = this.#modeOf(asked ?? (observer && false), owner);
     const { statistics, updateRunningStats, trackRunningStats } = options;
     const { shape, size } = x;
-    const axis = this.#axisOf(shape, owner);
+    const axis = this.axisOf(shape, owner);
     if (more !== null && "of" in more) {
       if (training && options.virtualBatchSize !== null) failForSlices(more, owner);
       return this.#weighted(owner, x, axis, out, asked, residual, more);
@@ -215,7 +215,7 @@ export class Engine extends LayerEngine<LayerOptions> {
   }
 
   /** The channel axis, counted from 0, of a shape that the layer can take. */
-  #axisOf(shape: readonly number[], owner: string): number {
+  axisOf(shape: readonly number[], owner: string): number {
     const { ranks, state, options } = this;
     if (ranks) checkRank(shape, ranks, owner);
     const axis = resolveAxis(options.axis, shape.length, owner);

@@ -9,6 +9,7 @@
  *
  * To the gradient r and d are constants: `crate/kernel/src/renorm.rs` has it in full.
  */
+import { checkNotNegative } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import type { LayerState } from "../core/layer-state.js";
 import { type Call, Place, type Through } from "../core/operands.js";
@@ -214,10 +215,14 @@ export function renormSchedule(
   const warmUp = given.warmUp ?? 5000;
   const [rMax, rMaxStep] = [given.rMax ?? 3, given.rMaxStep ?? 40_000];
   const [dMax, dMaxStep] = [given.dMax ?? 5, given.dMaxStep ?? 25_000];
-  const all = { step, warmUp, rMax, rMaxStep, dMax, dMaxStep };
+  checkNotNegative(step, owner, "step");
+  const all = { warmUp, rMax, rMaxStep, dMax, dMaxStep };
   for (const [name, value] of Object.entries(all)) checkLimit(value, `${owner}: ${name}`);
   if (rMax < 1) mustBe("invalid-option", `${owner}: rMax`, "at least 1", rMax);
-  const share = (end: number) =>
-    step <= warmUp ? 0 : Math.min(1, (step - warmUp) / Math.max(end - warmUp, 1));
-  return { rMax: 1 + (rMax - 1) * share(rMaxStep), dMax: dMax * share(dMaxStep) };
+  // A part of what may be infinite: of that 0 is none.
+  const part = (most: number, end: number) => {
+    const share = step <= warmUp ? 0 : Math.min(1, (step - warmUp) / Math.max(end - warmUp, 1));
+    return share === 0 ? 0 : most * share;
+  };
+  return { rMax: 1 + part(rMax - 1, rMaxStep), dMax: part(dMax, dMaxStep) };
 }

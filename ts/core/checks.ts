@@ -68,10 +68,25 @@ export function checkMomentum(
   }
 }
 
+/**
+ * What an array holds, by index: an iterator or a method may be the caller's own.
+ *
+ * @throws BatchNormError `invalid-option` unless it is an array
+ */
+export function readArray<T>(value: readonly T[], name: string): T[] {
+  if (!Array.isArray(value)) mustBe("invalid-option", name, "an array", value);
+  const items: T[] = [];
+  const { length } = value;
+  for (let i = 0; i < length; i++) items.push(value[i] as T);
+  return items;
+}
+
 /** @throws BatchNormError `invalid-option` unless `for (const one of value)` works, or with `await` */
 export function checkIterable(value: unknown, owner: string, name: string, awaited = false): void {
   const { [Symbol.iterator]: now, [Symbol.asyncIterator]: later } = Object(value);
-  if (typeof now !== "function" && !(awaited && typeof later === "function")) {
+  // Of numbers there is nothing that is made of parts.
+  const isNone = typeof value === "string" || ArrayBuffer.isView(value);
+  if (isNone || (typeof now !== "function" && !(awaited && typeof later === "function"))) {
     mustBe("invalid-option", `${owner}: ${name}`, "an array, or another iterable", value);
   }
 }

@@ -19,14 +19,30 @@ export function readFloat64(value: unknown, name: string): Float64Values {
   if (view?.disposed) fail("disposed", `${name} was disposed`);
   if (view) return Float64Array.from(copyOut(view));
   if (Array.isArray(value)) {
-    return Float64Array.from({ length: value.length }, (_, i) => {
+    // One by one: of what says that it is long, nothing may be there.
+    const numbers: number[] = [];
+    const { length } = value;
+    for (let i = 0; i < length; i++) {
       const one: unknown = value[i];
-      return typeof one === "number" ? one : mustBe("dtype", `${name}[${i}]`, "a number", one);
-    });
+      if (typeof one !== "number") mustBe("dtype", `${name}[${i}]`, "a number", one);
+      numbers.push(one as number);
+    }
+    return Float64Array.from(numbers);
   }
   if (typedArrayName(value) === undefined)
     failForTensor(name, "a Tensor, numbers or floats", value);
   return Float64Array.from(readValues(value, name, null));
+}
+
+/** @throws BatchNormError `invalid-option` of variances, say, where one is negative */
+export function checkNoneNegative(values: Float64Values, name: string): void {
+  const i = values.findIndex((value) => value < 0);
+  if (i >= 0) mustBe("invalid-option", `${name}[${i}]`, "not negative", values[i]);
+}
+
+/** 1/√(σ² + ε) of each channel of a batch; 0 where that is none, since there every x − μ is 0. */
+export function inverseStd(variance: Float64Values, eps: number): Float64Values {
+  return variance.map((value) => (value + eps === 0 ? 0 : 1 / Math.sqrt(value + eps)));
 }
 
 /**

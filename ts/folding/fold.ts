@@ -10,14 +10,20 @@
  * In float64, rounded once. Source: Jacob et al. 2018, arXiv:1712.05877, section 3.2.
  */
 import { type BatchNorm, engineOf } from "../batch/layer.js";
+import { readRunningStatistics } from "../batch/statistics.js";
 import { checkNotNegative, checkNumber, checkOneOf } from "../core/checks.js";
 import { fail } from "../core/errors.js";
-import { type Float64Vector, readChannels, readFloat64 } from "../core/float64.js";
+import {
+  checkNoneNegative,
+  type Float64Vector,
+  readChannels,
+  readFloat64,
+} from "../core/float64.js";
 import { readShape, sizeOf } from "../core/geometry.js";
 import { readOptions } from "../core/options.js";
 import { isPlain, type PlainResult } from "../core/plain.js";
 import { showShape } from "../core/show.js";
-import { failForTensor, type Tensor, viewOf } from "../core/tensor.js";
+import { failForTensor, type Tensor, tensorOf, viewOf } from "../core/tensor.js";
 import type { Float32Values, Float64Values } from "../core/values.js";
 
 /** What a layer is: its kind says which axis of its weight counts output channels. */
@@ -106,7 +112,8 @@ export function foldBatchNorm(bn: BatchNorm | FoldedStatistics, options: FoldOpt
       `${OWNER}: the weight of ${kind} must have ${axes}, got ${showShape(shape)}`,
     );
   }
-  const bias = given.bias == null ? null : readFloat64(given.bias, `${OWNER}: bias`);
+  const { bias: added } = given;
+  const bias = added == null ? null : readFloat64(added, `${OWNER}: bias`);
   const folded =
     into === "next"
       ? next(values, shape, kind, layout, scale, offset, bias)
@@ -128,9 +135,7 @@ function mapOf(bn: BatchNorm | FoldedStatistics): { scale: Float64Values; offset
   const mean = readFloat64(given.mean, `${OWNER}: mean`);
   const channels = mean.length;
   const variance = readChannels(given.variance, `${OWNER}: variance`, channels);
-  if (variance.some((value) => value < 0)) {
-    fail("invalid-option", `${OWNER}: variance must not be negative`);
-  }
+  checkNoneNegative(variance, `${OWNER}: variance`);
   const gamma = readChannels(given.weight, `${OWNER}: weight`, channels, 1);
   const beta = readChannels(given.bias, `${OWNER}: bias`, channels, 0);
   const scale = variance.map((value, c) => (gamma[c] as number) / Math.sqrt(value + eps));
@@ -139,18 +144,17 @@ function mapOf(bn: BatchNorm | FoldedStatistics): { scale: Float64Values; offset
 }
 
 function ofLayer(bn: BatchNorm): FoldedStatistics {
-  const { options, state } = engineOf(bn);
-  engineOf(bn).checkLive(OWNER);
-  if (!options.trackRunningStats) {
-    fail("unsupported", `${OWNER}: the layer has no running statistics`);
-  }
+  const engine = engineOf(bn);
+  const { mean, variance } = readRunningStatistics(engine, OWNER);
+  const { state, options } = engine;
   if (options.activation) {
     const remedy = "fold its statistics and parameters, and apply it behind the layer before";
     fail("unsupported", `${OWNER}: the layer has an activation, which is not linear: ${remedy}`);
   }
-  if (state.numFeatures === null) fail("not-built", `${OWNER}: the layer has no statistics yet`);
-  const { runningMean: mean, runningVar: variance, weight, bias, eps } = bn;
-  return { mean: mean as Tensor, variance: variance as Tensor, weight, bias, eps };
+  return {
+    ...{ mean, variance, eps: options.eps },
+    ...{ weight: tensorOf(state.weight), bias: tensorOf(state.bias) },
+  };
 }
 
 function readWeight(weight: unknown): { values: Float64Values; shape: readonly number[] } {

@@ -4,11 +4,11 @@
  * channels go.
  */
 import { type BatchNorm, engineOf } from "../batch/layer.js";
-import { checkNotNegative, checkPart } from "../core/checks.js";
-import { fail, mustBe } from "../core/errors.js";
+import { checkNotNegative, checkPart, readArray } from "../core/checks.js";
+import { fail } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
-import type { SavedStateDict } from "../core/state-dict.js";
-import type { Tensor } from "../core/tensor.js";
+import { readPrefix, type SavedStateDict } from "../core/state-dict.js";
+import { tensorOf } from "../core/tensor.js";
 import { copyOut } from "../core/view.js";
 
 /** What pruning leaves of a layer. */
@@ -39,11 +39,11 @@ export interface PrunedLayer {
 export function addScaleL1(layers: readonly BatchNorm[], strength: number): void {
   const owner = "addScaleL1";
   checkNotNegative(strength, owner, "strength");
-  const all = scalesOf(layers, owner).map(({ name, gamma, layer }) => {
-    const grad = layer.weight?.grad;
-    if (!grad) fail("stale", `${name}: γ has no gradient yet; call backward first`);
+  const all = scalesOf(layers, owner).map(({ name, gamma, weight }) => {
+    const grad =
+      weight.grad ?? fail("stale", `${name}: γ has no gradient yet; call backward first`);
     if (grad.disposed) fail("disposed", `${name}: a gradient of the layer was disposed`);
-    return { gamma, grad: grad as Tensor };
+    return { gamma, grad: tensorOf(grad) };
   });
   for (const { gamma, grad } of all) {
     grad.set(
@@ -73,7 +73,7 @@ export function pruneByScale(
   options?: { prefix?: string | null | undefined } | null,
 ): PrunedLayer[] {
   const owner = "pruneByScale";
-  const { prefix } = readOptions(owner, options, ["prefix"]);
+  const prefix = readPrefix(readOptions(owner, options, ["prefix"]).prefix, owner);
   checkPart(ratio, owner, "ratio");
   const all = scalesOf(layers, owner);
   const masks = all.map(({ gamma }) => new Array<boolean>(gamma.length).fill(true));
@@ -93,10 +93,10 @@ export function pruneByScale(
     (left[layer] as number)--;
     number--;
   }
-  return all.map(({ layer }, i) => {
+  return all.map(({ state }, i) => {
     const mask = masks[i] as boolean[];
     const kept = mask.flatMap((stays, channel) => (stays ? [channel] : []));
-    const entries = Object.entries(layer.stateDict({ prefix })).map(([name, entry]) => [
+    const entries = Object.entries(state.toDict({ prefix }, owner)).map(([name, entry]) => [
       name,
       typeof entry === "number" ? entry : Float32Array.from(kept, (c) => entry[c] as number),
     ]);
@@ -106,8 +106,7 @@ export function pruneByScale(
 
 /** The γ of layers, each of which has one. */
 function scalesOf(layers: readonly BatchNorm[], owner: string) {
-  if (!Array.isArray(layers)) mustBe("invalid-option", `${owner}: layers`, "an array", layers);
-  return (layers as readonly BatchNorm[]).map((layer, i) => {
+  return readArray(layers, `${owner}: layers`).map((layer, i) => {
     const name = `${owner}: layer ${i}`;
     const engine = engineOf(layer);
     engine.checkLive(owner);
@@ -116,6 +115,6 @@ function scalesOf(layers: readonly BatchNorm[], owner: string) {
     if (!engine.options.scale) fail("unsupported", `${name} has no γ`);
     if (!weight || numFeatures === null)
       fail("not-built", `${name}: no input told the feature count yet`);
-    return { name, layer, gamma: copyOut(weight) };
+    return { name, state: engine.state, weight, gamma: copyOut(weight) };
   });
 }

@@ -12,17 +12,28 @@
  * arXiv:2006.10963), or over all of the target's data AdaBN (Li et al. 2016, arXiv:1603.04779).
  */
 
-import { batchNormInference, readStatistics } from "../batch/functions.js";
-import type { BatchNorm } from "../batch/layer.js";
-import { engineOf } from "../batch/layer.js";
+import { runStatistics } from "../batch/calls.js";
+import { type BatchNorm, engineOf } from "../batch/layer.js";
+import {
+  checkRunningStatistics,
+  type RunningStatistics,
+  readRunningStatistics,
+  setRunningStatistics,
+} from "../batch/statistics.js";
+import { bringIn, readOut, readTensor, roomFor, takeOut } from "../core/arguments.js";
 import { checkOneOf } from "../core/checks.js";
-import { fail, mustBe } from "../core/errors.js";
+import { mustBe } from "../core/errors.js";
+import { inverseStd } from "../core/float64.js";
+import type { LayerState } from "../core/layer-state.js";
+import { checkCall, newCall, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
+import { FORWARD_NAMES } from "../core/passes.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
-import { type Tensor, tensorOf } from "../core/tensor.js";
+import { type Tensor, tensorOf, viewOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
-import type { View } from "../core/view.js";
-import { copyOut } from "../core/view.js";
+import { copyOut, type View } from "../core/view.js";
+import { Operation } from "../generated/abi.js";
+import { standardize } from "./standardize.js";
 
 /** What {@link adaptBatchNorm} can be told. */
 export interface AdaptationOptions {
@@ -87,16 +98,8 @@ export function adaptBatchNorm(
   }
   checkOneOf(includeSpread, owner, "includeSpread");
   const engine = engineOf(bn);
-  const { state } = engine;
-  if (!engine.options.trackRunningStats) {
-    fail("unsupported", `${owner}: the layer has no running statistics`);
-  }
-  if (state.numFeatures === null) {
-    fail("not-built", `${owner}: the layer has no statistics yet`);
-  }
-  state.check(owner);
-  const vector = (view: View | null) => view && Float64Array.from(copyOut(view));
-  const before = [vector(state.runningMean), vector(state.runningVar)] as Pair;
+  const before = readRunningStatistics(engine, owner);
+  const { port, state } = engine;
 
   const forward = (x: Tensor | PlainTensor, options?: AdaptedForwardOptions | null) => {
     const owner = "AdaptedBatchNorm.forward";
@@ -104,53 +107,67 @@ export function adaptBatchNorm(
     const { out } = given;
     const keep = given.keep ?? false;
     checkOneOf(keep, owner, "keep");
-    const { kernel } = bn;
-    const { axis, eps } = engine.options;
-    const own = readStatistics(owner, x, { axis, kernel }, ["axis", "kernel"]);
-    engine.checkLive(owner);
-    state.check(owner);
-    const channels = state.numFeatures as number;
-    if (own.mean.length !== channels) {
-      fail(
-        "shape-mismatch",
-        `${owner}: expected x with ${channels} channels, got ${own.mean.length}`,
-      );
+    const read = readTensor(x, port, owner, "x");
+    const to = readOut(out, read, owner);
+    const view = bringIn(read, port);
+    try {
+      checkRunningStatistics(engine, owner);
+      const axis = engine.axisOf(view.shape, owner);
+      checkApart(owner, view, axis, to, state);
+      const own = runStatistics(owner, view, axis, null);
+      const samples = axis === 0 ? 1 : (view.shape[0] as number);
+      // Of nothing there is nothing to adapt to; infinitely many samples stay as they are.
+      const share = view.size === 0 || source === Infinity ? 1 : source / (source + samples);
+      const blended = blend(before, own, share, includeSpread);
+      const std = inverseStd(blended.variance, engine.options.eps);
+      const [gamma, beta] = [state.weight, state.bias].map((view) => view && copyOut(view));
+      const scale = std.map((value, c) => (gamma?.[c] ?? 1) * value);
+      const offset = std.map((_, c) => beta?.[c] ?? 0);
+      const room = roomFor(view, read, owner);
+      const by = { mean: blended.mean, scale, offset };
+      const y = standardize(tensorOf(view), by, { axis, out: tensorOf(to) }) as Tensor;
+      if (keep) setRunningStatistics(engine, blended);
+      return takeOut(viewOf(y) as View, read, room);
+    } finally {
+      if (view !== read) view.dispose();
     }
-    const samples = own.samples;
-    // Of nothing there is nothing to adapt to; infinitely many samples stay as they are.
-    const share = own.count === 0 || source === Infinity ? 1 : source / (source + samples);
-    const [mean, variance] = blend(before, [own.mean, own.variance], share, includeSpread);
-    const [weight, bias] = [tensorOf(state.weight), tensorOf(state.bias)];
-    const y = batchNormInference(x, { mean, variance, weight, bias, eps, axis, out, kernel });
-    if (keep) write(mean, variance);
-    return y;
-  };
-  const write = (mean: Float64Values, variance: Float64Values) => {
-    tensorOf(state.runningMean)?.set(mean);
-    tensorOf(state.runningVar)?.set(variance);
   };
   const reset = () => {
-    const owner = "AdaptedBatchNorm.reset";
-    engine.checkLive(owner);
-    state.check(owner);
-    write(...before);
+    checkRunningStatistics(engine, "AdaptedBatchNorm.reset");
+    setRunningStatistics(engine, before);
   };
   return Object.freeze({ forward: forward as AdaptedBatchNorm["forward"], reset });
 }
 
-type Pair = [mean: Float64Values, variance: Float64Values];
+/** @throws BatchNormError `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap` */
+function checkApart(
+  owner: string,
+  x: View,
+  axis: number,
+  out: View | null,
+  { weight, bias, runningMean, runningVar }: LayerState,
+): void {
+  const call = newCall(FORWARD_NAMES, Operation.Forward, owner, x, axis);
+  const { operands } = call;
+  operands[Place.OUT] = out;
+  operands[Place.WEIGHT] = weight;
+  operands[Place.BIAS] = bias;
+  operands[Place.FIRST_ACCUMULATOR] = runningMean;
+  operands[Place.SECOND_ACCUMULATOR] = runningVar;
+  checkCall(call);
+}
 
 function blend(
-  [ofSource, variances]: Pair,
-  [ofTarget, own]: Pair,
+  source: RunningStatistics,
+  own: { readonly mean: Float64Values; readonly variance: Float64Values },
   share: number,
   includeSpread: boolean,
-): Pair {
+): RunningStatistics {
   const mix = (a: number, b: number) => (share === 1 ? a : share * a + (1 - share) * b);
-  const mean = ofSource.map((mean, c) => mix(mean, ofTarget[c] as number));
-  const variance = variances.map((variance, c) => {
-    const off = includeSpread ? (ofSource[c] as number) - (ofTarget[c] as number) : 0;
-    return mix(variance, own[c] as number) + share * (1 - share) * off ** 2;
+  const mean = source.mean.map((mean, c) => mix(mean, own.mean[c] as number));
+  const variance = source.variance.map((variance, c) => {
+    const off = includeSpread ? (source.mean[c] as number) - (own.mean[c] as number) : 0;
+    return mix(variance, own.variance[c] as number) + share * (1 - share) * off ** 2;
   });
-  return [mean, variance];
+  return { mean, variance, std: share === 1 ? source.std : null };
 }

@@ -85,7 +85,7 @@ export function averageStateDicts(
     const { prefix, last } = split(name);
     if (keep === "local" && norms.has(prefix)) continue;
     if (last === COUNTER) {
-      averages[name] = Math.max(...entries.map(({ values }) => values[0] as number));
+      averages[name] = entries.reduce((most, { values }) => Math.max(most, values[0] as number), 0);
       continue;
     }
     const mean = meanOf(entries, weights);

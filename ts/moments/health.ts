@@ -53,6 +53,7 @@ export interface ChannelHealth {
 
 /** What {@link health} tells. */
 export interface Health {
+  /** None where nothing of any was there. */
   readonly channels: ChannelHealth[];
   /** √Σdx²/√Σdy² over all channels. */
   readonly gradientRatio: number | null;
@@ -92,9 +93,8 @@ const LEARNED = 0.95;
 export function health(of: HealthInputs): Health {
   const owner = "health";
   const given = readOptions(owner, of, ["x", "y", "dy", "dx", "layer", "axis"]);
-  const engine = given.layer == null ? null : engineOf(given.layer);
-  engine?.checkLive(owner);
-  engine?.state.check(owner);
+  const { layer } = given;
+  const engine = layer == null ? null : engineOf(layer);
   const axis = given.axis ?? engine?.options.axis ?? 1;
   checkAxis(axis, owner);
   const measure = (value: unknown, name: string) =>
@@ -106,16 +106,21 @@ export function health(of: HealthInputs): Health {
   const counts = Object.entries({ x, y, dy, dx }).flatMap(([name, one]) =>
     one ? [[name, one.mean.length] as const] : [],
   );
-  const channels = engine?.state.numFeatures ?? counts[0]?.[1] ?? 0;
-  for (const [name, count] of counts) {
-    if (count !== channels) {
-      fail("shape-mismatch", `${owner}: ${name} has ${count} channels, expected ${channels}`);
-    }
-  }
+  // What was read may have run getters: the layer is looked at behind them.
+  engine?.checkLive(owner);
+  engine?.state.check(owner);
   const state = engine?.state;
   const vector = (view: View | null | undefined) => view && Float64Array.from(copyOut(view));
   const [gamma, mean] = [vector(state?.weight), vector(state?.runningMean)];
   const variance = vector(state?.runningVar);
+  const expected = state?.numFeatures ?? counts[0]?.[1];
+  for (const [name, count] of counts) {
+    if (count !== expected) {
+      fail("shape-mismatch", `${owner}: ${name} has ${count} channels, expected ${expected}`);
+    }
+  }
+  // A layer without vectors may have any number of channels, of which there is nothing to tell.
+  const channels = counts[0]?.[1] ?? (gamma ?? mean)?.length ?? 0;
   const eps = engine?.options.eps ?? 1e-5;
   const at = (values: ArrayLike<number> | null | undefined, c: number) => values?.[c] ?? null;
   const all = Array.from({ length: channels }, (_, channel): ChannelHealth => {
@@ -136,7 +141,7 @@ export function health(of: HealthInputs): Health {
       dyNorm: dy && normOf(dy, channel),
       dxNorm: dx && normOf(dx, channel),
       dead:
-        std !== null && std < ZERO * Math.sqrt(eps)
+        std !== null && std <= ZERO * Math.sqrt(eps)
           ? "constant input"
           : scale !== null && Math.abs(scale) < ZERO
             ? "zero scale"
@@ -145,12 +150,9 @@ export function health(of: HealthInputs): Health {
               : null,
     };
   });
-  const total = (norms: readonly (number | null)[]) =>
-    Math.hypot(...norms.map((norm) => norm ?? Number.NaN));
-  const ratio =
-    dx && dy
-      ? total(all.map(({ dxNorm }) => dxNorm)) / total(all.map(({ dyNorm }) => dyNorm))
-      : null;
+  const total = (one: Measured) =>
+    Math.sqrt(all.reduce((sum, { channel }) => sum + normOf(one, channel) ** 2, 0));
+  const ratio = dx && dy ? total(dx) / total(dy) : null;
   return {
     channels: all,
     gradientRatio: ratio,
@@ -185,9 +187,10 @@ function measured(value: unknown, axis: number, owner: string, name: string): Me
     const active = new Float64Array(channels);
     copyOut(view).forEach((value, i) => {
       const channel = Math.floor(i / inner) % channels;
-      if (value > 0) active[channel] = (active[channel] as number) + 1 / count;
+      if (value > 0) active[channel] = (active[channel] as number) + 1;
     });
-    return { ...runStatistics(owner, view, along, null), count, active };
+    const part = active.map((number) => number / count);
+    return { ...runStatistics(owner, view, along, null), count, active: part };
   } finally {
     if (view !== read) view.dispose();
   }

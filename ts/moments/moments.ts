@@ -12,7 +12,7 @@ import type { BatchNormStatisticsOptions } from "../batch/function-options.js";
 import { readStatistics } from "../batch/functions.js";
 import { checkIterable, checkNotNegative, checkOneOf } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
-import { type Float64Vector, readFloat64 } from "../core/float64.js";
+import { checkNoneNegative, type Float64Vector, readFloat64 } from "../core/float64.js";
 import { readOptions } from "../core/options.js";
 import type { PlainTensor } from "../core/plain.js";
 import { PROXY, show } from "../core/show.js";
@@ -265,11 +265,6 @@ function made(moments: ConstructorParameters<typeof Moments>[0]): Moments {
 /** What a Proxy has not. */
 function inside(moments: Moments): Inside {
   return insides.get(moments) ?? fail("dtype", `Moments are none${PROXY}`);
-}
-
-function checkNoneNegative(values: Float64Values, name: string): void {
-  const i = values.findIndex((value) => value < 0);
-  if (i >= 0) mustBe("invalid-option", `${name}[${i}]`, "not negative", values[i]);
 }
 
 function failForLengths(owner: string, a: Float64Values, name: string, b: Float64Values): never {

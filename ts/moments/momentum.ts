@@ -1,6 +1,5 @@
 /** How the momentum of running statistics changes over a training. */
-import { checkMomentum, checkNumber } from "../core/checks.js";
-import { mustBe } from "../core/errors.js";
+import { checkMomentum, checkNotNegative, checkNumber } from "../core/checks.js";
 import { readOptions } from "../core/options.js";
 
 /** What {@link decayedMomentum} is told. */
@@ -37,9 +36,7 @@ export function decayedMomentum(step: number, options: MomentumDecay): number {
   const given = readOptions(owner, options, ["initial", "decay", "every", "least"]);
   const { every } = given;
   const [initial, decay, least] = [given.initial ?? 0.5, given.decay ?? 0.5, given.least ?? 0.01];
-  if (!(typeof step === "number" && step >= 0)) {
-    mustBe("invalid-option", `${owner}: step`, "a number from 0 on", step);
-  }
+  checkNotNegative(step, owner, "step");
   checkNumber(every, `${owner}: every`);
   checkMomentum(initial, owner, "initial");
   checkMomentum(decay, owner, "decay");

@@ -4,10 +4,10 @@
  */
 import type { BatchNorm } from "../batch/layer.js";
 import { engineOf } from "../batch/layer.js";
-import { checkIterable } from "../core/checks.js";
+import { checkTracked, setRunningStatistics } from "../batch/statistics.js";
+import { checkIterable, readArray } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
-import { tensorOf } from "../core/tensor.js";
 import { Moments } from "./moments.js";
 
 /** What {@link preciseBatchNorm} can be told. */
@@ -42,7 +42,7 @@ export async function preciseBatchNorm<Batch>(
 ): Promise<void> {
   const owner = "preciseBatchNorm";
   const { onProgress } = readOptions(owner, options, ["onProgress"]);
-  if (!Array.isArray(layers)) mustBe("invalid-option", `${owner}: layers`, "an array", layers);
+  const all = readArray(layers, `${owner}: layers`);
   checkIterable(batches, owner, "batches", true);
   if (typeof forward !== "function") {
     mustBe("invalid-option", `${owner}: forward`, "a function", forward);
@@ -50,11 +50,12 @@ export async function preciseBatchNorm<Batch>(
   if (onProgress != null && typeof onProgress !== "function") {
     mustBe("invalid-option", `${owner}: onProgress`, "a function", onProgress);
   }
-  const watched = layers.map((layer, i) => {
-    const name = `${owner}: layer ${i}`;
+  // (One that is named twice is one.)
+  const watched = [...new Set(all)].map((layer) => {
+    const name = `${owner}: layer ${all.indexOf(layer)}`;
     const engine = engineOf(layer);
     engine.checkLive(name);
-    if (!engine.options.trackRunningStats) fail("unsupported", `${name} has no running statistics`);
+    checkTracked(engine, name);
     if (engine.observer) fail("unsupported", `${name} is watched already`);
     return { name, engine, moments: null as Moments | null };
   });
@@ -83,9 +84,11 @@ export async function preciseBatchNorm<Batch>(
     const { state, options } = engine;
     const { mean, variance, unbiasedVariance } = moments as Moments;
     const isUnbiased = options.runningVariance === "unbiased";
-    tensorOf(state.runningMean)?.set(mean);
-    tensorOf(state.runningVar)?.set(isUnbiased ? unbiasedVariance : variance);
-    tensorOf(state.runningStd)?.set(variance.map((value) => Math.sqrt(value + options.eps)));
+    setRunningStatistics(engine, {
+      mean,
+      variance: isUnbiased ? unbiasedVariance : variance,
+      std: variance.map((value) => Math.sqrt(value + options.eps)),
+    });
     state.numBatchesTracked = count;
   }
 }

@@ -13,11 +13,15 @@ import type { BatchNormSaved } from "../batch/saved.js";
 import { checkIterable, checkMomentum, checkNotNegative, checkOneOf } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
-import { type Float64Vector, readChannels, readFloat64 } from "../core/float64.js";
-import { resolveAxis } from "../core/geometry.js";
+import { type Float64Vector, inverseStd, readChannels, readFloat64 } from "../core/float64.js";
+import { overlaps, resolveAxis } from "../core/geometry.js";
+import { checkCall, newCall, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
+import { FORWARD_NAMES } from "../core/passes.js";
 import { checkTensor, type Tensor, tensorOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
+import type { View } from "../core/view.js";
+import { Operation } from "../generated/abi.js";
 import { Moments } from "./moments.js";
 import { affineOf } from "./standardize.js";
 
@@ -91,7 +95,7 @@ const OPTIONS = [
 export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBatchNormPass {
   const owner = "syncBatchNorm";
   const given = readOptions(owner, options, OPTIONS);
-  const { moments, out, kernel } = given;
+  const { moments, kernel } = given;
   const eps = given.eps ?? 1e-5;
   const axis = given.axis ?? 1;
   checkNotNegative(eps, owner, "eps");
@@ -99,7 +103,8 @@ export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBat
     mustBe("invalid-option", `${owner}: moments`, "Moments of the whole batch", moments);
   }
   const { mean, variance, count, channels } = moments;
-  const { shape } = checkTensor(x, `${owner}: x`);
+  const view = checkTensor(x, `${owner}: x`);
+  const { shape } = view;
   const along = resolveAxis(axis, shape.length, owner);
   if (shape[along] !== channels) {
     fail(
@@ -109,11 +114,13 @@ export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBat
   }
   const gamma = readChannels(given.weight, `${owner}: weight`, channels, 1);
   const beta = readChannels(given.bias, `${owner}: bias`, channels, 0);
+  const to = given.out == null ? null : checkTensor(given.out, `${owner}: out`);
+  const out = tensorOf(to);
   const move = readMove(given, moments, owner);
-  // As of a batch without variance: every x − μ is 0, too.
-  const inverseStd = variance.map((value) => (value + eps === 0 ? 0 : 1 / Math.sqrt(value + eps)));
+  checkApart(owner, view, along, to, move);
+  const std = inverseStd(variance, eps);
   const product = (a: Float64Values, b: Float64Values) => a.map((value, c) => value * at(b, c));
-  const scale = product(gamma, inverseStd);
+  const scale = product(gamma, std);
   const common = { axis, kernel };
   const { y, saved } = batchNormInference(x, {
     ...common,
@@ -121,11 +128,12 @@ export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBat
     out,
     saved: true,
   });
-  move?.();
+  move?.run();
 
   // Its way back is that of constants, whose dx is γ·s·dy.
-  const ofPart = (dy: Tensor, out: Tensor | null) => {
-    const parts = batchNormBackward(dy, { saved, out });
+  const ofPart = (dy: Tensor, owner: string) => {
+    checkTensor(dy, `${owner}: dy`);
+    const parts = batchNormBackward(dy, { saved });
     const [ofWeight, ofBias] = [parts.weightGrad as Tensor, parts.biasGrad as Tensor];
     const [products, sums] = [ofWeight, ofBias].map((one) => readFloat64(one, owner)) as [
       Float64Values,
@@ -133,39 +141,67 @@ export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBat
     ];
     ofWeight.dispose();
     ofBias.dispose();
-    const dyXHat = product(inverseStd, products);
+    const dyXHat = product(std, products);
     return { dx: parts.dx, sums: { dy: Array.from(sums), dyXHat: Array.from(dyXHat) } };
   };
-  return {
+  return Object.freeze({
     y,
-    sums(dy) {
-      const { dx, sums } = ofPart(dy, null);
+    sums(dy: Tensor) {
+      const { dx, sums } = ofPart(dy, "SyncBatchNormPass.sums");
       dx.dispose();
       return sums;
     },
-    backward(dy, total) {
-      const sums = [total?.dy, total?.dyXHat].map((sum) => {
-        const read = readChannels(sum, `${owner}: total`, channels);
-        return read.map((value) => value / (count || 1));
-      }) as [Float64Values, Float64Values];
-      const [meanDy, covariance] = sums;
-      const { dx } = ofPart(dy, null);
+    backward(dy: Tensor, total: BackwardSums) {
+      const owner = "SyncBatchNormPass.backward";
+      const [sums, products] = readSums(total, `${owner}: total`, channels);
+      const mean_ = (sums: Float64Values) => sums.map((value) => value / (count || 1));
+      const { dx } = ofPart(dy, owner);
       // −γ·s·(A/N + x̂·B/N), to which γ·s·dy is added.
-      const slope = product(product(scale, inverseStd), covariance).map((value) => -value);
-      const offset = product(scale, meanDy).map((value) => -value);
+      const slope = product(product(scale, std), mean_(products)).map((value) => -value);
+      const offset = product(scale, mean_(sums)).map((value) => -value);
       const by = affineOf({ mean, scale: slope, offset });
-      return batchNormInference(x, { ...common, ...by, residual: dx, out: dx });
+      try {
+        return batchNormInference(x, { ...common, ...by, residual: dx, out: dx });
+      } catch (error) {
+        dx.dispose();
+        throw error;
+      }
     },
     dispose: () => (saved as BatchNormSaved).dispose(),
-  };
+  });
+}
+
+/** What moves running statistics, and how. */
+interface Move {
+  readonly mean: View;
+  readonly variance: View;
+  run(): void;
+}
+
+/** @throws BatchNormError `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap` */
+function checkApart(
+  owner: string,
+  x: View,
+  axis: number,
+  out: View | null,
+  move: Move | null,
+): void {
+  const call = newCall(FORWARD_NAMES, Operation.Forward, owner, x, axis);
+  call.operands[Place.OUT] = out;
+  if (out?.allocation === x.allocation && overlaps(out, x)) {
+    fail("overlap", `${owner}: out overlaps x, which the backward pass needs`);
+  }
+  call.operands[Place.FIRST_ACCUMULATOR] = move?.mean ?? null;
+  call.operands[Place.SECOND_ACCUMULATOR] = move?.variance ?? null;
+  checkCall(call);
 }
 
 /** What moves running statistics, checked; the same in all workers. */
 function readMove(
   options: SyncBatchNormOptions,
-  { mean, variance, unbiasedVariance, count, channels }: Moments,
+  { mean, variance, unbiasedVariance, count }: Moments,
   owner: string,
-): (() => void) | null {
+): Move | null {
   const { runningMean, runningVar } = options;
   const weight = options.momentum ?? 0.1;
   const kind = options.runningVariance ?? "unbiased";
@@ -175,28 +211,21 @@ function readMove(
     fail("invalid-option", `${owner}: runningMean and runningVar go together`);
   }
   if (runningMean == null) return null;
-  const moves = [
-    { name: "runningMean", tensor: runningMean, batch: mean },
-    {
-      name: "runningVar",
-      tensor: runningVar,
-      batch: kind === "unbiased" ? unbiasedVariance : variance,
-    },
-  ].map(({ name, tensor, batch }) => {
-    const view = checkTensor(tensor, `${owner}: ${name}`);
-    if (view.disposed) fail("disposed", `${owner}: ${name} was disposed`);
-    if (view.size !== channels || !view.contiguous) {
-      fail("shape-mismatch", `${owner}: ${name} must be a contiguous tensor of ${channels} values`);
-    }
-    return { running: tensorOf(view), batch };
-  });
-  return () => {
+  const views = [
+    checkTensor(runningMean, `${owner}: runningMean`),
+    checkTensor(runningVar, `${owner}: runningVar`),
+  ] as const;
+  const batch = [mean, kind === "unbiased" ? unbiasedVariance : variance] as const;
+  const run = () => {
     if (count === 0) return;
-    for (const { running, batch } of moves) {
+    views.forEach((view, k) => {
+      const running = tensorOf(view);
       const old = running.toFloat32Array();
-      running.set(batch.map((value, c) => at(old, c) * (1 - weight) + value * weight));
-    }
+      const moved = batch[k]?.map((value, c) => at(old, c) * (1 - weight) + value * weight);
+      running.set(moved as Float64Values);
+    });
   };
+  return { mean: views[0], variance: views[1], run };
 }
 
 /**
@@ -210,20 +239,37 @@ function readMove(
 export function addSums(parts: Iterable<BackwardSums>): BackwardSums {
   const owner = "addSums";
   checkIterable(parts, owner, "parts");
+  let channels: number | undefined;
   const all = Array.from(parts, (part, i) => {
-    const { dy, dyXHat } = readOptions(`${owner}: part ${i}`, part, ["dy", "dyXHat"]);
-    return [dy, dyXHat].map((sum) => readFloat64(sum, `${owner}: part ${i}`)) as Pair;
+    const sums = readSums(part, `${owner}: part ${i}`, channels);
+    channels = sums[0].length;
+    return sums;
   });
-  const [first = fail("invalid-option", `${owner}: there are no parts`)] = all;
+  if (channels === undefined) fail("invalid-option", `${owner}: there are no parts`);
   const sum = (k: 0 | 1) =>
-    Array.from(first[k], (_, c) => all.reduce((sum, part) => sum + at(part[k], c), 0));
-  for (const part of all) {
-    const length = first[0].length;
-    if (part[0].length !== length || part[1].length !== length) {
-      fail("shape-mismatch", `${owner}: all sums must have ${length} values`);
+    Array.from({ length: channels as number }, (_, c) =>
+      all.reduce((sum, part) => sum + at(part[k], c), 0),
+    );
+  return { dy: sum(0), dyXHat: sum(1) };
+}
+
+/**
+ * Both sums of a part, of as many channels.
+ *
+ * @throws BatchNormError `invalid-option`, `unknown-option`, `dtype`, `shape-mismatch`
+ */
+function readSums(part: BackwardSums, name: string, channels?: number): Pair {
+  if (part == null) mustBe("invalid-option", name, "{ dy, dyXHat }", part);
+  const given = readOptions(name, part, ["dy", "dyXHat"]);
+  const dy = readFloat64(given.dy, `${name}: dy`);
+  const dyXHat = readFloat64(given.dyXHat, `${name}: dyXHat`);
+  for (const [sum, values] of Object.entries({ dy, dyXHat })) {
+    const wanted = channels ?? dy.length;
+    if (values.length !== wanted) {
+      fail("shape-mismatch", `${name}: ${sum} must have ${wanted} values, got ${values.length}`);
     }
   }
-  return { dy: sum(0), dyXHat: sum(1) };
+  return [dy, dyXHat];
 }
 
 type Pair = [Float64Values, Float64Values];

@@ -146,7 +146,7 @@ export function construct(world: World, random: Random, manner: Manner): void {
 const BUILDS = ["numFeatures", ...VECTORS];
 
 export function forwardLayer(world: World, random: Random, manner: Manner): void {
-  const model = world.pick(random, world.layers);
+  const model = world.pick(random, world.layers, (one) => !world.watched.has(one));
   if (!model) return;
   const { layer, state, preset } = model;
   const axisSetting = state.axis as number;
