@@ -10,9 +10,9 @@ export const root = fileURLToPath(new URL("../..", import.meta.url));
 
 const MAIN = `import * as library from "batchnorm-wasm";
 import golden from "./golden.mjs";
-import { run } from "./program.mjs";
+import { runWhole } from "./program.mjs";
 
-export const main = () => run(library, golden);
+export const main = () => runWhole(library, golden);
 `;
 
 /** Builds the JavaScript and packs it. @returns {string} the tarball's path */
@@ -25,7 +25,7 @@ export function pack(into = temporaryFolder()) {
 
 /**
  * A folder with the package in `node_modules`, and `main.mjs`, whose `main()` runs the
- * program.
+ * program, and gives a promise.
  *
  * @param {string} tarball
  */
@@ -41,7 +41,7 @@ export function install(tarball, folder = temporaryFolder()) {
   const write = (/** @type {object} */ values) =>
     writeFileSync(join(folder, "golden.mjs"), `export default ${JSON.stringify(values)};\n`);
   write(golden(undefined));
-  const print = `import { main } from "./main.mjs"; console.log(main().fingerprint);`;
+  const print = `import { main } from "./main.mjs"; console.log((await main()).fingerprint);`;
   const node = ["--input-type=module", "--eval", print];
   write(golden(execFileSync(process.execPath, node, { cwd: folder, encoding: "utf8" }).trim()));
   return folder;

@@ -25,6 +25,8 @@ export function run(library, golden) {
   const { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, UnitNormalization } = library;
   const { batchNormBackward, batchNormTraining, dropout, foldBatchNorm, Moments } = library;
   const { RunningMoments, freeze, loadStateDict, parameters, stateDict, train } = library;
+  const { adaptBatchNorm, addScaleL1, addSums, decayedMomentum, health, pruneByScale } = library;
+  const { renormSchedule, syncBatchNorm } = library;
   const { torch, keras, group, instance, layer, rms, unit } = golden;
   const { ghost, renorm, weights, activation } = golden;
   /** @type {Check[]} */
@@ -209,6 +211,80 @@ export function run(library, golden) {
     );
   });
 
+  check("a batch over two workers", () => {
+    const { shape, weight, bias, steps } = torch;
+    const [step] = steps;
+    const channels = shape[1];
+    const [x, dy] = [Tensor.from(step.x, shape), Tensor.from(step.dy, shape)];
+    const parts = [0, 1].map((part) => {
+      const own = (/** @type {Tensor} */ whole) => whole.slice(0, part, part ? shape[0] : 1);
+      const running = [Tensor.zeros([channels]), Tensor.from(new Array(channels).fill(1))];
+      return { x: own(x), dy: own(dy), running };
+    });
+    const moments = Moments.merge(parts.map((part) => Moments.of(part.x)));
+    const passes = parts.map((part) => {
+      const [runningMean, runningVar] = part.running;
+      return syncBatchNorm(part.x, { moments, weight, bias, runningMean, runningVar });
+    });
+    const sums = passes.map((pass, i) => pass.sums(/** @type {any} */ (parts[i]).dy));
+    const total = addSums(JSON.parse(JSON.stringify(sums)));
+    const dx = passes.map((pass, i) => pass.backward(/** @type {any} */ (parts[i]).dy, total));
+    const joined = (/** @type {Library.Tensor[]} */ all) =>
+      Float32Array.from(all.flatMap((one) => [...one.toFloat32Array()]));
+    compare("y", joined(passes.map(({ y }) => y)), step.y);
+    compare("dx", joined(dx), step.dx);
+    compare("dweight", Float32Array.from(total.dyXHat), step.dweight);
+    compare("dbias", Float32Array.from(total.dy), step.dbias);
+    compare("running mean", parts[0]?.running[0]?.toFloat32Array(), step.running_mean);
+    compare("running variance", parts[1]?.running[1]?.toFloat32Array(), step.running_var);
+    for (const pass of passes) pass.dispose();
+  });
+
+  check("adaptation, slimming, health and schedules", () => {
+    const { shape, weight, bias, steps } = torch;
+    const [step] = steps;
+    const x = Tensor.from(step.x, shape);
+    const layer = new BatchNorm(shape[1]);
+    layer.weight?.set(weight);
+    layer.bias?.set(bias);
+    const adapted = adaptBatchNorm(layer, { sourceSamples: 0 });
+    compare("y by the batch alone", adapted.forward(x, { keep: true }).toFloat32Array(), step.y);
+    const { mean } = Moments.of(x);
+    compare("kept mean", layer.runningMean?.toFloat32Array(), [...mean]);
+    adapted.reset();
+    compare("the mean of before", layer.runningMean?.toFloat32Array(), [0, 0, 0]);
+
+    const y = layer.train().forward(x);
+    const dy = Tensor.from(step.dy, shape);
+    const dx = layer.backward(dy);
+    const { channels, gradientRatio } = health({ x, y, dy, dx, layer });
+    compare(
+      "means",
+      Float32Array.from(channels, ({ mean }) => mean ?? 0),
+      [...mean],
+    );
+    expect(gradientRatio !== null && gradientRatio > 0, `gradients' ratio is ${gradientRatio}`);
+
+    addScaleL1([layer], 0.5);
+    const sign = (/** @type {number} */ g, /** @type {number} */ c) =>
+      g + 0.5 * Math.sign(weight[c]);
+    compare("dweight", layer.weight?.grad?.toFloat32Array(), step.dweight.map(sign));
+    const sizes = weight.map(Math.abs);
+    const kept = [0, 1, 2].filter((c) => sizes[c] !== Math.min(...sizes));
+    const [pruned] = pruneByScale([layer], 0.34);
+    expect(`${pruned?.kept}` === `${kept}`, `${pruned?.kept} stay, not ${kept}`);
+    const left = new BatchNorm(2).loadStateDict(/** @type {any} */ (pruned).stateDict);
+    compare(
+      "what is left of weight",
+      left.weight?.toFloat32Array(),
+      kept.map((c) => weight[c]),
+    );
+    for (const one of [layer, left]) one.dispose();
+
+    expect(decayedMomentum(2500, { every: 1000 }) === 0.125, "decayedMomentum");
+    expect(renormSchedule(60_000).rMax === 3, "renormSchedule");
+  });
+
   check("state dict", () => {
     const dict = bn.stateDict();
     const last = torch.steps.at(-1);
@@ -290,4 +366,53 @@ export function run(library, golden) {
     });
   }
   return { checks, fingerprint };
+}
+
+/**
+ * The same, and then what takes more than a turn. (An AudioWorklet has to have its layers made when
+ * its constructor ends.)
+ *
+ * @param {typeof Library} library
+ * @param {any} golden as {@link run} takes it
+ * @returns {Promise<{ checks: Check[], fingerprint: string }>}
+ */
+export async function runWhole(library, golden) {
+  const found = run(library, golden);
+  const name = "precise statistics";
+  try {
+    await precise(library, golden);
+    found.checks.push({ name, status: "passed" });
+  } catch (error) {
+    found.checks.push({ name, status: "failed", reason: `${error}` });
+  }
+  return found;
+}
+
+/** Of all steps' data together, sample by sample. @param {typeof Library} library @param {any} golden */
+async function precise({ BatchNorm, memoryUsage, Moments, preciseBatchNorm, Tensor }, { torch }) {
+  const { shape, steps } = torch;
+  const batches = steps.map((/** @type {any} */ { x }) => Tensor.from(x, shape));
+  const all = Moments.merge(batches.map((/** @type {Library.Tensor} */ x) => Moments.of(x)));
+  const bn = new BatchNorm(shape[1]);
+  async function* slowly() {
+    for (const batch of batches) yield await batch;
+  }
+  let seen = 0;
+  const network = async (/** @type {Library.Tensor} */ x) => bn.forward(await x).dispose();
+  await preciseBatchNorm([bn], slowly(), network, {
+    onProgress: ({ batches }) => (seen = batches),
+  });
+  const { mean, unbiasedVariance } = all;
+  const wanted = { runningMean: mean, runningVar: unbiasedVariance };
+  for (const [vector, values] of Object.entries(wanted)) {
+    const got = /** @type {any} */ (bn)[vector].toFloat32Array();
+    values.forEach((value, c) => {
+      const error = Math.abs(got[c] - value);
+      if (!(error <= 2 ** -23 * Math.abs(value))) throw new Error(`${vector}[${c}] is ${got[c]}`);
+    });
+  }
+  if (seen !== steps.length) throw new Error(`${seen} batches`);
+  for (const one of [...batches, bn]) one.dispose();
+  const { liveBytes } = memoryUsage();
+  if (liveBytes !== 0) throw new Error(`${liveBytes} bytes are live`);
 }

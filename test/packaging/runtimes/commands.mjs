@@ -39,8 +39,8 @@ const runtimes = [
 
 const print = "console.log(JSON.stringify(found));";
 
-const runSlim = `import golden from "./golden.mjs"; import { run } from "./program.mjs";
-  const found = run(library, golden); ${print}`;
+const runSlim = `import golden from "./golden.mjs"; import { runWhole } from "./program.mjs";
+  const found = await runWhole(library, golden); ${print}`;
 
 // By check; `reads` where a file is opened, as Deno's `require` does.
 /**
@@ -51,12 +51,12 @@ const runSlim = `import golden from "./golden.mjs"; import { run } from "./progr
 const programs = {
   import: {
     file: "import.mjs",
-    code: `import { main } from "./main.mjs"; const found = main(); ${print}`,
+    code: `import { main } from "./main.mjs"; const found = await main(); ${print}`,
   },
   "require()": {
     file: "require.cjs",
-    code: `const library = require("batchnorm-wasm"); const { run } = require("./program.mjs");
-      const found = run(library, require("./golden.mjs").default); ${print}`,
+    code: `const library = require("batchnorm-wasm"); const { runWhole } = require("./program.mjs");
+      runWhole(library, require("./golden.mjs").default).then((found) => { ${print} });`,
     reads: true,
   },
   "slim, initSync(bytes)": {

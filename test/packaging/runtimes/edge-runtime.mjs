@@ -14,7 +14,7 @@ const example = here("../../../examples/vercel-edge");
 
 const program = `import { refusesBytes } from "./refuse-bytes.mjs";
 import { main } from "./main.mjs";
-export default () => Response.json({ ...main(), refuses: refusesBytes() });`;
+export default async () => Response.json({ ...(await main()), refuses: refusesBytes() });`;
 
 /**
  * @param {string} consumer

@@ -12,9 +12,9 @@ const modules = fileURLToPath(new URL("../node_modules", import.meta.url));
 const TEST = `import { writeFileSync } from "node:fs";
 import { main } from "../main.mjs";
 
-test("the program", () => {
+test("the program", async () => {
   if (typeof document !== "object") throw new Error("jsdom is not there");
-  writeFileSync("found.json", JSON.stringify(main()));
+  writeFileSync("found.json", JSON.stringify(await main()));
 });
 `;
 

@@ -15,17 +15,18 @@ const workerd = here("../node_modules/workerd/package.json");
 const example = here("../../../examples/cloudflare-worker");
 
 const answer = `export default {
-  fetch: () => Response.json({ ...run(library, golden), refuses: refusesBytes() }),
+  fetch: async () =>
+    Response.json({ ...(await runWhole(library, golden)), refuses: refusesBytes() }),
 };`;
 
 const program = `import { refusesBytes } from "../refuse-bytes.mjs";
   import * as library from "batchnorm-wasm";
-  import golden from "../golden.mjs"; import { run } from "../program.mjs"; ${answer}`;
+  import golden from "../golden.mjs"; import { runWhole } from "../program.mjs"; ${answer}`;
 
 const slimProgram = `import { refusesBytes } from "../refuse-bytes.mjs";
   import module from "batchnorm-wasm/kernel.wasm";
   import * as library from "batchnorm-wasm/slim";
-  import golden from "../golden.mjs"; import { run } from "../program.mjs";
+  import golden from "../golden.mjs"; import { runWhole } from "../program.mjs";
   library.initSync(module); ${answer}`;
 
 const TODAY = "2026-07-01";

@@ -1,13 +1,24 @@
 /** What the program finds in this context, and whether the policy is in force. */
 import golden from "./golden.mjs";
 import * as library from "./package.js";
-import { run } from "./program.mjs";
+import { run, runWhole } from "./program.mjs";
 import { refusesEval } from "./refuses-eval.js";
 
-export function here() {
+export async function here() {
+  try {
+    return { ...(await runWhole(library, golden)), evalRefused: refusesEval() };
+  } catch (error) {
+    return wentWrong(error);
+  }
+}
+
+/** As much of it as takes no turn. */
+export function hereAtOnce() {
   try {
     return { ...run(library, golden), evalRefused: refusesEval() };
   } catch (error) {
-    return { error: `${error}\n${error?.stack}` };
+    return wentWrong(error);
   }
 }
+
+const wentWrong = (error) => ({ error: `${error}\n${error?.stack}` });

@@ -1,3 +1,3 @@
 import { here } from "./here.js";
 
-postMessage(here());
+postMessage(await here());

@@ -1,6 +1,6 @@
 /** The program in an AudioWorklet, then two layers that allocate nothing from block to block. */
 import golden from "./golden.mjs";
-import { here } from "./here.js";
+import { hereAtOnce } from "./here.js";
 import { BatchNorm, memoryUsage, Tensor } from "./package.js";
 
 const FRAMES = 128;
@@ -10,7 +10,7 @@ const LAST = 390;
 class Processor extends AudioWorkletProcessor {
   constructor() {
     super();
-    this.found = here();
+    this.found = hereAtOnce();
     if (this.found.error) {
       this.port.postMessage(this.found);
       return;

@@ -1,3 +1,3 @@
 import { here } from "./here.js";
 
-self.addEventListener("message", ({ source }) => source.postMessage(here()));
+self.addEventListener("message", async ({ source }) => source.postMessage(await here()));

@@ -1,3 +1,3 @@
 import { main } from "./main.mjs";
 
-console.log(JSON.stringify(main()));
+main().then((found) => console.log(JSON.stringify(found)));

@@ -2,10 +2,10 @@
 import kernel from "url:batchnorm-wasm/kernel.wasm";
 import * as library from "batchnorm-wasm/slim";
 import golden from "../golden.mjs";
-import { run } from "../program.mjs";
+import { runWhole } from "../program.mjs";
 import { report } from "../report.js";
 
 report(async () => {
   await library.init(kernel);
-  return run(library, golden);
+  return runWhole(library, golden);
 });

@@ -3,4 +3,4 @@ import { main } from "../../main.mjs";
 // At a request, not at build time.
 export const dynamic = "force-dynamic";
 
-export const GET = () => Response.json(main());
+export const GET = async () => Response.json(await main());
