@@ -58,7 +58,7 @@ describe("a message", () => {
       [undefined, "undefined"],
       [null, "null"],
       [1.5, "1.5"],
-      [5n, "5"],
+      [5n, "5n"],
       ['"', '"\\""'],
       [Symbol("s"), "Symbol(s)"],
       [() => "its source", "a function"],

@@ -13,11 +13,13 @@ import {
   createKernel,
   decayedMomentum,
   foldBatchNorm,
+  GroupNorm,
   health,
   Moments,
   memoryUsage,
   preciseBatchNorm,
   pruneByScale,
+  RunningMoments,
   renormSchedule,
   syncBatchNorm,
   Tensor,
@@ -308,5 +310,48 @@ describe("what is iterated over", () => {
   it("may be the state dicts of 200 000 clients", () => {
     const dicts = Array.from({ length: 200_000 }, (_, i) => ({ num_batches_tracked: i }));
     expect(averageStateDicts(dicts)).toEqual({ num_batches_tracked: 199_999 });
+  });
+});
+
+describe("words", () => {
+  const x = counting([2, 3]);
+
+  it("say which argument is no layer, and what came", () => {
+    using group = new GroupNorm(1, 3);
+    const later = preciseBatchNorm([wrong(group)], [x], () => {});
+    const calls: [string, () => unknown][] = [
+      ["adaptBatchNorm: bn", () => adaptBatchNorm(wrong(group))],
+      ["foldBatchNorm: bn", () => foldBatchNorm(wrong(group), { weight: x })],
+      ["health: layer", () => health({ layer: wrong(group) })],
+      ["addScaleL1: layer 0", () => addScaleL1([wrong(group)], 1)],
+    ];
+    for (const [name, call] of calls) {
+      expectError("dtype", [`${name} must be a BatchNorm layer, got GroupNorm`], call, [group]);
+    }
+    expectError("dtype", ["foldBatchNorm: bn", "got undefined"], () =>
+      foldBatchNorm(wrong(undefined), { weight: x }),
+    );
+    using bn = new BatchNorm(3);
+    const proxy = new Proxy(bn, {});
+    expectError("dtype", ["got BatchNorm: a Proxy (Vue: toRaw)"], () => adaptBatchNorm(proxy));
+    return expect(later).rejects.toThrow("preciseBatchNorm: layer 0 must be a BatchNorm layer");
+  });
+
+  it("name the call that was made, and the part that is wrong", () => {
+    const scaler = new RunningMoments().update(x);
+    const out = wrong(new Float32Array(6));
+    expectError("dtype", ["RunningMoments.normalize: out"], () => scaler.normalize(x, { out }));
+    expectError("dtype", ["RunningMoments.denormalize: out"], () => scaler.denormalize(x, { out }));
+    const parts = [Moments.of(x), Moments.of(x, { axis: 0 })];
+    expectError("shape-mismatch", ["part 1 has 2 channels, part 0 has 3"], () =>
+      Moments.merge(parts),
+    );
+  });
+
+  it("tell a bigint from a number", () => {
+    expectError("invalid-option", ["step", "got 5n"], () =>
+      decayedMomentum(wrong(5n), { every: 1 }),
+    );
+    expect(decayedMomentum(0, { every: 2 ** 31 })).toBe(0.5);
   });
 });

@@ -266,7 +266,7 @@ describe("network slimming", () => {
       ["invalid-option", ["weight[0] is NaN"], () => pruneByScale([nan], 0.5)],
       ["unsupported", ["layer 1 has no γ"], () => pruneByScale([bn, plain], 0.5)],
       ["not-built", ["layer 0"], () => pruneByScale([unbuilt], 0.5)],
-      ["dtype", ["no layer"], () => pruneByScale([wrong({})], 0.5)],
+      ["dtype", ["layer 0 must be a BatchNorm layer"], () => pruneByScale([wrong({})], 0.5)],
       ["unknown-option", ["prefixes"], () => pruneByScale([bn], 0.5, wrong({ prefixes: "" }))],
     ];
     for (const [code, words, call] of refused) expectError(code as never, words, call);

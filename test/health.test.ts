@@ -116,9 +116,13 @@ describe("health", () => {
   it("refuses tensors of other channels, and what is none", () => {
     using bn = trained();
     const x = counting([2, 3]);
-    expectError("shape-mismatch", ["x has 3 channels, expected 4"], () => health({ x, layer: bn }));
+    expectError("shape-mismatch", ["x has 3 channels along axis 1, expected 4"], () =>
+      health({ x, layer: bn }),
+    );
     expectError("dtype", ["health: y"], () => health({ y: wrong([1]) }));
-    expectError("dtype", ["no layer"], () => health({ layer: wrong({}) }));
+    expectError("dtype", ["health: layer must be a BatchNorm layer, got Object"], () =>
+      health({ layer: wrong({}) }),
+    );
     expectError("unknown-option", ["bn"], () => health(wrong({ bn })));
     bn.dispose();
     expectError("disposed", ["health"], () => health({ layer: bn }));

@@ -217,7 +217,8 @@ export function run(library, golden) {
     const channels = shape[1];
     const [x, dy] = [Tensor.from(step.x, shape), Tensor.from(step.dy, shape)];
     const parts = [0, 1].map((part) => {
-      const own = (/** @type {Library.Tensor} */ whole) => whole.slice(0, part, part ? shape[0] : 1);
+      const own = (/** @type {Library.Tensor} */ whole) =>
+        whole.slice(0, part, part ? shape[0] : 1);
       const running = [Tensor.zeros([channels]), Tensor.from(new Array(channels).fill(1))];
       return { x: own(x), dy: own(dy), running };
     });

@@ -17,7 +17,7 @@ import { resolveAxis } from "../core/geometry.js";
 import type { NormForward } from "../core/norm-options.js";
 import type { Call } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
-import { alongAxis, backwardPass, forwardPass } from "../core/passes.js";
+import { alongAxis, backwardPass, type ForwardPass, forwardPass } from "../core/passes.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
 import { runCall } from "../core/run.js";
 import { savedAccessOf } from "../core/saved-access.js";
@@ -49,7 +49,7 @@ import { failForSlices, failForWeight, readWeights, withWeights } from "./weight
 /** A forward pass with what its backward pass needs. */
 export type BatchNormForward<T> = NormForward<T, BatchNormSaved>;
 
-const INFERENCE = {
+export const INFERENCE = {
   owner: "batchNormInference",
   operation: Operation.Forward,
   backward: "batchNormBackward",
@@ -98,7 +98,16 @@ export function batchNormInference(
   x: Tensor | PlainTensor,
   options: BatchNormInferenceOptions,
 ): Tensor | PlainResult | BatchNormForward<Tensor | PlainResult> {
-  const { owner } = INFERENCE;
+  return infer(INFERENCE, x, options);
+}
+
+/** The same, in the name of a call that may be another. */
+export function infer(
+  declared: ForwardPass,
+  x: Tensor | PlainTensor,
+  options: BatchNormInferenceOptions,
+): Tensor | PlainResult | BatchNormForward<Tensor | PlainResult> {
+  const { owner } = declared;
   const given = readOptions(owner, options, INFERENCE_OPTIONS);
   const { saved, mean, variance } = given;
   const wanted = saved === false ? null : saved;
@@ -112,9 +121,9 @@ export function batchNormInference(
     return runCall(call, saved);
   };
   const access = savedAccessOf(Operation.Forward);
-  const callOf = alongAxis(INFERENCE, given.axis);
+  const callOf = alongAxis(declared, given.axis);
   const statistics = float64 ? null : ({ mean, variance } as { mean: Vector; variance: Vector });
-  const forward = forwardPass(INFERENCE, access, x, given, wanted, callOf, run, statistics);
+  const forward = forwardPass(declared, access, x, given, wanted, callOf, run, statistics);
   return wanted === true ? (forward as BatchNormForward<Tensor | PlainResult>) : forward.y;
 }
 

@@ -1,11 +1,13 @@
-/** The running statistics of a layer, for what reads and sets them beside its passes. */
-import { fail } from "../core/errors.js";
+/** Layers as arguments, and the running statistics of one, which others read and set, too. */
+import { fail, mustBe } from "../core/errors.js";
 import { checkNoneNegative } from "../core/float64.js";
+import { PROXY, show } from "../core/show.js";
 import { tensorOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
 import { copyOut } from "../core/view.js";
 import type { Engine } from "./engine.js";
+import { engineIn } from "./layer.js";
 
 /** One value a channel each. */
 export interface RunningStatistics {
@@ -13,6 +15,14 @@ export interface RunningStatistics {
   readonly variance: Float64Values;
   /** Averages of σ, where the framework's renorm has them, else `null`. */
   readonly std: Float64Values | null;
+}
+
+/** @throws BatchNormError `dtype` unless it is a layer */
+export function readLayer(layer: unknown, name: string): Engine {
+  const isOther = () => show(layer).startsWith("BatchNorm");
+  return (
+    engineIn(layer) ?? mustBe("dtype", name, "a BatchNorm layer", layer, isOther() ? PROXY : "")
+  );
 }
 
 /** @throws BatchNormError `unsupported` unless the layer has running statistics */

@@ -11,6 +11,7 @@ enum Most {
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(cut(value));
   if (typeof value === "function") return "a function";
+  if (typeof value === "bigint") return cut(`${value}n`);
   return Object(value) === value
     ? (typedArrayName(value) ?? tagOf(value as object))
     : cut(String(value));

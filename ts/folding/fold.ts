@@ -9,10 +9,10 @@
  *
  * In float64, rounded once. Source: Jacob et al. 2018, arXiv:1712.05877, section 3.2.
  */
-import { type BatchNorm, engineOf } from "../batch/layer.js";
-import { readRunningStatistics } from "../batch/statistics.js";
+import type { BatchNorm } from "../batch/layer.js";
+import { readLayer, readRunningStatistics } from "../batch/statistics.js";
 import { checkNotNegative, checkNumber, checkOneOf } from "../core/checks.js";
-import { fail } from "../core/errors.js";
+import { fail, mustBe } from "../core/errors.js";
 import {
   checkNoneNegative,
   type Float64Vector,
@@ -126,6 +126,7 @@ export function foldBatchNorm(bn: BatchNorm | FoldedStatistics, options: FoldOpt
 
 /** The map of batch norm in evaluation: a and c of each channel. */
 function mapOf(bn: BatchNorm | FoldedStatistics): { scale: Float64Values; offset: Float64Values } {
+  if (bn == null) mustBe("dtype", `${OWNER}: bn`, "a BatchNorm layer or { mean, variance }", bn);
   const isLayer = typeof (bn as BatchNorm)?.forward === "function";
   const given = isLayer
     ? ofLayer(bn as BatchNorm)
@@ -144,7 +145,7 @@ function mapOf(bn: BatchNorm | FoldedStatistics): { scale: Float64Values; offset
 }
 
 function ofLayer(bn: BatchNorm): FoldedStatistics {
-  const engine = engineOf(bn);
+  const engine = readLayer(bn, `${OWNER}: bn`);
   const { mean, variance } = readRunningStatistics(engine, OWNER);
   const { state, options } = engine;
   if (options.activation) {

@@ -3,7 +3,8 @@
  * arXiv:1708.06519): an L1 penalty drives the γ of channels that matter little towards zero, and then these
  * channels go.
  */
-import { type BatchNorm, engineOf } from "../batch/layer.js";
+import type { BatchNorm } from "../batch/layer.js";
+import { readLayer } from "../batch/statistics.js";
 import { checkNotNegative, checkPart, readArray } from "../core/checks.js";
 import { fail } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
@@ -108,7 +109,7 @@ export function pruneByScale(
 function scalesOf(layers: readonly BatchNorm[], owner: string) {
   return readArray(layers, `${owner}: layers`).map((layer, i) => {
     const name = `${owner}: layer ${i}`;
-    const engine = engineOf(layer);
+    const engine = readLayer(layer, name);
     engine.checkLive(owner);
     engine.state.check(name);
     const { weight, numFeatures } = engine.state;

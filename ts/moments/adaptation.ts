@@ -13,10 +13,11 @@
  */
 
 import { runStatistics } from "../batch/calls.js";
-import { type BatchNorm, engineOf } from "../batch/layer.js";
+import type { BatchNorm } from "../batch/layer.js";
 import {
   checkRunningStatistics,
   type RunningStatistics,
+  readLayer,
   readRunningStatistics,
   setRunningStatistics,
 } from "../batch/statistics.js";
@@ -97,7 +98,7 @@ export function adaptBatchNorm(
     mustBe("invalid-option", `${owner}: sourceSamples`, "a number from 0 on", source);
   }
   checkOneOf(includeSpread, owner, "includeSpread");
-  const engine = engineOf(bn);
+  const engine = readLayer(bn, `${owner}: bn`);
   const before = readRunningStatistics(engine, owner);
   const { port, state } = engine;
 
@@ -125,7 +126,7 @@ export function adaptBatchNorm(
       const offset = std.map((_, c) => beta?.[c] ?? 0);
       const room = roomFor(view, read, owner);
       const by = { mean: blended.mean, scale, offset };
-      const y = standardize(tensorOf(view), by, { axis, out: tensorOf(to) }) as Tensor;
+      const y = standardize(owner, tensorOf(view), by, { axis, out: tensorOf(to) }) as Tensor;
       if (keep) setRunningStatistics(engine, blended);
       return takeOut(viewOf(y) as View, read, room);
     } finally {

@@ -4,7 +4,8 @@
  */
 import { runStatistics } from "../batch/calls.js";
 import type { Engine } from "../batch/engine.js";
-import { type BatchNorm, engineOf } from "../batch/layer.js";
+import type { BatchNorm } from "../batch/layer.js";
+import { readLayer } from "../batch/statistics.js";
 import { bringIn, portOfCall, readTensor } from "../core/arguments.js";
 import { checkAxis } from "../core/checks.js";
 import { fail } from "../core/errors.js";
@@ -94,7 +95,7 @@ export function health(of: HealthInputs): Health {
   const owner = "health";
   const given = readOptions(owner, of, ["x", "y", "dy", "dx", "layer", "axis"]);
   const { layer } = given;
-  const engine = layer == null ? null : engineOf(layer);
+  const engine = layer == null ? null : readLayer(layer, `${owner}: layer`);
   const axis = given.axis ?? engine?.options.axis ?? 1;
   checkAxis(axis, owner);
   const measure = (value: unknown, name: string) =>
@@ -116,7 +117,10 @@ export function health(of: HealthInputs): Health {
   const expected = state?.numFeatures ?? counts[0]?.[1];
   for (const [name, count] of counts) {
     if (count !== expected) {
-      fail("shape-mismatch", `${owner}: ${name} has ${count} channels, expected ${expected}`);
+      fail(
+        "shape-mismatch",
+        `${owner}: ${name} has ${count} channels along axis ${axis}, expected ${expected}`,
+      );
     }
   }
   // A layer without vectors may have any number of channels, of which there is nothing to tell.

@@ -153,9 +153,11 @@ export class Moments {
         : mustBe("invalid-option", `${owner}: part ${i}`, "Moments", part);
     });
     const [first = fail("invalid-option", `${owner}: there are no parts`)] = all;
-    for (const { mean } of all) {
-      if (mean.length !== first.mean.length) failForLengths(owner, first.mean, "a part", mean);
-    }
+    all.forEach(({ mean }, i) => {
+      const [wanted, got] = [first.mean.length, mean.length];
+      if (got === wanted) return;
+      fail("shape-mismatch", `${owner}: part ${i} has ${got} channels, part 0 has ${wanted}`);
+    });
     const some = all.filter(({ count }) => count > 0);
     const [one = first] = some;
     if (some.length <= 1) return made(one);

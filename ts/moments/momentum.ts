@@ -1,5 +1,6 @@
 /** How the momentum of running statistics changes over a training. */
-import { checkMomentum, checkNotNegative, checkNumber } from "../core/checks.js";
+import { checkMomentum, checkNotNegative, isCount } from "../core/checks.js";
+import { mustBe } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
 
 /** What {@link decayedMomentum} is told. */
@@ -37,7 +38,9 @@ export function decayedMomentum(step: number, options: MomentumDecay): number {
   const { every } = given;
   const [initial, decay, least] = [given.initial ?? 0.5, given.decay ?? 0.5, given.least ?? 0.01];
   checkNotNegative(step, owner, "step");
-  checkNumber(every, `${owner}: every`);
+  if (!(isCount(every) && every > 0)) {
+    mustBe("invalid-option", `${owner}: every`, "a whole number from 1 on", every);
+  }
   checkMomentum(initial, owner, "initial");
   checkMomentum(decay, owner, "decay");
   checkMomentum(least, owner, "least");

@@ -3,8 +3,7 @@
  * statistics anew over a data set, as the exact moments of all of it.
  */
 import type { BatchNorm } from "../batch/layer.js";
-import { engineOf } from "../batch/layer.js";
-import { checkTracked, setRunningStatistics } from "../batch/statistics.js";
+import { checkTracked, readLayer, setRunningStatistics } from "../batch/statistics.js";
 import { checkIterable, readArray } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
@@ -53,7 +52,7 @@ export async function preciseBatchNorm<Batch>(
   // (One that is named twice is one.)
   const watched = [...new Set(all)].map((layer) => {
     const name = `${owner}: layer ${all.indexOf(layer)}`;
-    const engine = engineOf(layer);
+    const engine = readLayer(layer, name);
     engine.checkLive(name);
     checkTracked(engine, name);
     if (engine.observer) fail("unsupported", `${name} is watched already`);

@@ -225,7 +225,11 @@ export class RunningMoments {
     }
     const mean = seen(this, "normalize").mean;
     const by = { mean, scale: inverse(this.std), offset: zeros(mean) };
-    const y = standardize(x, by, { axis: this.axis, kernel: inside(this).kernel, out });
+    const y = standardize("RunningMoments.normalize", x, by, {
+      axis: this.axis,
+      kernel: inside(this).kernel,
+      out,
+    });
     if (clip != null) clamp(y, clip);
     return y;
   }
@@ -254,7 +258,11 @@ export class RunningMoments {
     const { out } = readOptions("RunningMoments.denormalize", options, ["out"]);
     const mean = seen(this, "denormalize").mean;
     const by = { mean: zeros(mean), scale: this.std, offset: mean };
-    return standardize(x, by, { axis: this.axis, kernel: inside(this).kernel, out });
+    return standardize("RunningMoments.denormalize", x, by, {
+      axis: this.axis,
+      kernel: inside(this).kernel,
+      out,
+    });
   }
 
   /**

@@ -1,5 +1,5 @@
 /** Standardizing by float64 statistics, with the kernel's inference. */
-import { batchNormInference } from "../batch/functions.js";
+import { INFERENCE, infer } from "../batch/functions.js";
 import type { KernelOption } from "../core/default-kernel.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
 import type { Tensor } from "../core/tensor.js";
@@ -19,11 +19,12 @@ export function affineOf({ mean, scale, offset }: Standardization) {
   return { mean, variance, weight, bias, eps: 0 };
 }
 
-/** (x − mean)·scale + offset by the kernel. */
+/** (x − mean)·scale + offset by the kernel, in the name of a call. */
 export function standardize(
+  owner: string,
   x: Tensor | PlainTensor,
   by: Standardization,
   options: KernelOption & { axis: number; out?: Tensor | null | undefined },
 ): Tensor | PlainResult {
-  return batchNormInference(x, { ...options, ...affineOf(by) });
+  return infer({ ...INFERENCE, owner }, x, { ...options, ...affineOf(by) }) as Tensor | PlainResult;
 }
