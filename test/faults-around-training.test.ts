@@ -245,6 +245,34 @@ describe("foldBatchNorm", () => {
   });
 });
 
+describe("an array that has no end", () => {
+  /** All of its elements are one, and there are as many as it says. */
+  const endless = <T>(one: T, length: number): T[] =>
+    new Proxy([one], {
+      get: (array, key) =>
+        key === "length" ? length : Reflect.get(array, key === "1" ? "0" : key),
+    });
+
+  it("is a typed error before it is read to no end", () => {
+    const ones = endless(1, 2 ** 52);
+    expectError(
+      "out-of-memory",
+      ["Moments: mean", "no room"],
+      () => new Moments({ count: 1, mean: ones, m2: [0] }),
+    );
+    using bn = new BatchNorm(2);
+    expectError("invalid-option", ["layers must be an array"], () =>
+      pruneByScale(endless(bn, 2 ** 32), 0.5),
+    );
+    const dicts = endless(bn.stateDict(), 2 ** 32);
+    expectError("invalid-option", ["dicts"], () => averageStateDicts(dicts));
+    const counts = endless(1, 2 ** 32);
+    expectError("invalid-option", ["counts"], () =>
+      averageStateDicts([bn.stateDict()], { counts }),
+    );
+  });
+});
+
 describe("layers in an array", () => {
   /** Whose methods say something else than what it holds. */
   class Lying<T> extends Array<T> {

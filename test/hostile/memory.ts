@@ -1,5 +1,6 @@
 /** Memory over many tensors, up to its end, and beyond. */
 import {
+  adaptBatchNorm,
   BatchNorm,
   BatchNormError,
   batchNormBackward,
@@ -10,9 +11,12 @@ import {
   GroupNorm,
   groupNorm,
   groupNormBackward,
+  health,
   type Kernel,
+  Moments,
   memoryUsage,
   scope,
+  syncBatchNorm,
   Tensor,
 } from "batchnorm-wasm";
 import { Random } from "../../scripts/random.mjs";
@@ -115,6 +119,8 @@ export const MEMORY: readonly (readonly [name: string, run: () => void])[] = [
       const { y, saved } = batchNormTraining(x, one);
       const [mean, variance] = [Tensor.zeros([6], one), Tensor.from([1, 1, 1, 1, 1, 1], [6], one)];
       const live = [x, dy, y, mean, variance];
+      const moments = Moments.of(x);
+      const adapted = adaptBatchNorm(bn, { sourceSamples: 4 });
       const calls: readonly (readonly [string, () => { dispose(): void }[]])[] = [
         ["batchNormInference", () => [batchNormInference(x, { mean, variance })]],
         [
@@ -191,6 +197,35 @@ export const MEMORY: readonly (readonly [name: string, run: () => void])[] = [
               saved.dispose();
               throw error;
             }
+          },
+        ],
+        [
+          "syncBatchNorm",
+          () => {
+            const running = { runningMean: mean, runningVar: variance };
+            const pass = syncBatchNorm(x, { moments, weight: mean, ...running });
+            return [pass.y, pass];
+          },
+        ],
+        [
+          "syncBatchNorm, and back",
+          () => {
+            const pass = syncBatchNorm(x, { moments });
+            try {
+              return [pass.y, pass, pass.backward(dy, pass.sums(dy))];
+            } catch (error) {
+              pass.y.dispose();
+              pass.dispose();
+              throw error;
+            }
+          },
+        ],
+        ["adapted forward, kept", () => [adapted.forward(x, { keep: true })]],
+        [
+          "health",
+          () => {
+            health({ x, dy, layer: bn });
+            return [];
           },
         ],
         ["new GroupNorm", () => [new GroupNorm(2, 5000, one)]],

@@ -375,13 +375,24 @@ export class World {
     offset: number,
     name: string,
   ): TensorModel {
-    const places = placesOf(shape, strides, offset);
-    const model = { name, tensor, region, shape, strides, offset, places, disposed: false };
     const same = (a: readonly number[], b: readonly number[]) =>
       a.length === b.length && a.every((value, i) => value === b[i]);
-    if (!same(tensor.shape, shape) || tensor.size !== places.length) {
+    if (!same(tensor.shape, shape)) {
       throw new Fault("a tensor has another shape", `${name} ${tensor.shape}, not ${shape}`);
     }
+    // Before its places are written down: a shape that is wrong may have more than an array can.
+    const last = shape.reduce(
+      (at, size, axis) => at + (size - 1) * (strides[axis] as number),
+      offset,
+    );
+    if (!shape.includes(0) && !(offset >= 0 && last < region.length)) {
+      throw new Fault("a tensor leaves its storage", `${name} [${shape}] in ${region.name}`);
+    }
+    const places = placesOf(shape, strides, offset);
+    if (tensor.size !== places.length) {
+      throw new Fault("a tensor has another size", `${name} ${tensor.size}, not ${places.length}`);
+    }
+    const model = { name, tensor, region, shape, strides, offset, places, disposed: false };
     region.views += 1;
     this.tensors.push(model);
     this.modelOf.set(tensor, model);

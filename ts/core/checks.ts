@@ -68,15 +68,18 @@ export function checkMomentum(
   }
 }
 
+/** More than there are of layers, or of clients: a Proxy may say that it has no end. */
+const END = 2 ** 24;
+
 /**
  * What an array holds, by index: an iterator or a method may be the caller's own.
  *
  * @throws BatchNormError `invalid-option` unless it is an array
  */
 export function readArray<T>(value: readonly T[], name: string): T[] {
-  if (!Array.isArray(value)) mustBe("invalid-option", name, "an array", value);
+  const length: unknown = Array.isArray(value) && value.length;
+  if (!(isCount(length) && length < END)) mustBe("invalid-option", name, "an array", value);
   const items: T[] = [];
-  const { length } = value;
   for (let i = 0; i < length; i++) items.push(value[i] as T);
   return items;
 }

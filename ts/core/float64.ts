@@ -9,6 +9,17 @@ import { copyOut } from "./view.js";
 /** One value a channel, in float64 where the source has it. */
 export type Float64Vector = Tensor | NumberArray | readonly number[];
 
+/** @throws BatchNormError `out-of-memory` */
+function roomFor(length: number, name: string): Float64Values {
+  try {
+    return new Float64Array(length);
+  } catch (cause) {
+    return fail("out-of-memory", `${name}: JavaScript has no room for ${length} numbers`, {
+      cause,
+    });
+  }
+}
+
 /**
  * A copy.
  *
@@ -19,15 +30,16 @@ export function readFloat64(value: unknown, name: string): Float64Values {
   if (view?.disposed) fail("disposed", `${name} was disposed`);
   if (view) return Float64Array.from(copyOut(view));
   if (Array.isArray(value)) {
-    // One by one: of what says that it is long, nothing may be there.
-    const numbers: number[] = [];
     const { length } = value;
+    // Room is made for what begins with a number: what says that it is long may hold nothing.
+    let numbers: Float64Values | null = null;
     for (let i = 0; i < length; i++) {
       const one: unknown = value[i];
       if (typeof one !== "number") mustBe("dtype", `${name}[${i}]`, "a number", one);
-      numbers.push(one as number);
+      numbers ??= roomFor(length, name);
+      numbers[i] = one as number;
     }
-    return Float64Array.from(numbers);
+    return numbers ?? new Float64Array(0);
   }
   if (typedArrayName(value) === undefined)
     failForTensor(name, "a Tensor, numbers or floats", value);

@@ -9,7 +9,7 @@
  * Averaged by themselves, running variances lose the second term: what clients differ by.
  */
 import { presets } from "../batch/presets.js";
-import { checkOneOf } from "../core/checks.js";
+import { checkOneOf, readArray } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import { sameNumbers } from "../core/geometry.js";
 import { readOptions } from "../core/options.js";
@@ -65,11 +65,10 @@ export function averageStateDicts(
   const given = readOptions(owner, options, ["counts", "keep"]);
   const keep = given.keep ?? "nothing";
   checkOneOf(keep, owner, "keep", ["local", "nothing"]);
-  if (!Array.isArray(dicts) || dicts.length === 0) {
-    mustBe("invalid-option", `${owner}: dicts`, "an array of one state dict at least", dicts);
-  }
-  const shares = readShares(given.counts ?? null, dicts.length, owner);
-  const all = dicts.map((dict, i) => readDict(dict, `${owner}: dict ${i}`));
+  const list = readArray(dicts, `${owner}: dicts`);
+  if (list.length === 0) fail("invalid-option", `${owner}: there are no dicts`);
+  const shares = readShares(given.counts ?? null, list.length, owner);
+  const all = list.map((dict, i) => readDict(dict, `${owner}: dict ${i}`));
   const [first] = all as [Map<string, Entry>];
   all.forEach((dict, i) => {
     checkAlike(first, dict, `${owner}: dict ${i}`);
@@ -110,7 +109,7 @@ interface Entry {
 /** Each client's part of the whole. */
 function readShares(counts: unknown, length: number, owner: string): number[] {
   if (counts === null) return new Array(length).fill(1 / length);
-  const all = Array.isArray(counts) ? [...counts] : [];
+  const all = readArray(counts as number[], `${owner}: counts`);
   const isCount = (value: unknown) => Number.isFinite(value) && (value as number) >= 0;
   if (all.length !== length || !all.every(isCount)) {
     mustBe("invalid-option", `${owner}: counts`, `${length} numbers from 0 on`, counts);
