@@ -336,6 +336,8 @@ async function precise(world: World, random: Random, manner: Manner): Promise<vo
   }
   if (manner === "hostile" && random.oneIn(3)) options.mutate(world, random, ["onProgress"]);
   const { value, code } = options.build();
+  // That a class is no function to call is the language's to say.
+  if (code().includes("class {}")) return;
   // In the network: something else, at one of the batches.
   const meddles = manner === "hostile" && random.oneIn(3);
   const [when, seed, waits] = [random.below(3), random.below(2 ** 31), random.oneIn(2)];
