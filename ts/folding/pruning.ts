@@ -28,7 +28,7 @@ export interface PrunedLayer {
  * throws.
  *
  * @param strength λ, from 0 on; the paper takes 1e-5 to 1e-4
- * @throws BatchNormError `invalid-option`, `unsupported` for a layer without γ, `stale` before its
+ * @throws BatchNormError `invalid-option`, `dtype`, `unsupported` for a layer without γ, `stale` before its
  *   backward pass, `disposed`
  *
  * @example
@@ -60,7 +60,7 @@ export function addScaleL1(layers: readonly BatchNorm[], strength: number): void
  * @param ratio part of all channels that goes, from 0 to less than 1
  * @param options `prefix` of the entries in each state dict; default none
  * @returns for each layer a mask, the channels that stay, and their parameters and statistics
- * @throws BatchNormError `invalid-option`, `unsupported` for a layer without γ, `not-built`, `disposed`
+ * @throws BatchNormError `invalid-option`, `dtype`, `unsupported` for a layer without γ, `not-built`, `disposed`
  *
  * @example
  * bn.weight?.set([2, 0.1, -3]);

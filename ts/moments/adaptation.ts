@@ -77,7 +77,8 @@ export interface AdaptedBatchNorm {
  * they are now, are the source's; of each batch the moments are taken and blended with these.
  *
  * @param bn a layer that has running statistics and has been trained
- * @throws BatchNormError `invalid-option`, `unknown-option`, `unsupported`, `not-built`
+ * @throws BatchNormError `invalid-option`, `unknown-option`, `dtype`, `unsupported`, `not-built`,
+ *   `disposed`
  *
  * @example
  * const adapted = adaptBatchNorm(bn, { sourceSamples: 2 });

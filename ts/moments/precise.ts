@@ -22,11 +22,12 @@ export interface PreciseOptions {
  * come several times in a network. All layers get theirs at the end, or where something throws none
  * does; modes and switches are as before then.
  *
- * @param layers with running statistics, each of which `forward` has to reach
+ * @param layers with running statistics, each of which `forward` has to reach; one that is named
+ *   twice counts once
  * @param batches of any kind, also an async iterable
  * @param forward runs the network on a batch, and may be async
- * @throws BatchNormError `invalid-option`, `unsupported`, `not-built` for a layer that no batch has
- *   reached; what `batches` and `forward` throw
+ * @throws BatchNormError `invalid-option`, `dtype`, `unsupported`, `disposed`, `not-built` for a layer
+ *   that no batch has reached; what `batches` and `forward` throw
  *
  * @example
  * await preciseBatchNorm([bn], [x, dy], (batch) => bn.forward(batch));

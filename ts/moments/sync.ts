@@ -61,13 +61,20 @@ export interface BackwardSums {
 export interface SyncBatchNormPass {
   /** The output of this part: `out`, or a new tensor. */
   readonly y: Tensor;
-  /** What the others need of dy, and the gradients of γ and β of this part. */
+  /**
+   * What the others need of dy, and the gradients of γ and β of this part.
+   *
+   * @param dy a tensor of the part's shape
+   * @throws BatchNormError `stale` where x was overwritten; as {@link batchNormBackward}
+   */
   sums(dy: Tensor): BackwardSums;
   /**
    * The gradient with respect to this part.
    *
    * @param total of all workers: {@link addSums}
    * @returns dx, a new tensor
+   * @throws BatchNormError as `sums`; `invalid-option`, `unknown-option`, `dtype`, `shape-mismatch`
+   *   of `total`
    */
   backward(dy: Tensor, total: BackwardSums): Tensor;
   /** Gives back what is kept for the way back. */
@@ -84,7 +91,7 @@ const OPTIONS = [
  * the same in each worker. A part may be empty.
  *
  * @param x the worker's part, any rank from 1 on
- * @throws BatchNormError as {@link batchNormTraining}
+ * @throws BatchNormError as {@link batchNormTraining}, and `overlap` where `out` is x
  *
  * @example
  * const parts = [x, dy].map((part) => Moments.of(part));   // each by its worker
