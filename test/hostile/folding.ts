@@ -124,7 +124,7 @@ function layerOf(random: Random, channels: number) {
   const kind =
     into === "next" ? "linear" : random.pick(["linear", "conv", "depthwise", "transposed"]);
   const isTorch = layout === "torch";
-  const groups = kind === "transposed" && isTorch && channels % 2 === 0 ? 1 + random.below(2) : 1;
+  const groups = kind === "transposed" && isTorch && channels % 2 === 0 ? 2 : 1;
   const multiplier = channels % 2 === 0 ? 1 + random.below(2) : 1;
   const shapes: Record<string, [torch: number[], tensorflow: number[]]> = {
     linear:
@@ -292,6 +292,18 @@ const isLive = (world: World, { state }: LayerModel) =>
     (field) => !world.modelOf.get(state[field])?.disposed,
   );
 
+/** As steps of an optimizer do: of either sign. */
+function setGamma(world: World, random: Random, { name, state }: LayerModel): void {
+  const gamma = world.modelOf.get(state.weight);
+  if (!gamma || gamma.disposed) return;
+  const [length, seed] = [gamma.places.length, random.below(2 ** 31)];
+  world.attempt(
+    () => `${name}.weight.set(numbers(${length}, ${seed}, "plain"));`,
+    () => gamma.tensor.set(numbers(length, seed, "plain")),
+    { valid: true, writes: [gamma] },
+  );
+}
+
 /** As backward passes do. */
 function giveGradient(world: World, model: LayerModel): void {
   const { layer, name, state } = model;
@@ -310,7 +322,10 @@ function giveGradient(world: World, model: LayerModel): void {
 
 function penalize(world: World, random: Random, manner: Manner): void {
   const { models, given, wrong } = someLayers(world, random, manner);
-  for (const model of models) if (!random.oneIn(6)) giveGradient(world, model);
+  for (const model of models) {
+    if (random.oneIn(2)) setGamma(world, random, model);
+    if (!random.oneIn(6)) giveGradient(world, model);
+  }
   const strength = manner === "hostile" && random.oneIn(4) ? hostile(random) : arg(0.5, "0.5");
   const grads = models.map(({ state }) => world.modelOf.get(state.weightGrad));
   world.attempt(
@@ -350,6 +365,7 @@ function penalize(world: World, random: Random, manner: Manner): void {
 
 function prune(world: World, random: Random, manner: Manner): void {
   const { models, given, wrong } = someLayers(world, random, manner);
+  for (const model of models) if (random.oneIn(2)) setGamma(world, random, model);
   const share = random.pick([0, 0.25, 0.5, 0.999]);
   const ratio = manner === "hostile" && random.oneIn(4) ? hostile(random) : arg(share, `${share}`);
   const options = new Options();
