@@ -1,9 +1,15 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
+const entry = (name: string) => fileURLToPath(new URL(`ts/entry/${name}.ts`, import.meta.url));
+
 export default defineConfig({
   resolve: {
-    alias: { "batchnorm-wasm": fileURLToPath(new URL("ts/entry/node.ts", import.meta.url)) },
+    // The longer name first: the shorter one stands before all that begins with it.
+    alias: {
+      "batchnorm-wasm/weights": entry("weights"),
+      "batchnorm-wasm": entry("node"),
+    },
   },
   test: {
     include: ["test/**/*.test.ts"],

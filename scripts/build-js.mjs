@@ -10,7 +10,7 @@ import { kernelText } from "./kernel-text.mjs";
 // The floor of engines: esbuild keeps to their syntax, the type check to their methods
 // (tsconfig.build.json), README and `no-simd` name them.
 const ENGINES = ["node18", "chrome91", "firefox90", "safari16.4"];
-const ENTRIES = ["inline", "workerd", "edge-light", "slim", "slim-node"];
+const ENTRIES = ["inline", "workerd", "edge-light", "slim", "slim-node", "weights"];
 
 /** @type {import("esbuild").Plugin} */
 const kernel = {

@@ -35,6 +35,8 @@ export type BatchNormErrorCode =
   | "not-contiguous"
   /** A state dict with missing, extra or wrong entries. */
   | "state-dict"
+  /** A file that is not what its format says: cut off, contradicting itself, or another format's. */
+  | "invalid-file"
   /** A layer that learns its feature count from its first input was used before. */
   | "not-built"
   /** The kernel's memory has no room left. */

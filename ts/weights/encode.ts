@@ -1,0 +1,239 @@
+/** Files of safetensors, written as the reference writes them, byte for byte. */
+import { isCount } from "../core/checks.js";
+import { type DtypeName, readDtype } from "../core/dtypes.js";
+import { fail, mustBe } from "../core/errors.js";
+import { readOptions } from "../core/options.js";
+import { cut, isTensor, remedyFor, show, showShape } from "../core/show.js";
+import type { Tensor } from "../core/tensor.js";
+import { typedArrayName } from "../core/typed-arrays.js";
+import {
+  bytesFor,
+  encodeUtf8,
+  type FileBytes,
+  hasLoneSurrogates,
+  readBytes,
+  viewBytes,
+} from "./bytes.js";
+import { BITS, Limit, sizeOf } from "./header.js";
+
+/** What can be written: floats and int64 as they are, other types as bytes. */
+export type WritableEntry =
+  | Tensor
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  /** A count, as `num_batches_tracked`: one int64. */
+  | number
+  | bigint
+  | {
+      readonly data: Float32Array | Float64Array | BigInt64Array;
+      readonly shape: readonly number[];
+    }
+  /** Bytes of values, little-endian; of `dtype` also by safetensors' other names, as `"BOOL"`. */
+  | {
+      readonly data: Uint16Array | FileBytes;
+      readonly dtype: DtypeName | (string & {});
+      readonly shape: readonly number[];
+    };
+
+/** Options of {@link toSafetensors}. */
+export interface SafetensorsOptions {
+  /** Notes for the file's head; other programs look for `format`, `"pt"` where PyTorch is to read it. */
+  metadata?: Readonly<Record<string, string>> | null | undefined;
+}
+
+/** An entry as it came: nothing of the caller's runs any more, and nothing is checked yet. */
+interface Given {
+  readonly label: string;
+  readonly name: string;
+  readonly data: unknown;
+  readonly dtype: unknown;
+  /** A copy; `undefined` for that of a vector. */
+  readonly shape: unknown[] | undefined;
+}
+
+/** An entry that was checked. */
+interface Part {
+  readonly name: string;
+  /** In UTF-8, by which names are sorted. */
+  readonly key: Uint8Array;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * A `.safetensors` file of a dict, as `stateDict()` gives it, {@link fromSafetensors}, or a `Map`:
+ * the same bytes for the same entries in whatever order, and those that the reference writes
+ * (where there is more than one note, it has these in no order). Larger types come first, so that all
+ * begin at multiples of their size.
+ *
+ * Source: https://github.com/huggingface/safetensors
+ *
+ * @throws BatchNormError `state-dict` for an entry or name that can't be written, `dtype`,
+ *   `invalid-shape` where a shape is not that of the data, `disposed`, `invalid-option`,
+ *   `unknown-option`, `out-of-memory`
+ *
+ * @example
+ * const file = toSafetensors(bn.stateDict(), { metadata: { format: "pt" } });
+ * const copy = new BatchNorm(3);
+ * copy.loadStateDict(fromSafetensors(file));
+ */
+export function toSafetensors(
+  dict: Readonly<Record<string, WritableEntry>> | ReadonlyMap<string, WritableEntry>,
+  options?: SafetensorsOptions | null,
+): Uint8Array<ArrayBuffer> {
+  const owner = "toSafetensors";
+  const { metadata } = readOptions(owner, options, ["metadata"]);
+  const notes = readNotes(metadata, owner);
+  const given = entriesOf(dict, owner).map(([name, entry]) => readEntry(name, entry, owner));
+  // From here on nothing of the caller's runs.
+  const parts = given.map(checkEntry).sort((a, b) => rank(b) - rank(a) || compare(a.key, b.key));
+  let end = 0;
+  const fields = parts.map(({ name, dtype, shape, bytes }) => {
+    const offsets = [end, end + bytes.length];
+    end += bytes.length;
+    return `${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: offsets })}`;
+  });
+  const header = encodeUtf8(`{${[...notes, ...fields].join()}}`);
+  const start = 8 + Math.ceil(header.length / 8) * 8;
+  if (start - 8 > Limit.HEADER) {
+    fail("state-dict", `${owner}: a header of ${start - 8} bytes, ${Limit.HEADER} at most`);
+  }
+  const file = bytesFor(start + end, owner);
+  new DataView(file.buffer).setUint32(0, start - 8, true);
+  file.set(header, 8);
+  // Spaces up to where the data begin.
+  file.fill(0x20, 8 + header.length, start);
+  let at = start;
+  for (const { bytes } of parts) {
+    file.set(bytes, at);
+    at += bytes.length;
+  }
+  return file;
+}
+
+/** Notes as the header's first field, or none. */
+function readNotes(metadata: unknown, owner: string): string[] {
+  if (metadata === undefined || metadata === null) return [];
+  const isObject = typeof metadata === "object" && show(metadata) === "Object";
+  if (!isObject) {
+    return mustBe("invalid-option", `${owner}: metadata`, "an object of strings", metadata);
+  }
+  const notes = Object.keys(metadata).map((key) => {
+    const text: unknown = (metadata as Record<string, unknown>)[key];
+    const name = `${owner}: metadata: ${cut(key)}`;
+    if (typeof text !== "string") mustBe("invalid-option", name, "a string", text);
+    if (hasLoneSurrogates(key) || hasLoneSurrogates(text))
+      fail("invalid-option", `${name}: half a character, a lone surrogate`);
+    return [encodeUtf8(key), `${JSON.stringify(key)}:${JSON.stringify(text)}`] as const;
+  });
+  const sorted = notes.sort(([a], [b]) => compare(a, b)).map(([, note]) => note);
+  return [`"__metadata__":{${sorted.join()}}`];
+}
+
+/** @throws BatchNormError `state-dict` unless it is an object of entries or a Map */
+function entriesOf(dict: unknown, owner: string): [name: unknown, entry: unknown][] {
+  const entries: [unknown, unknown][] = [];
+  try {
+    // Of a Map, of any realm, and by none of its own methods.
+    Map.prototype.forEach.call(dict, (entry, name) => entries.push([name, entry]));
+    return entries;
+  } catch {
+    // No Map.
+  }
+  const isObject = typeof dict === "object" && dict !== null && !Array.isArray(dict);
+  if (!isObject || typedArrayName(dict)) {
+    return mustBe("state-dict", owner, "an object of entries, or a Map", dict);
+  }
+  return Object.keys(dict).map((name) => [name, (dict as Record<string, unknown>)[name]]);
+}
+
+/** Reads all that the caller's getters can answer, once. */
+function readEntry(name: unknown, entry: unknown, owner: string): Given {
+  if (typeof name !== "string") return mustBe("state-dict", `${owner}: names`, "strings", name);
+  const label = `${owner}: ${cut(name)}`;
+  if (name === "__metadata__") fail("state-dict", `${label} is where notes are: give metadata`);
+  if (hasLoneSurrogates(name)) fail("state-dict", `${label}: half a character, a lone surrogate`);
+  const given = { label, name, dtype: undefined };
+  if (isTensor(show(entry))) {
+    const { shape } = entry as Tensor;
+    return { ...given, data: (entry as Tensor).toFloat32Array(), shape: [...shape] };
+  }
+  if (typeof entry === "number" || typeof entry === "bigint") {
+    return { ...given, data: countOf(entry, label), shape: [] };
+  }
+  const isVector = typedArrayName(entry) !== undefined || Object(entry) !== entry;
+  if (isVector) return { ...given, data: entry, shape: undefined };
+  const { data, dtype, shape } = entry as Record<string, unknown>;
+  for (const layout of ["strides", "stride", "offset", "fortranOrder"]) {
+    const is = (entry as Record<string, unknown>)[layout];
+    if (is) fail("unsupported", `${label}: ${layout}: row-major order alone is written`);
+  }
+  if (!Array.isArray(shape)) mustBe("invalid-shape", `${label}: shape`, "an array", shape);
+  // By index: an array can have an iterator that says something else.
+  const { length } = shape as unknown[];
+  if (length > Limit.RANK) fail("invalid-shape", `${label}: ${length} axes, ${Limit.RANK} at most`);
+  const copy = Array.from({ length }, (_, axis) => (shape as unknown[])[axis]);
+  return { ...given, data, dtype: dtype ?? undefined, shape: copy };
+}
+
+function countOf(value: number | bigint, label: string): BigInt64Array {
+  const count = typeof value === "bigint" || Number.isSafeInteger(value) ? BigInt(value) : null;
+  if (count === null || BigInt.asIntN(64, count) !== count) {
+    return mustBe("state-dict", label, "an int64, or data with a shape", value);
+  }
+  return BigInt64Array.of(count);
+}
+
+/** By kind of array: the type that it is written as, unless another is told, and bytes of an element. */
+const KINDS: ReadonlyMap<string | undefined, readonly [dtype: string | undefined, size: number]> =
+  /* @__PURE__ */ new Map([
+    ["Float32Array", ["F32", 4]],
+    ["Float64Array", ["F64", 8]],
+    ["BigInt64Array", ["I64", 8]],
+    ["Uint16Array", [undefined, 2]],
+    ["Uint8Array", [undefined, 1]],
+    // What is no typed array: a buffer, perhaps.
+    [undefined, [undefined, 1]],
+  ]);
+
+function checkEntry({ label, name, data, dtype: told, shape }: Given): Part {
+  const kind = typedArrayName(data);
+  const [own, size] = KINDS.get(kind) ?? [undefined, 0];
+  if (size === 0 || (kind === undefined && Object(data) !== data) || Array.isArray(data)) {
+    const wanted = "a Float32Array, Float64Array or BigInt64Array, or bytes with a dtype";
+    return mustBe("dtype", label, wanted, data, remedyFor(data));
+  }
+  const bytes =
+    kind === undefined ? readBytes(data, label) : viewBytes(data as Uint8Array, size, label);
+  const dtype = BITS.has(told as string) ? (told as string) : readDtype(told ?? own, label);
+  const bits = BITS.get(dtype) as number;
+  if ((own ?? dtype) !== dtype || (size > 1 && bits !== 8 * size)) {
+    fail("dtype", `${label}: a ${show(data)} is not ${dtype}; give its bytes, a Uint8Array`);
+  }
+  const count = (bytes.length * 8) / bits;
+  const sizes = shape ?? [count];
+  const whole = sizes.every(isCount) ? sizeOf(sizes as number[]) : Number.NaN;
+  if (whole !== count) {
+    fail(
+      "invalid-shape",
+      `${label}: ${bytes.length} bytes of ${dtype} are not ${showShape(sizes as number[])}`,
+    );
+  }
+  return { name, key: encodeUtf8(name), dtype, shape: sizes as number[], bytes };
+}
+
+const TYPES = /* @__PURE__ */ (() => [...BITS.keys()])();
+
+/** Where a type stands among all. */
+function rank({ dtype }: Part): number {
+  return TYPES.indexOf(dtype);
+}
+
+/** Which of two comes first, byte by byte. */
+function compare(a: Uint8Array, b: Uint8Array): number {
+  let i = 0;
+  while (i < a.length && a[i] === b[i]) i++;
+  return (a[i] ?? -1) - (b[i] ?? -1);
+}

@@ -1,0 +1,276 @@
+/**
+ * Models of TensorFlow.js as its layers API saves them: `model.json`, whose manifest says what weights
+ * there are, and files with their bytes.
+ *
+ * ```text
+ * weightsManifest  [group, …]
+ * group            { paths: ["group1-shard1of2.bin", …], weights: [{ name, shape, dtype, quantization? }, …] }
+ * ```
+ *
+ * A group's weights lie end to end in its files, which are joined. Source: `io_utils.ts` and
+ * `weights_loader.ts` of https://github.com/tensorflow/tfjs (tfjs-core).
+ */
+import { COUNT, isCount } from "../core/checks.js";
+import { type Widened, widen } from "../core/dtypes.js";
+import { fail, mustBe } from "../core/errors.js";
+import { readOptions } from "../core/options.js";
+import { cut, isBytes, show, showNames } from "../core/show.js";
+import { readPrefix } from "../core/state-dict.js";
+import { typedArrayName } from "../core/typed-arrays.js";
+import { floats } from "../core/values.js";
+import { bytesFor, type FileBytes, readBytes } from "./bytes.js";
+import { readEntries, type WeightDict, type WeightOptions } from "./dict.js";
+import { Limit, sizeOf } from "./header.js";
+
+/** What of a `model.json` is read. */
+export interface LayersModel {
+  readonly weightsManifest: readonly WeightGroup[];
+}
+
+/** Weights that lie in files together. */
+export interface WeightGroup {
+  readonly paths: readonly string[];
+  readonly weights: readonly WeightSpec[];
+}
+
+/** What a manifest says of a weight. */
+export interface WeightSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  /** How it is packed: numbers q of `uint8` and `uint16` stand for q·scale + min. */
+  readonly quantization?: {
+    readonly dtype: string;
+    readonly scale?: number;
+    readonly min?: number;
+  };
+}
+
+/** The files: in the order of the manifest's paths, or by path; of one file its bytes alone. */
+export type LayersModelFiles =
+  | FileBytes
+  | readonly FileBytes[]
+  | Readonly<Record<string, FileBytes>>
+  | ReadonlyMap<string, FileBytes>;
+
+/** Bytes of a value. Text (`string`) has no size of its own, and is in no model of layers. */
+const SIZES: ReadonlyMap<unknown, number> = /* @__PURE__ */ new Map([
+  ...([
+    ["float32", 4],
+    ["int32", 4],
+    ["bool", 1],
+    ["complex64", 8],
+  ] as const),
+  ...([
+    ["uint8", 1],
+    ["uint16", 2],
+    ["float16", 2],
+  ] as const),
+]);
+const PACKED = ["uint8", "uint16", "float16"];
+
+/** A group as it was read: nothing of the caller's runs any more. */
+interface Group {
+  readonly paths: string[];
+  readonly files: Uint8Array[];
+  readonly weights: Spec[];
+}
+
+interface Spec {
+  readonly name: string;
+  readonly shape: number[];
+  /** Of the values, and of what lies in the file. */
+  readonly dtype: string;
+  readonly packed: string;
+  readonly scale: number;
+  readonly min: number;
+  readonly bytes: number;
+}
+
+/**
+ * The weights of a model that TensorFlow.js's layers API has saved, or its converter from Keras,
+ * ready for `loadStateDict`: float32 as `Float32Array`, and what was quantized to `uint8`, `uint16`
+ * or `float16` as TensorFlow.js makes it float32. They are copies: the files' bytes can go.
+ *
+ * All of the manifest is checked, also what is not read: files must have as many bytes as their
+ * weights, and no more, names and paths come once. Values take no more than 4 bytes for each byte of
+ * the files.
+ *
+ * Source: https://github.com/tensorflow/tfjs (tfjs-core's `io_utils.ts`)
+ *
+ * @param model `model.json`, as text or parsed, or its `weightsManifest` alone
+ * @param files their bytes, in the order of the manifest's paths, or by path
+ * @throws BatchNormError `invalid-file`; `dtype` where a weight behind the prefix isn't float32, or
+ *   bytes are none; `state-dict` where nothing is behind the prefix; `out-of-memory`, `invalid-option`,
+ *   `unknown-option`
+ *
+ * @example
+ * const weights = [{ name: "bn/gamma", shape: [3], dtype: "float32" }];
+ * const model = { weightsManifest: [{ paths: ["weights.bin"], weights }] };
+ * const files = { "weights.bin": Float32Array.of(1, 2, 3).buffer };
+ * fromLayersModel(model, files, { prefix: "bn/" });
+ * fromLayersModel(model, files);   // → { bn/gamma: { data: Float32Array [1, 2, 3], shape: [3] } }
+ */
+export function fromLayersModel(
+  model: LayersModel | readonly WeightGroup[] | string,
+  files: LayersModelFiles,
+  options?: WeightOptions | null,
+): WeightDict {
+  const owner = "fromLayersModel";
+  const prefix = readPrefix(readOptions(owner, options, ["prefix"]).prefix, owner);
+  const groups = readGroups(model, files, owner);
+  // From here on nothing of the caller's runs.
+  const entries = new Map<string, { spec: Spec; bytes: Uint8Array }>();
+  for (const { paths, files: parts, weights } of groups) {
+    const all = join(parts, owner);
+    const needed = weights.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (needed !== all.length) {
+      const has = `${showNames(paths) || "no files"} of ${all.length} bytes`;
+      fail("invalid-file", `${owner}: a group's weights take ${needed} bytes, it has ${has}`);
+    }
+    let at = 0;
+    for (const spec of weights) {
+      if (entries.has(spec.name)) {
+        fail("invalid-file", `${owner}: ${show(spec.name)} comes twice in the manifest`);
+      }
+      entries.set(spec.name, { spec, bytes: all.subarray(at, at + spec.bytes) });
+      at += spec.bytes;
+    }
+  }
+  return readEntries(entries, prefix, owner, ({ spec, bytes }, name) => {
+    const { dtype, shape } = spec;
+    const label = `${owner}: ${cut(name)}`;
+    if (dtype !== "float32") {
+      fail("dtype", `${label} is ${cut(dtype)}, not float32; a prefix can leave it out`);
+    }
+    return { data: unpack(bytes, spec, label), shape };
+  });
+}
+
+/** The values, as TensorFlow.js has them. */
+function unpack(bytes: Uint8Array, { packed, scale, min }: Spec, owner: string): Widened {
+  if (packed === "float32" || packed === "float16") return widen(bytes, packed, owner);
+  // Copied, they begin where numbers of two bytes can.
+  const codes = packed === "uint8" ? bytes : new Uint16Array(bytes.slice().buffer);
+  const values = floats(codes.length, owner);
+  for (let i = 0; i < codes.length; i++) values[i] = (codes[i] as number) * scale + min;
+  return values;
+}
+
+/** Files end to end. */
+function join(files: readonly Uint8Array[], owner: string): Uint8Array {
+  const [first] = files;
+  if (first && files.length === 1) return first;
+  const all = bytesFor(
+    files.reduce((sum, { length }) => sum + length, 0),
+    owner,
+  );
+  let at = 0;
+  for (const file of files) {
+    all.set(file, at);
+    at += file.length;
+  }
+  return all;
+}
+
+/** The groups of a manifest, all of which is read once, element by element, with their files. */
+function readGroups(model: unknown, files: unknown, owner: string): Group[] {
+  const parsed = typeof model === "string" ? parse(model, owner) : model;
+  const manifest: unknown = Array.isArray(parsed) ? parsed : Object(parsed).weightsManifest;
+  const fileOf = finderOf(files, owner);
+  const known = new Set<string>();
+  const groups = listOf(manifest, `${owner}: weightsManifest`, (group, label) => {
+    const { paths: named, weights } = Object(group);
+    const paths = listOf(named, `${label}.paths`, (path, its) => {
+      if (typeof path !== "string") return mustBe("invalid-file", its, "a string", path);
+      // Else a short manifest could make much of a small file.
+      if (known.has(path)) fail("invalid-file", `${its}: ${show(path)} comes twice`);
+      known.add(path);
+      return path;
+    });
+    const its = paths.map(fileOf);
+    return { paths, files: its, weights: listOf(weights, `${label}.weights`, readSpec) };
+  });
+  const given = Array.isArray(files) ? files.length : known.size;
+  if (given !== known.size) {
+    fail("invalid-file", `${owner}: ${given} files for the manifest's ${known.size} paths`);
+  }
+  return groups;
+}
+
+function parse(text: string, owner: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    return fail("invalid-file", `${owner}: model.json is no JSON: ${cause}`, { cause });
+  }
+}
+
+/** What gives the file of a path, by its name or as the next one. */
+function finderOf(files: unknown, owner: string): (path: string) => Uint8Array {
+  const isOne = typedArrayName(files) !== undefined || isBytes(show(files));
+  const list = isOne ? [files] : files;
+  if (Object(list) !== list || typeof list === "function") {
+    mustBe("dtype", `${owner}: files`, "bytes, or an array, object or Map of bytes", list);
+  }
+  let next = 0;
+  return (path) => {
+    const file = Array.isArray(list) ? list[next++] : fileIn(list as object, path);
+    const label = `${owner}: the file ${show(path)}`;
+    if (file === undefined) fail("invalid-file", `${label} is not there`);
+    return readBytes(file, label);
+  };
+}
+
+function fileIn(files: object, path: string): unknown {
+  try {
+    // Of a Map, of any realm, and by none of its own methods.
+    return Map.prototype.get.call(files, path);
+  } catch {
+    return Object.keys(files).includes(path) ? (files as Record<string, unknown>)[path] : undefined;
+  }
+}
+
+/** The elements of an array, each read once. */
+function listOf<T>(given: unknown, label: string, read: (one: unknown, label: string) => T): T[] {
+  if (!Array.isArray(given)) return mustBe("invalid-file", label, "an array", given);
+  const all: T[] = [];
+  for (let i = 0; i < given.length; i++) all.push(read(given[i], `${label}[${i}]`));
+  return all;
+}
+
+function readSpec(given: unknown, label: string): Spec {
+  const { name, shape: sizes, dtype, quantization } = Object(given);
+  if (typeof name !== "string") mustBe("invalid-file", `${label}.name`, "a string", name);
+  const owner = `${label}, ${cut(name)}`;
+  if (typeof dtype !== "string") mustBe("invalid-file", `${owner}: dtype`, "a string", dtype);
+  const shape = listOf(sizes, `${owner}: shape`, (size, its) =>
+    isCount(size) ? size : mustBe("invalid-file", its, COUNT, size),
+  );
+  if (shape.length > Limit.RANK) {
+    fail("invalid-file", `${owner}: ${shape.length} axes, ${Limit.RANK} at most`);
+  }
+  const { packed, scale, min } = readPacking(quantization ?? null, dtype, owner);
+  const size = SIZES.get(packed);
+  if (size === undefined) {
+    return fail("dtype", `${owner} is ${cut(packed)}; there are: ${[...SIZES.keys()].join(", ")}`);
+  }
+  return { name, shape, dtype, packed, scale, min, bytes: sizeOf(shape) * size };
+}
+
+/** What lies in the file of a weight, and what its numbers stand for. */
+function readPacking(quantization: unknown, dtype: string, owner: string) {
+  if (quantization === null) return { packed: dtype, scale: 1, min: 0 };
+  const { dtype: packed, scale, min } = Object(quantization);
+  const label = `${owner}: quantization`;
+  if (!PACKED.includes(packed)) {
+    mustBe("invalid-file", `${label}.dtype`, `one of ${PACKED.join(", ")}`, packed);
+  }
+  if (packed === "float16") return { packed, scale: 1, min: 0 };
+  for (const [name, value] of Object.entries({ scale, min })) {
+    if (!Number.isFinite(value)) {
+      mustBe("invalid-file", `${label}.${name}`, "a finite number", value);
+    }
+  }
+  return { packed, scale, min };
+}
