@@ -70,14 +70,14 @@ export function bytesFor(size: number, owner: string): Uint8Array<ArrayBuffer> {
   }
 }
 
-/** By its first byte's value: how many bytes follow it, and what the whole is at least. */
+/** By its first byte: how many bytes follow it, and which character is the first that needs so many. */
 const LEADS = [
   [0xf0, 3, 0x1_0000],
   [0xe0, 2, 0x800],
   [0xc0, 1, 0x80],
 ] as const;
 
-/** UTF-16 units that become text at a time: character by character a long text takes 32 bytes for each. */
+/** UTF-16 units that become text at a time: one by one each would take 32 bytes in a long text. */
 const CHUNK = 0x1000;
 
 /**
@@ -92,38 +92,54 @@ export function decodeUtf8(bytes: Uint8Array, from: number, to: number, owner: s
   let count = 0;
   for (let i = from; i < to; ) {
     const first = bytes[i] as number;
-    const lead = first < 0x80 ? undefined : LEADS.find(([mark]) => first >= mark);
-    const [mark, more, least] = lead ?? [0, 0, 0];
-    let code = first - mark;
-    for (let k = 1; k <= more && code >= 0; k++) {
-      const next = i + k < to ? (bytes[i + k] as number) : 0;
-      code = next >> 6 === 2 ? code * 64 + (next & 0x3f) : -1;
+    if (first < 0x80) {
+      units[count++] = first;
+      i++;
+    } else {
+      const [code, size] = readCharacter(bytes, i, to);
+      if (size === 0) fail("invalid-file", `${owner}: byte ${i} is not UTF-8`);
+      if (code > 0xffff) units[count++] = 0xd7c0 + (code >> 10);
+      units[count++] = code > 0xffff ? 0xdc00 + (code & 0x3ff) : code;
+      i += size;
     }
-    const isSurrogate = code >= 0xd800 && code < 0xe000;
-    if ((first >= 0x80 && !lead) || code < least || code > 0x10_ffff || isSurrogate) {
-      fail("invalid-file", `${owner}: byte ${i} is not UTF-8`);
-    }
-    if (code > 0xffff) units[count++] = 0xd7c0 + (code >> 10);
-    units[count++] = code > 0xffff ? 0xdc00 + (code & 0x3ff) : code;
-    i += more + 1;
     if (count >= CHUNK || i >= to) {
-      text += String.fromCharCode(...units.subarray(0, count));
+      // Spreading would iterate, four times as long.
+      text += String.fromCharCode.apply(null, units.subarray(0, count) as unknown as number[]);
       count = 0;
     }
   }
   return text;
 }
 
+/** A character of several bytes and their number, which is 0 where they are none. */
+function readCharacter(bytes: Uint8Array, at: number, to: number): [code: number, size: number] {
+  const [mark, more, least] = LEADS.find(([mark]) => (bytes[at] as number) >= mark) ?? [0, 0, 256];
+  let code = (bytes[at] as number) - mark;
+  for (let k = 1; k <= more; k++) {
+    const next = at + k < to ? (bytes[at + k] as number) : 0;
+    if (next >> 6 !== 2) return [0, 0];
+    code = code * 64 + (next & 0x3f);
+  }
+  const isSurrogate = code >= 0xd800 && code < 0xe000;
+  return code < least || code > 0x10_ffff || isSurrogate ? [0, 0] : [code, more + 1];
+}
+
 /** UTF-8 of text that has no lone surrogates ({@link hasLoneSurrogates}). */
 export function encodeUtf8(text: string): Uint8Array {
   const bytes = new Uint8Array(3 * text.length);
   let size = 0;
-  for (const letter of text) {
-    const code = letter.codePointAt(0) as number;
-    const more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x1_0000 ? 2 : 3;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.codePointAt(i) as number;
+    if (code < 0x80) {
+      bytes[size++] = code;
+      continue;
+    }
+    const more = code < 0x800 ? 1 : code < 0x1_0000 ? 2 : 3;
     const [mark] = LEADS[3 - more] ?? [0];
     bytes[size++] = mark + (code >> (6 * more));
     for (let k = more - 1; k >= 0; k--) bytes[size++] = 0x80 + ((code >> (6 * k)) & 0x3f);
+    // Of two units.
+    if (code > 0xffff) i++;
   }
   return bytes.subarray(0, size);
 }

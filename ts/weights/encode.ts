@@ -157,14 +157,15 @@ function readEntry(name: unknown, entry: unknown, owner: string): Given {
   if (hasLoneSurrogates(name)) fail("state-dict", `${label}: half a character, a lone surrogate`);
   const given = { label, name, dtype: undefined };
   if (isTensor(show(entry))) {
-    const { shape } = entry as Tensor;
+    const { shape, disposed } = entry as Tensor;
+    if (disposed) fail("disposed", `${label} was disposed`);
     return { ...given, data: (entry as Tensor).toFloat32Array(), shape: [...shape] };
   }
   if (typeof entry === "number" || typeof entry === "bigint") {
     return { ...given, data: countOf(entry, label), shape: [] };
   }
-  const isVector = typedArrayName(entry) !== undefined || Object(entry) !== entry;
-  if (isVector) return { ...given, data: entry, shape: undefined };
+  const isVector = typedArrayName(entry) !== undefined || Array.isArray(entry);
+  if (isVector || Object(entry) !== entry) return { ...given, data: entry, shape: undefined };
   const { data, dtype, shape } = entry as Record<string, unknown>;
   for (const layout of ["strides", "stride", "offset", "fortranOrder"]) {
     const is = (entry as Record<string, unknown>)[layout];

@@ -148,6 +148,7 @@ export function sizeOf(shape: readonly number[]): number {
 
 /** The characters of the format's JSON. */
 const SPACE = " \n\r\t";
+const [QUOTE, BACKSLASH] = [0x22, 0x5c];
 const ENTRY = ["dtype", "shape", "data_offsets"];
 
 /** The header as text, read once from its begin to its end. */
@@ -256,8 +257,9 @@ class HeaderText {
   #string(): string {
     this.#expect('"');
     const from = this.#at;
-    while (this.#at < this.#end && this.#character() !== '"') {
-      this.#at += this.#character() === "\\" ? 2 : 1;
+    for (let byte = 0; this.#at < this.#end; this.#at += byte === BACKSLASH ? 2 : 1) {
+      byte = this.#bytes[this.#at] as number;
+      if (byte === QUOTE) break;
     }
     const to = this.#at;
     this.#expect('"');

@@ -17,7 +17,7 @@ import { readOptions } from "../core/options.js";
 import { cut, isBytes, show, showNames } from "../core/show.js";
 import { readPrefix } from "../core/state-dict.js";
 import { typedArrayName } from "../core/typed-arrays.js";
-import { floats } from "../core/values.js";
+import { checkAttached, floats } from "../core/values.js";
 import { bytesFor, type FileBytes, readBytes } from "./bytes.js";
 import { readEntries, type WeightDict, type WeightOptions } from "./dict.js";
 import { Limit, sizeOf } from "./header.js";
@@ -167,6 +167,8 @@ function join(files: readonly Uint8Array[], owner: string): Uint8Array {
   );
   let at = 0;
   for (const file of files) {
+    // What reading of another has detached.
+    checkAttached(file, `${owner}: a file`);
     all.set(file, at);
     at += file.length;
   }
@@ -183,10 +185,12 @@ function readGroups(model: unknown, files: unknown, owner: string): Group[] {
     const { paths: named, weights } = Object(group);
     const paths = listOf(named, `${label}.paths`, (path, its) => {
       if (typeof path !== "string") return mustBe("invalid-file", its, "a string", path);
-      // Else a short manifest could make much of a small file.
-      if (known.has(path)) fail("invalid-file", `${its}: ${show(path)} comes twice`);
-      known.add(path);
-      return path;
+      // TensorFlow.js itself writes `./model.weights.bin`. No file twice: a short manifest could
+      // make much of a small one.
+      const name = path.replace(/^(\.\/)+/, "");
+      if (known.has(name)) fail("invalid-file", `${its}: ${show(name)} comes twice`);
+      known.add(name);
+      return name;
     });
     const its = paths.map(fileOf);
     return { paths, files: its, weights: listOf(weights, `${label}.weights`, readSpec) };
@@ -214,10 +218,12 @@ function finderOf(files: unknown, owner: string): (path: string) => Uint8Array {
     mustBe("dtype", `${owner}: files`, "bytes, or an array, object or Map of bytes", list);
   }
   let next = 0;
-  return (path) => {
-    const file = Array.isArray(list) ? list[next++] : fileIn(list as object, path);
-    const label = `${owner}: the file ${show(path)}`;
-    if (file === undefined) fail("invalid-file", `${label} is not there`);
+  return (name) => {
+    const label = `${owner}: the file ${show(name)}`;
+    const file = Array.isArray(list)
+      ? list[next++]
+      : (fileIn(list as object, name) ?? fileIn(list as object, `./${name}`));
+    if (file === undefined || file === null) fail("invalid-file", `${label} is not there`);
     return readBytes(file, label);
   };
 }
@@ -227,7 +233,8 @@ function fileIn(files: object, path: string): unknown {
     // Of a Map, of any realm, and by none of its own methods.
     return Map.prototype.get.call(files, path);
   } catch {
-    return Object.keys(files).includes(path) ? (files as Record<string, unknown>)[path] : undefined;
+    const isThere = Object.keys(files).includes(path);
+    return isThere ? (files as Record<string, unknown>)[path] : undefined;
   }
 }
 
