@@ -9,7 +9,7 @@ import { CONTIGUOUS, Placed, type Placement } from "../helpers.js";
 import { channelsOf } from "../reference/channels.mjs";
 
 const SEED = Number(process.env.FC_SEED ?? 20261123);
-const RUNS = Number(process.env.FC_RUNS ?? 300);
+export const RUNS = Number(process.env.FC_RUNS ?? 300);
 
 /** What an output's storage holds before: no result is likely to have these bits. */
 export const SENTINEL = -1.2345678e33;
