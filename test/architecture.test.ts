@@ -53,7 +53,7 @@ const imports = new Map(
 
 const folderOf = (file: string) => (file.includes("/") ? file.slice(0, file.indexOf("/")) : "");
 /** Folders of what is built on norms. */
-const ABOVE = ["moments", "folding", "regularization", "model"];
+const ABOVE = ["moments", "folding", "regularization", "model", "weights"];
 const norms = new Set(
   files
     .map(folderOf)

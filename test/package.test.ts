@@ -93,7 +93,7 @@ describe("the packed tarball", () => {
       .filter((path) => !path.endsWith(".d.ts") && path !== "entry/slim-node.ts")
       .map((path) => path.slice(0, -3));
     expect(modules.length).toBeGreaterThan(10);
-    const scripts = ["inline", "workerd", "edge-light", "slim", "slim-node"].map(
+    const scripts = ["inline", "workerd", "edge-light", "slim", "slim-node", "weights"].map(
       (name) => `entry/${name}`,
     );
     const expected = [
@@ -174,6 +174,19 @@ describe("in Node", () => {
       slim.initSync(Uint8Array.of());
       console.log(slim.Tensor === Tensor, slim.defaultKernel() === defaultKernel());`;
     expect(runFile("slim.mjs", code)).toEqual(["true true"]);
+  });
+
+  test("weights come without a kernel, and with the errors of the default entry", () => {
+    const code = `
+      import { fromSafetensors, toSafetensors, BatchNormError } from "batchnorm-wasm/weights";
+      delete globalThis.WebAssembly;
+      console.log(fromSafetensors(toSafetensors({ a: Float32Array.of(1, 2) })).a.data.join());
+      const library = await import("batchnorm-wasm");
+      try { fromSafetensors(new Uint8Array(3)); } catch (error) {
+        console.log(error instanceof library.BatchNormError, error.code);
+      }
+      console.log(library.BatchNormError === BatchNormError);`;
+    expect(runFile("weights.mjs", code)).toEqual(["1,2", "true invalid-file", "true"]);
   });
 
   test("importing compiles nothing, adds no global and leaves nothing running", () => {
@@ -288,6 +301,8 @@ describe("in TypeScript", () => {
   const program = `
     import { BatchNorm, BatchNormalization, BatchNormError, scope, Tensor } from "batchnorm-wasm";
     import type { BatchNormErrorCode, PlainResult } from "batchnorm-wasm";
+    import { fromLayersModel, fromSafetensors, toSafetensors } from "batchnorm-wasm/weights";
+    import type { WeightDict } from "batchnorm-wasm/weights";
     const bn: BatchNorm = new BatchNorm(3, { preset: "keras", momentum: 0.9 });
     const y: Tensor = scope(() => bn.train().forward(Tensor.zeros([4, 3])));
     const data: Float32Array = y.data;
@@ -296,7 +311,14 @@ describe("in TypeScript", () => {
     const keras = new BatchNormalization({ axis: -1, epsilon: 1e-3 });
     export const code = (error: unknown): BatchNormErrorCode | null =>
       error instanceof BatchNormError ? error.code : null;
+    const file: Uint8Array = toSafetensors(bn.stateDict(), { metadata: { format: "pt" } });
+    const dict: WeightDict = fromSafetensors(file.buffer, { prefix: "bn." });
+    bn.loadStateDict(dict);
+    const manifest = [{ paths: ["a.bin"], weights: [{ name: "a", shape: [1], dtype: "float32" }] }];
+    export const model = (json: string) => [fromLayersModel(json, [file]), fromLayersModel(manifest, file)];
     export default [data, plain.data.length, grad, keras.gamma];
+    // @ts-expect-error text is no file
+    fromSafetensors("weights.safetensors");
     // @ts-expect-error a wrong preset
     new BatchNorm(3, { preset: "pytorch" });
     // @ts-expect-error plain in, plain out
@@ -409,9 +431,31 @@ describe("in a bundle", () => {
     expect((await import(pathToFileURL(file).href)).default).toBe(result);
   });
 
-  test("a program that uses nothing of slim is empty", async () => {
-    const text = await bundle(`import { BatchNorm } from "batchnorm-wasm/slim";`);
-    expect(text.replace(/^\/\/.*$/gm, "").trim()).toBe("");
+  test.each(["BatchNorm", "fromSafetensors"])(
+    "a program that uses nothing of slim or weights is empty: %s",
+    async (name) => {
+      const from = name === "BatchNorm" ? "slim" : "weights";
+      const text = await bundle(`import { ${name} } from "batchnorm-wasm/${from}";`);
+      expect(text.replace(/^\/\/.*$/gm, "").trim()).toBe("");
+    },
+  );
+
+  test("a program that reads weights alone carries no kernel, no tensors, and nothing of other formats", async () => {
+    const text = await bundle(`import { fromSafetensors } from "batchnorm-wasm/weights";
+      console.log(fromSafetensors(new Uint8Array(0)));`);
+    const whole = await bundle(
+      `export * from "batchnorm-wasm"; export * from "batchnorm-wasm/weights";`,
+    );
+    const bytes = kernelText(join(root, "ts/generated/kernel.wasm")).slice(0, 80);
+    const absent = [
+      ...[JSON.stringify(bytes).slice(1, -1), "provideDefaultKernel", "WebAssembly", "runCall"],
+      ...["Traces", "loadStateDict", "weightsManifest", "toSafetensors"],
+    ];
+    for (const one of absent) {
+      expect(whole, "else its absence says nothing").toContain(one);
+      expect(text.includes(one), `${one} is in the bundle`).toBe(false);
+    }
+    expect(text.length).toBeLessThan(40_000);
   });
 
   test("a program that uses the layer keeps the entry that finds the kernel", async () => {

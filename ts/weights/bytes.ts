@@ -4,7 +4,9 @@ import { bufferOf, lengthOf, typedArrayName } from "../core/typed-arrays.js";
 import { checkAttached } from "../core/values.js";
 
 /** What a file's bytes can come as: read by Node, fetched, or a part of something larger. */
-export type FileBytes = Uint8Array | ArrayBuffer | DataView;
+export type FileBytes = Uint8Array | ArrayBuffer | SharedArrayBuffer | DataView;
+/** A `Uint8Array` over an `ArrayBuffer`, however old the TypeScript that reads this is. */
+export type OwnBytes = ReturnType<typeof Uint8Array.of>;
 
 /** Where a view begins, whatever property a caller has put over it. */
 const beginOf = /* @__PURE__ */ (() => {
@@ -62,7 +64,7 @@ function readDataView(value: unknown) {
 }
 
 /** @throws BatchNormError `out-of-memory` where JavaScript has no room for so many bytes */
-export function bytesFor(size: number, owner: string): Uint8Array<ArrayBuffer> {
+export function bytesFor(size: number, owner: string): OwnBytes {
   try {
     return new Uint8Array(size);
   } catch (cause) {

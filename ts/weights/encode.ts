@@ -82,7 +82,7 @@ interface Part {
 export function toSafetensors(
   dict: Readonly<Record<string, WritableEntry>> | ReadonlyMap<string, WritableEntry>,
   options?: SafetensorsOptions | null,
-): Uint8Array<ArrayBuffer> {
+): OwnBytes {
   const owner = "toSafetensors";
   const { metadata } = readOptions(owner, options, ["metadata"]);
   const notes = readNotes(metadata, owner);
