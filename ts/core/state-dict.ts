@@ -32,7 +32,8 @@ export type StateDictEntry =
   | Tensor
   | Values
   | OfJSON
-  | { readonly data: Values; readonly shape: readonly number[] }
+  // Of int64 a count may be, as files have it.
+  | { readonly data: Values | BigInt64Array; readonly shape: readonly number[] }
   | TypedBytes
   | number
   | bigint

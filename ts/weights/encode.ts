@@ -11,6 +11,7 @@ import {
   encodeUtf8,
   type FileBytes,
   hasLoneSurrogates,
+  type OwnBytes,
   readBytes,
   viewBytes,
 } from "./bytes.js";
