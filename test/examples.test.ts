@@ -31,9 +31,19 @@ const WITHOUT: Record<string, string> = {
 
 const compiler = new Compiler();
 const entries = readPublic(compiler.open([...MODULES.keys()]));
-const valuesOf: Record<Library, readonly string[]> = {
-  "batchnorm-wasm": importable("batchnorm-wasm"),
-  "batchnorm-wasm/slim": [...importable("batchnorm-wasm"), ...importable("batchnorm-wasm/slim")],
+/** What an example of each library can import, and where from. */
+const valuesOf: Record<Library, readonly (readonly [from: Library, names: readonly string[]])[]> = {
+  "batchnorm-wasm": [["batchnorm-wasm", importable("batchnorm-wasm")]],
+  "batchnorm-wasm/slim": [
+    [
+      "batchnorm-wasm/slim",
+      [...importable("batchnorm-wasm"), ...importable("batchnorm-wasm/slim")],
+    ],
+  ],
+  "batchnorm-wasm/weights": [
+    ["batchnorm-wasm", importable("batchnorm-wasm")],
+    ["batchnorm-wasm/weights", importable("batchnorm-wasm/weights")],
+  ],
 };
 const documented = entries.flatMap((entry) =>
   entry.examples.map((text) => ofDocstring(entry, text)),
@@ -50,8 +60,10 @@ function importable(library: Library): string[] {
 /** Has the imports that a reader supplies: all names of the library that it uses. */
 function ofDocstring({ name, library }: Entry, text: string): Example {
   const { imports, body } = withoutImports(text);
-  const used = valuesOf[library].filter((one) => hasWord(body, one));
-  if (used.length > 0) imports.push([`{ ${used.join(", ")} }`, library]);
+  for (const [from, names] of valuesOf[library]) {
+    const used = names.filter((one) => hasWord(body, one));
+    if (used.length > 0) imports.push([`{ ${used.join(", ")} }`, from]);
+  }
   return exampleOf(name, library, imports, body, "docstring");
 }
 

@@ -4,6 +4,7 @@ import { expect, vi } from "vitest";
 import { kernelBytes } from "../../scripts/kernel/under-test.mjs";
 import type { Checked, Example } from "./check.js";
 import { here, preambles } from "./preamble.js";
+import type { Library } from "./public.js";
 
 /**
  * What stands behind each line that shows a result, as it really is.
@@ -19,7 +20,7 @@ export async function run(example: Example, { code, results }: Checked): Promise
     const of = names.startsWith("{") ? names.replaceAll(" as ", ": ") : `{ default: ${names} }`;
     return `const ${of} = $modules["${from}"];`;
   });
-  const main = modules[example.library] as typeof import("batchnorm-wasm");
+  const main = modules[mainOf(example)] as typeof import("batchnorm-wasm");
   const all: Record<string, unknown> = preambles[example.preamble](main);
   const given = example.given.map((name) => [name, all[name]]);
   const found = results.map(() => "shows nothing");
@@ -50,16 +51,22 @@ const LOADS: Record<string, () => Promise<object>> = {
   "batchnorm-wasm": () => import("batchnorm-wasm"),
   "batchnorm-wasm/kernel.wasm": async () => ({ default: new WebAssembly.Module(kernelBytes) }),
   "batchnorm-wasm/slim": () => import("../../ts/entry/slim-node.js"),
+  "batchnorm-wasm/weights": () => import("batchnorm-wasm/weights"),
 };
 
+/** The library that has tensors and layers. */
+function mainOf({ library }: Example): Library {
+  return library === "batchnorm-wasm/slim" ? library : "batchnorm-wasm";
+}
+
 /** What an example imports, by name, and its library: no other, which could bring a kernel. */
-async function freshModules({ library, imports }: Example) {
+async function freshModules(example: Example) {
   vi.resetModules();
   // GROW_ON_ALLOCATE is for this copy, too.
   await import("../setup.js");
   const { hasDefaultKernel } = await import("../../ts/core/default-kernel.js");
   const modules: Record<string, object | undefined> = {};
-  for (const name of [library, ...imports.map(([, from]) => from)]) {
+  for (const name of [mainOf(example), ...example.imports.map(([, from]) => from)]) {
     modules[name] = await LOADS[name]?.();
   }
   return { modules, hasDefaultKernel };

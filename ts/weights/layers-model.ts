@@ -108,8 +108,8 @@ interface Spec {
  * const weights = [{ name: "bn/gamma", shape: [3], dtype: "float32" }];
  * const model = { weightsManifest: [{ paths: ["weights.bin"], weights }] };
  * const files = { "weights.bin": Float32Array.of(1, 2, 3).buffer };
- * fromLayersModel(model, files, { prefix: "bn/" });
- * fromLayersModel(model, files);   // → { bn/gamma: { data: Float32Array [1, 2, 3], shape: [3] } }
+ * const { gamma } = fromLayersModel(model, files, { prefix: "bn/" });
+ * gamma?.data;   // → Float32Array [1, 2, 3]
  */
 export function fromLayersModel(
   model: LayersModel | readonly WeightGroup[] | string,

@@ -38,9 +38,10 @@ export interface SafetensorsContents {
  *   `invalid-option`, `unknown-option`
  *
  * @example
- * const file = toSafetensors({ "head.weight": Float32Array.of(1, 2, 3) });
- * fromSafetensors(file);   // → { head.weight: { data: Float32Array [1, 2, 3], shape: [3] } }
- * fromSafetensors(file, { prefix: "head." }).weight;   // → { data: Float32Array [1, 2, 3], shape: [3] }
+ * const file = toSafetensors({ "bn.weight": Float32Array.of(1, 2, 3) });
+ * fromSafetensors(file);   // → { bn.weight: { data: Float32Array [1, 2, 3], shape: [3] } }
+ * const { weight } = fromSafetensors(file, { prefix: "bn." });
+ * weight?.data;   // → Float32Array [1, 2, 3]
  */
 export function fromSafetensors(bytes: FileBytes, options?: WeightOptions | null): WeightDict {
   const owner = "fromSafetensors";
@@ -69,7 +70,8 @@ const TYPES = ["F32", "F16", "BF16", "F64", "I64"] as const;
  * @throws BatchNormError `invalid-file`, `dtype`
  *
  * @example
- * const file = toSafetensors({ weight: Float32Array.of(1, 2) }, { metadata: { format: "pt" } });
+ * const metadata = { format: "pt" };
+ * const file = toSafetensors({ weight: Float32Array.of(1, 2) }, { metadata });
  * inspectSafetensors(file).metadata;   // → { format: "pt" }
  * inspectSafetensors(file).entries;   // → { weight: { dtype: "F32", shape: [2] } }
  */
