@@ -9,6 +9,7 @@ import { build } from "esbuild";
 
 // Of README's ten lines.
 const LAYER = "BatchNorm, Tensor";
+const WEIGHTS = "batchnorm-wasm/weights";
 const INFERENCE = "batchNormInference, Tensor";
 
 /**
@@ -34,6 +35,12 @@ const PROGRAMS = [
     names: `init, ${INFERENCE}`,
     budget: 9_000,
   },
+  // Alone, with the tensors that the shared file has; beside a layer, whose tensors and errors are there.
+  { name: "weights, everything", from: WEIGHTS, budget: 10_200 },
+  { name: "weights, safetensors", from: WEIGHTS, names: "fromSafetensors" },
+  { name: "weights, tfjs models", from: WEIGHTS, names: "fromLayersModel" },
+  { name: "weights, writing", from: WEIGHTS, names: "toSafetensors" },
+  { name: "layer, safetensors", from: "batchnorm-wasm", names: LAYER, weights: "fromSafetensors" },
 ];
 
 const rows = await Promise.all(PROGRAMS.map(measure));
@@ -47,6 +54,8 @@ const smaller = [
   ["layer norm, a layer", "everything"],
   ["slim, inference only", "slim, a layer"],
   ["slim, a layer", "slim, everything"],
+  ["weights, safetensors", "weights, everything"],
+  ["a layer", "layer, safetensors"],
 ];
 const faults = [
   ...rows
@@ -71,10 +80,11 @@ else {
 for (const fault of faults) console.error(`OVER: ${fault}`);
 process.exitCode = faults.length > 0 ? 1 : 0;
 
-/** @param {(typeof PROGRAMS)[number]} program */
-async function measure({ name, from, names, budget }) {
+/** @param {{ name: string, from: string, names?: string, weights?: string, budget?: number }} program */
+async function measure({ name, from, names, weights, budget }) {
+  const more = weights ? `import { ${weights} } from "${WEIGHTS}"; console.log(${weights});` : "";
   const contents = names
-    ? `import { ${names} } from "${from}"; console.log(${names});`
+    ? `import { ${names} } from "${from}"; console.log(${names}); ${more}`
     : `export * from "${from}";`;
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: "." },

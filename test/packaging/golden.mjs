@@ -18,8 +18,27 @@ export function golden(/** @type {string | undefined} */ fingerprint) {
     renorm: variant("renorm", [6, 2, 5]),
     weights: variant("weights", [7, 4]),
     activation: variant("activation", [5, 3, 2, 3]),
+    flax: flax(),
+    tfjs: tfjs(),
     fingerprint,
   };
+}
+
+/** Files of weights with what the framework infers by them. */
+function flax() {
+  const { x, nnx_y: y, shape } = JSON.parse(readFileSync(weights("flax.json"), "utf8"));
+  return { file: [...readFileSync(weights("flax_nnx.safetensors"))], x, y, shape };
+}
+
+function tfjs() {
+  const { x, y_bn: y, shape } = JSON.parse(readFileSync(weights("tfjs.json"), "utf8"));
+  const model = JSON.parse(readFileSync(weights("tfjs/model.json"), "utf8"));
+  return { model, file: [...readFileSync(weights("tfjs/model.weights.bin"))], x, y, shape };
+}
+
+/** @param {string} name */
+function weights(name) {
+  return new URL(`../fixtures/weights/${name}`, import.meta.url);
 }
 
 /** The first step of a case. @param {string} name @param {number[]} shape */

@@ -14,12 +14,18 @@ import { BatchNorm, BatchNormalization, BatchNormError, scope, Tensor } from "ba
 import type { BatchNormErrorCode, PlainResult } from "batchnorm-wasm";
 import kernel from "batchnorm-wasm/kernel.wasm";
 import { BatchNorm as SlimBatchNorm, init, initSync } from "batchnorm-wasm/slim";
+import { fromLayersModel, fromSafetensors, toSafetensors } from "batchnorm-wasm/weights";
+import type { WeightDict } from "batchnorm-wasm/weights";
 const bn: BatchNorm = new BatchNorm(3, { preset: "keras", momentum: 0.9 });
 using y: Tensor = scope(() => bn.train().forward(Tensor.zeros([4, 3])));
 const data: Float32Array = y.data;
 const plain: PlainResult = bn.forward({ data: [1, 2, 3], shape: [1, 3] });
 const same: typeof BatchNorm = SlimBatchNorm;
 initSync(kernel, { initialBytes: 2 ** 26 });
+const file = toSafetensors(bn.stateDict(), { metadata: { format: "pt" } });
+const dict: WeightDict = fromSafetensors(file.buffer);
+bn.loadStateDict(dict);
+export const model: WeightDict = fromLayersModel("{}", { "weights.bin": file });
 export const ready: Promise<void> = init("kernel.wasm");
 export const code = (error: unknown): BatchNormErrorCode | null =>
   error instanceof BatchNormError ? error.code : null;

@@ -9,10 +9,11 @@ import { golden } from "./golden.mjs";
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
 const MAIN = `import * as library from "batchnorm-wasm";
+import * as weights from "batchnorm-wasm/weights";
 import golden from "./golden.mjs";
 import { runWhole } from "./program.mjs";
 
-export const main = () => runWhole(library, golden);
+export const main = () => runWhole(library, weights, golden);
 `;
 
 /** Builds the JavaScript and packs it. @returns {string} the tarball's path */

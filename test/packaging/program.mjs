@@ -5,6 +5,7 @@
  */
 
 /** @import * as Library from "batchnorm-wasm" */
+/** @import * as Weights from "batchnorm-wasm/weights" */
 /** @typedef {{ name: string, status: "passed" | "failed", reason?: string }} Check */
 
 /**
@@ -15,14 +16,16 @@ const SPACINGS = 8;
 
 /**
  * @param {typeof Library} library
+ * @param {typeof Weights} weightFiles
  * @param {any} golden what `golden.mjs` picks of `test/fixtures`
  * @returns {{ checks: Check[], fingerprint: string }} and a hash of the bits of all
  *   results, which are to be the same everywhere
  */
-export function run(library, golden) {
-  const { BatchNorm, BatchNormError, memoryUsage, scope, Tensor } = library;
+export function run(library, weightFiles, golden) {
+  const { BatchNorm, BatchNormalization, BatchNormError, memoryUsage, scope, Tensor } = library;
   const { groupNorm, groupNormBackward, instanceNorm, instanceNormBackward } = library;
   const { layerNorm, layerNormBackward, rmsNorm, rmsNormBackward, UnitNormalization } = library;
+  const { LayerNorm } = library;
   const { batchNormBackward, batchNormTraining, dropout, foldBatchNorm, Moments } = library;
   const { RunningMoments, freeze, loadStateDict, parameters, stateDict, train } = library;
   const { adaptBatchNorm, addScaleL1, addSums, decayedMomentum, health, pruneByScale } = library;
@@ -331,6 +334,40 @@ export function run(library, golden) {
     copy.dispose();
   });
 
+  check("weights of files", () => {
+    const { fromLayersModel, fromSafetensors, inspectSafetensors, toSafetensors } = weightFiles;
+    const { flax, tfjs } = golden;
+    const file = Uint8Array.from(flax.file);
+    const bn = new BatchNorm(6, { preset: "flax" }).eval();
+    bn.loadStateDict(fromSafetensors(file, { prefix: "bn/" }));
+    const ln = new LayerNorm(6, { preset: "flax" });
+    ln.loadStateDict(fromSafetensors(file.buffer, { prefix: "ln/" }));
+    const y = ln.forward(bn.forward(Tensor.from(flax.x, flax.shape)));
+    compare("y of Flax's weights", y.toFloat32Array(), flax.y);
+    const written = toSafetensors(fromSafetensors(file));
+    expect(`${written}` === `${file}`, "the file comes back to the byte");
+    expect(inspectSafetensors(written).entries["bn/mean"]?.dtype === "F32", "its type");
+
+    const dict = fromLayersModel(JSON.stringify(tfjs.model), Uint8Array.from(tfjs.file));
+    const keras = new BatchNormalization();
+    keras.loadStateDict(dict, { prefix: "batch_normalization_BatchNormalization1/" });
+    compare(
+      "y of tfjs's weights",
+      keras.forward(Tensor.from(tfjs.x, tfjs.shape)).toFloat32Array(),
+      tfjs.y,
+    );
+    for (const layer of [bn, ln, keras]) layer.dispose();
+
+    try {
+      fromSafetensors(file.subarray(0, 100));
+    } catch (error) {
+      expect(error instanceof BatchNormError, `not a BatchNormError: ${error}`);
+      expect(/** @type {any} */ (error).code === "invalid-file", `code of ${error}`);
+      return;
+    }
+    throw new Error("half a file was taken");
+  });
+
   check("memory growth", () => {
     const x = Tensor.from(torch.eval.x, torch.shape);
     const before = { view: x.data, bytes: memoryUsage().memoryBytes };
@@ -377,8 +414,8 @@ export function run(library, golden) {
  * @param {any} golden as {@link run} takes it
  * @returns {Promise<{ checks: Check[], fingerprint: string }>}
  */
-export async function runWhole(library, golden) {
-  const found = run(library, golden);
+export async function runWhole(library, weightFiles, golden) {
+  const found = run(library, weightFiles, golden);
   const name = "precise statistics";
   try {
     await precise(library, golden);

@@ -135,6 +135,7 @@ function makeSite(consumer) {
   const address = (/** @type {string} */ entry) =>
     `"./package/${pick(exports[entry], ["browser", "import"])}"`;
   writeFileSync(join(site, "package.js"), `export * from ${address(".")};\n`);
+  writeFileSync(join(site, "weights.js"), `export * from ${address("./weights")};\n`);
   writeFileSync(
     join(site, "slim.js"),
     `export * from ${address("./slim")};

@@ -6,10 +6,10 @@
 /**
  * A check looks at a `site` (a folder, opened in Chromium), a `program` (a file that
  * Node runs), or, of what `serve` started on a port, a `page` or an `answer`. A site
- * has the layer in its scripts or hasn't, as its program imports it or doesn't.
+ * has the layer in its scripts or hasn't, as its program imports it or doesn't, and the kernel.
  *
  * @typedef {{
- *   check: string, site?: string, hasLayer?: boolean, program?: string, page?: string, answer?: string,
+ *   check: string, site?: string, hasLayer?: boolean, hasKernel?: boolean, program?: string, page?: string, answer?: string,
  * }} Check
  * @typedef {{
  *   name: string, package: string, settings?: object, build?: string, serve?: string, checks: Check[],
@@ -52,7 +52,9 @@ export const bundlers = [
     package: "parcel",
     settings: { "@parcel/resolver-default": { packageExports: true } },
     build: "parcel build slim/index.html --dist-dir out/parcel/slim",
-    checks: [{ check: "slim, packageExports", site: "out/parcel/slim", hasLayer: true }],
+    checks: [
+      { check: "slim, packageExports", site: "out/parcel/slim", hasLayer: true, hasKernel: false },
+    ],
   },
   {
     name: "Next.js (Turbopack)",
@@ -68,18 +70,23 @@ export const bundlers = [
 ];
 
 /**
- * The whole program, and one that imports inference alone.
+ * The whole program, one that imports inference alone, and one that reads weights alone.
  *
  * @param {string} name @param {(entry: string, out: string) => string} build
  * @returns {Bundler[]}
  */
 function sites(name, build) {
   const bundler = name.toLowerCase();
-  /** @param {string} check @param {"everything" | "inference"} entry @returns {Bundler} */
+  /** @param {string} check @param {"everything" | "inference" | "weights"} entry @returns {Bundler} */
   const site = (check, entry) => {
     const out = `out/${bundler}/${entry}`;
-    const checks = [{ check, site: out, hasLayer: entry === "everything" }];
+    const has = { hasLayer: entry === "everything", hasKernel: entry !== "weights" };
+    const checks = [{ check, site: out, ...has }];
     return { name, package: bundler, build: build(entry, out), checks };
   };
-  return [site("build", "everything"), site("inference alone, without the layer", "inference")];
+  return [
+    site("build", "everything"),
+    site("inference alone, without the layer", "inference"),
+    site("weights alone, without the kernel", "weights"),
+  ];
 }

@@ -3,6 +3,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } 
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findCommand } from "../../../scripts/find-command.mjs";
+import { kernelText } from "../../../scripts/kernel-text.mjs";
 import { reusable } from "../browsers/launch.mjs";
 import { collect, serve } from "../browsers/servers.mjs";
 import { run, start } from "../commands.mjs";
@@ -13,6 +14,9 @@ import { bundlers } from "./bundlers.mjs";
 
 const suite = "bundlers";
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
+
+/** Of the kernel's text a part that no minifier writes otherwise. */
+const [KERNEL = ""] = /\w{16}/.exec(kernelText(here("../../../ts/generated/kernel.wasm"))) ?? [];
 
 await report(suite, testBundlers());
 
@@ -83,13 +87,18 @@ async function* testBundler(bundler, { project, chromium, collector }) {
     if (command) server = await start(project, command);
   })();
 
-  for (const { check, site, hasLayer, program, page, answer } of checks) {
+  for (const { check, site, hasLayer, hasKernel = true, program, page, answer } of checks) {
     yield await cell({ suite, name, version, check }, async () => {
       await built;
       if (site) {
-        const has = holdsLayer(join(project, site));
-        if (has !== hasLayer)
-          throw new Error(`the layer is ${has ? "in" : "missing from"} ${site}`);
+        const text = scriptsOf(join(project, site));
+        for (const [what, has, should] of /** @type {const} */ ([
+          ["layer", text.includes("updateRunningStats"), hasLayer],
+          ["kernel", text.includes(KERNEL), hasKernel],
+        ])) {
+          if (has !== should)
+            throw new Error(`the ${what} is ${has ? "in" : "missing from"} ${site}`);
+        }
         return openSite(join(project, site));
       }
       if (program) return runForJson([process.execPath, program], { cwd: project });
@@ -123,11 +132,12 @@ async function* testBundler(bundler, { project, chromium, collector }) {
   }
 }
 
-/** Whether built scripts have a name that only the layer knows. @param {string} folder */
-function holdsLayer(folder) {
+/** The built scripts, in which names and texts are as they were. @param {string} folder */
+function scriptsOf(folder) {
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
     .filter((path) => path.endsWith(".js"))
-    .some((path) => readFileSync(join(folder, path), "utf8").includes("updateRunningStats"));
+    .map((path) => readFileSync(join(folder, path), "utf8"))
+    .join("\n");
 }
 
 /** @param {string} address */

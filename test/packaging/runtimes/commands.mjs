@@ -39,8 +39,8 @@ const runtimes = [
 
 const print = "console.log(JSON.stringify(found));";
 
-const runSlim = `import golden from "./golden.mjs"; import { runWhole } from "./program.mjs";
-  const found = await runWhole(library, golden); ${print}`;
+const runSlim = `import * as weights from "batchnorm-wasm/weights"; import golden from "./golden.mjs"; import { runWhole } from "./program.mjs";
+  const found = await runWhole(library, weights, golden); ${print}`;
 
 // By check; `reads` where a file is opened, as Deno's `require` does.
 /**
@@ -55,8 +55,9 @@ const programs = {
   },
   "require()": {
     file: "require.cjs",
-    code: `const library = require("batchnorm-wasm"); const { runWhole } = require("./program.mjs");
-      runWhole(library, require("./golden.mjs").default).then((found) => { ${print} });`,
+    code: `const library = require("batchnorm-wasm"); const weights = require("batchnorm-wasm/weights");
+      const { runWhole } = require("./program.mjs");
+      runWhole(library, weights, require("./golden.mjs").default).then((found) => { ${print} });`,
     reads: true,
   },
   "slim, initSync(bytes)": {

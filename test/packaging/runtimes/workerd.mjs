@@ -16,14 +16,16 @@ const example = here("../../../examples/cloudflare-worker");
 
 const answer = `export default {
   fetch: async () =>
-    Response.json({ ...(await runWhole(library, golden)), refuses: refusesBytes() }),
+    Response.json({ ...(await runWhole(library, weights, golden)), refuses: refusesBytes() }),
 };`;
 
 const program = `import { refusesBytes } from "../refuse-bytes.mjs";
+  import * as weights from "batchnorm-wasm/weights";
   import * as library from "batchnorm-wasm";
   import golden from "../golden.mjs"; import { runWhole } from "../program.mjs"; ${answer}`;
 
 const slimProgram = `import { refusesBytes } from "../refuse-bytes.mjs";
+  import * as weights from "batchnorm-wasm/weights";
   import module from "batchnorm-wasm/kernel.wasm";
   import * as library from "batchnorm-wasm/slim";
   import golden from "../golden.mjs"; import { runWhole } from "../program.mjs";

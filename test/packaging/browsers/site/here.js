@@ -3,10 +3,11 @@ import golden from "./golden.mjs";
 import * as library from "./package.js";
 import { run, runWhole } from "./program.mjs";
 import { refusesEval } from "./refuses-eval.js";
+import * as weights from "./weights.js";
 
 export async function here() {
   try {
-    return { ...(await runWhole(library, golden)), evalRefused: refusesEval() };
+    return { ...(await runWhole(library, weights, golden)), evalRefused: refusesEval() };
   } catch (error) {
     return wentWrong(error);
   }
@@ -15,7 +16,7 @@ export async function here() {
 /** As much of it as takes no turn. */
 export function hereAtOnce() {
   try {
-    return { ...run(library, golden), evalRefused: refusesEval() };
+    return { ...run(library, weights, golden), evalRefused: refusesEval() };
   } catch (error) {
     return wentWrong(error);
   }

@@ -3,8 +3,9 @@ import golden from "./golden.mjs";
 import { runWhole } from "./program.mjs";
 import { refusesEval } from "./refuses-eval.js";
 import * as library from "./slim.js";
+import * as weights from "./weights.js";
 
 export async function slimPage() {
   await library.init(library.kernel);
-  return { ...(await runWhole(library, golden)), evalRefused: refusesEval() };
+  return { ...(await runWhole(library, weights, golden)), evalRefused: refusesEval() };
 }
