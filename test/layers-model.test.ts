@@ -77,11 +77,15 @@ describe("what TensorFlow.js's converter wrote", () => {
     },
   );
 
-  test("int32 and bool are refused by name and type, and only behind the prefix", () => {
+  test("int32 and bool are refused by name and type, only behind the prefix, and left out if told", () => {
+    const all = fromLayersModel(manifest, files, { strict: false });
+    const { "step/count": count, "step/mask": mask, ...rest } = decoded;
+    expect([count?.dtype, mask?.dtype]).toEqual(["int32", "bool"]);
+    expectTold(all, rest);
     const { code, message } = refusal(() => fromLayersModel(manifest, files));
     expect([code, message]).toEqual([
       "dtype",
-      "fromLayersModel: step/count is int32, not float32; a prefix can leave it out",
+      "fromLayersModel: step/count is int32, which no norm has; a prefix or strict: false would leave it out",
     ]);
     expect(refusal(() => fromLayersModel(manifest, files, { prefix: "step/mask" })).code).toBe(
       "dtype",
@@ -255,6 +259,7 @@ describe("a model that lies is refused, and the message says where and why:", ()
       expect(codeOf(model([one]), files)).toBe("dtype");
     }
     expect(codeOf(model([one]), eight, { prefix: 5 })).toBe("invalid-option");
+    expect(codeOf(model([one]), eight, { strict: 0 })).toBe("invalid-option");
     expect(codeOf(model([one]), eight, { pre: "" })).toBe("unknown-option");
   });
 

@@ -69,6 +69,16 @@ describe("a file that PyTorch's safetensors wrote", () => {
       ...["bias", "num_batches_tracked", "running_mean", "running_var", "weight"],
     ]);
     expect(refusal(() => fromSafetensors(file, { prefix: "pos" })).code).toBe("dtype");
+    for (const strict of [true, null, undefined]) {
+      expect(refusal(() => fromSafetensors(file, { strict })).code).toBe("dtype");
+    }
+    expect(refusal(() => fromSafetensors(file, { strict: wrong("no") })).code).toBe(
+      "invalid-option",
+    );
+    const names = Object.keys(inspectSafetensors(file).entries);
+    const dict = fromSafetensors(file, { strict: false });
+    expect(Object.keys(dict)).toEqual(names.filter((name) => name !== "position_ids"));
+    expect(fromSafetensors(file, { strict: false, prefix: "pos" })).toEqual({});
   });
 
   test("every pattern of floats of eight bits is what PyTorch says", () => {

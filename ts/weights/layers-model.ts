@@ -13,13 +13,11 @@
 import { COUNT, isCount } from "../core/checks.js";
 import { type Widened, widen } from "../core/dtypes.js";
 import { fail, mustBe } from "../core/errors.js";
-import { readOptions } from "../core/options.js";
 import { cut, isBytes, show, showNames } from "../core/show.js";
-import { readPrefix } from "../core/state-dict.js";
 import { typedArrayName } from "../core/typed-arrays.js";
 import { checkAttached, floats } from "../core/values.js";
 import { bytesFor, type FileBytes, readBytes } from "./bytes.js";
-import { readEntries, type WeightDict, type WeightOptions } from "./dict.js";
+import { readEntries, readWeightOptions, type WeightDict, type WeightOptions } from "./dict.js";
 import { Limit, sizeOf } from "./header.js";
 
 /** What of a `model.json` is read. */
@@ -117,7 +115,7 @@ export function fromLayersModel(
   options?: WeightOptions | null,
 ): WeightDict {
   const owner = "fromLayersModel";
-  const prefix = readPrefix(readOptions(owner, options, ["prefix"]).prefix, owner);
+  const settings = readWeightOptions(options, owner);
   const groups = readGroups(model, files, owner);
   // From here on nothing of the caller's runs.
   const entries = new Map<string, { spec: Spec; bytes: Uint8Array }>();
@@ -137,14 +135,10 @@ export function fromLayersModel(
       at += spec.bytes;
     }
   }
-  return readEntries(entries, prefix, owner, ({ spec, bytes }, name) => {
-    const { dtype, shape } = spec;
-    const label = `${owner}: ${cut(name)}`;
-    if (dtype !== "float32") {
-      fail("dtype", `${label} is ${cut(dtype)}, not float32; a prefix can leave it out`);
-    }
-    return { data: unpack(bytes, spec, label), shape };
-  });
+  const typeOf = ({ spec }: { spec: Spec }) => spec.dtype;
+  return readEntries(entries, settings, owner, typeOf, ({ spec, bytes }, label) =>
+    spec.dtype === "float32" ? { data: unpack(bytes, spec, label), shape: spec.shape } : null,
+  );
 }
 
 /** The values, as TensorFlow.js has them. */

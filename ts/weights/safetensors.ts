@@ -3,14 +3,10 @@
  * what such a file is, `encode.ts` writes one.
  */
 import { widen } from "../core/dtypes.js";
-import { fail } from "../core/errors.js";
-import { readOptions } from "../core/options.js";
-import { cut } from "../core/show.js";
-import { readPrefix } from "../core/state-dict.js";
 import { type FileBytes, readBytes } from "./bytes.js";
-import { readEntries, type WeightDict, type WeightOptions } from "./dict.js";
+import { readEntries, readWeightOptions, type WeightDict, type WeightOptions } from "./dict.js";
 import { isFloat8, widenFloat8 } from "./float8.js";
-import { readHeader } from "./header.js";
+import { type HeaderEntry, readHeader } from "./header.js";
 
 /** What {@link inspectSafetensors} gives. */
 export interface SafetensorsContents {
@@ -45,18 +41,15 @@ export interface SafetensorsContents {
  */
 export function fromSafetensors(bytes: FileBytes, options?: WeightOptions | null): WeightDict {
   const owner = "fromSafetensors";
-  const prefix = readPrefix(readOptions(owner, options, ["prefix"]).prefix, owner);
+  const settings = readWeightOptions(options, owner);
   const file = readBytes(bytes, owner);
   const { entries } = readHeader(file, owner);
-  return readEntries(entries, prefix, owner, ({ dtype, shape, begin, end }, name) => {
-    const label = `${owner}: ${cut(name)}`;
+  const typeOf = ({ dtype }: HeaderEntry) => dtype;
+  return readEntries(entries, settings, owner, typeOf, ({ dtype, shape, begin, end }, label) => {
     const values = file.subarray(begin, end);
     if (isFloat8(dtype)) return { data: widenFloat8(values, dtype, label), shape };
-    for (const type of TYPES) {
-      if (type === dtype) return { data: widen(values, type, label), shape };
-    }
-    const remedy = "a prefix can leave it out";
-    return fail("dtype", `${label} is ${cut(dtype)}, neither floats nor I64; ${remedy}`);
+    const type = TYPES.find((one) => one === dtype);
+    return type ? { data: widen(values, type, label), shape } : null;
   });
 }
 
