@@ -126,10 +126,12 @@ describe("the example of", () => {
 });
 
 describe("README's", () => {
-  test("blocks are found: the ten lines, group norm, state dicts, and slim", () => {
-    const found = readme.map(({ library }) => library);
-    const whole = ["batchnorm-wasm", "batchnorm-wasm", "batchnorm-wasm"];
-    expect(found).toEqual([...whole, "batchnorm-wasm/slim"]);
+  test("blocks are found: the ten lines, group norm, state dicts, weights, and slim", () => {
+    const found = readme.map(({ imports }) => imports.map(([, from]) => from).join());
+    expect(found).toEqual([
+      ...["batchnorm-wasm", "batchnorm-wasm", "batchnorm-wasm"],
+      ...["batchnorm-wasm,batchnorm-wasm/weights", "batchnorm-wasm/slim"],
+    ]);
   });
 
   for (const example of readme) testExample(example);

@@ -6,6 +6,7 @@ import { copyFileSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { toSafetensors } from "batchnorm-wasm/weights";
 import { kernelBytes, kernelFile } from "../../scripts/kernel/under-test.mjs";
 
 type Library = typeof import("batchnorm-wasm");
@@ -96,6 +97,13 @@ const ofReadme = ({ Tensor }: Library) => ({
   },
   get num_batches_tracked() {
     return 1;
+  },
+  /** A network's weights, as PyTorch names them. */
+  get file() {
+    const vector = () => new Float32Array(64);
+    const bn = ["weight", "bias", "running_mean", "running_var"].map((name) => `layer1.bn.${name}`);
+    const names = [...bn, "norm.weight", "norm.bias", "layer1.conv.weight"];
+    return toSafetensors(Object.fromEntries(names.map((name) => [name, vector()])));
   },
 });
 
