@@ -98,7 +98,7 @@ describe("the packed tarball", () => {
     );
     const expected = [
       ...["package.json", "README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md"],
-      ...["dist/generated/kernel.wasm", "dist/entry/module.d.ts"],
+      ...["dist/generated/kernel.wasm", "dist/entry/module.d.ts", "weights/package.json"],
       ...[...scripts, "shared"].flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]),
       ...modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.d.ts.map`]),
       ...sources.map((path) => `ts/${path}`),
