@@ -571,6 +571,26 @@ describe("toSafetensors", () => {
     expect(tensors.part).toEqual({ data: Float32Array.of(2, 3, 5, 6), shape: [2, 2] });
   });
 
+  test("names are in the order of their bytes", () => {
+    const letters = [
+      "a",
+      "b",
+      "é",
+      "\ud7ff",
+      "\ue000",
+      "\uffff",
+      "\u{10000}",
+      "🙂",
+      "\u{10ffff}",
+      "",
+    ];
+    const names = letters.flatMap((one) => letters.map((two) => one + two));
+    const unique = [...new Set(names)];
+    const dict = Object.fromEntries(unique.map((name) => [name, Float32Array.of(1)]));
+    const written = Object.keys(inspectSafetensors(toSafetensors(dict)).entries);
+    expect(written).toEqual(unique.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
+  });
+
   test("data begin at multiples of eight, larger types first, and then by name in bytes", () => {
     const file = toSafetensors({
       b: Float32Array.of(1),
@@ -652,6 +672,8 @@ describe("toSafetensors", () => {
     ["detached", detached, "dtype"],
     ["detached, with a shape", { data: detached, shape: [2] }, "dtype"],
     ["disposed", gone, "disposed"],
+    ["a Proxy of a tensor", new Proxy(Tensor.from([1]), {}), "dtype"],
+    ["what calls itself a tensor", { [Symbol.toStringTag]: "Tensor", shape: [1] }, "dtype"],
   ])("an entry that is %s is refused by its name", (_, entry, code) => {
     const found = refusal(() => toSafetensors({ fine: Float32Array.of(1), entry: wrong(entry) }));
     expect(found).toEqual({ code, message: expect.stringMatching(/entry|Tensor/) });

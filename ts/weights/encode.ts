@@ -3,9 +3,10 @@ import { isCount } from "../core/checks.js";
 import { type DtypeName, readDtype } from "../core/dtypes.js";
 import { fail, mustBe } from "../core/errors.js";
 import { readOptions } from "../core/options.js";
-import { cut, isTensor, remedyFor, show, showShape } from "../core/show.js";
-import type { Tensor } from "../core/tensor.js";
+import { cut, remedyFor, show, showShape } from "../core/show.js";
+import { type Tensor, viewOf } from "../core/tensor.js";
 import { typedArrayName } from "../core/typed-arrays.js";
+import { copyOut } from "../core/view.js";
 import {
   bytesFor,
   encodeUtf8,
@@ -56,8 +57,6 @@ interface Given {
 /** An entry that was checked. */
 interface Part {
   readonly name: string;
-  /** In UTF-8, by which names are sorted. */
-  readonly key: Uint8Array;
   readonly dtype: string;
   readonly shape: readonly number[];
   readonly bytes: Uint8Array;
@@ -89,17 +88,19 @@ export function toSafetensors(
   const notes = readNotes(metadata, owner);
   const given = entriesOf(dict, owner).map(([name, entry]) => readEntry(name, entry, owner));
   // From here on nothing of the caller's runs.
-  const parts = given.map(checkEntry).sort((a, b) => rank(b) - rank(a) || compare(a.key, b.key));
+  const parts = given.map(checkEntry).sort((a, b) => rank(b) - rank(a) || compare(a.name, b.name));
   let end = 0;
   const fields = parts.map(({ name, dtype, shape, bytes }) => {
     const offsets = [end, end + bytes.length];
     end += bytes.length;
     return `${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: offsets })}`;
   });
-  const header = encodeUtf8(`{${[...notes, ...fields].join()}}`);
+  const text = `{${[...notes, ...fields].join()}}`;
+  // Before it is encoded, too: that takes three times as much.
+  const header = text.length > Limit.HEADER ? text : encodeUtf8(text);
   const start = 8 + Math.ceil(header.length / 8) * 8;
-  if (start - 8 > Limit.HEADER) {
-    fail("state-dict", `${owner}: a header of ${start - 8} bytes, ${Limit.HEADER} at most`);
+  if (typeof header === "string" || start - 8 > Limit.HEADER) {
+    return fail("state-dict", `${owner}: names take more than a header of ${Limit.HEADER} bytes`);
   }
   const file = bytesFor(start + end, owner);
   new DataView(file.buffer).setUint32(0, start - 8, true);
@@ -125,9 +126,10 @@ function readNotes(metadata: unknown, owner: string): string[] {
     const text: unknown = (metadata as Record<string, unknown>)[key];
     const name = `${owner}: metadata: ${cut(key)}`;
     if (typeof text !== "string") mustBe("invalid-option", name, "a string", text);
-    if (hasLoneSurrogates(key) || hasLoneSurrogates(text))
+    if (hasLoneSurrogates(key) || hasLoneSurrogates(text)) {
       fail("invalid-option", `${name}: half a character, a lone surrogate`);
-    return [encodeUtf8(key), `${JSON.stringify(key)}:${JSON.stringify(text)}`] as const;
+    }
+    return [key, `${JSON.stringify(key)}:${JSON.stringify(text)}`] as const;
   });
   const sorted = notes.sort(([a], [b]) => compare(a, b)).map(([, note]) => note);
   return [`"__metadata__":{${sorted.join()}}`];
@@ -157,11 +159,9 @@ function readEntry(name: unknown, entry: unknown, owner: string): Given {
   if (name === "__metadata__") fail("state-dict", `${label} is where notes are: give metadata`);
   if (hasLoneSurrogates(name)) fail("state-dict", `${label}: half a character, a lone surrogate`);
   const given = { label, name, dtype: undefined };
-  if (isTensor(show(entry))) {
-    const { shape, disposed } = entry as Tensor;
-    if (disposed) fail("disposed", `${label} was disposed`);
-    return { ...given, data: (entry as Tensor).toFloat32Array(), shape: [...shape] };
-  }
+  const view = viewOf(entry);
+  if (view?.disposed) fail("disposed", `${label} was disposed`);
+  if (view) return { ...given, data: copyOut(view), shape: [...view.shape] };
   if (typeof entry === "number" || typeof entry === "bigint") {
     return { ...given, data: countOf(entry, label), shape: [] };
   }
@@ -223,7 +223,7 @@ function checkEntry({ label, name, data, dtype: told, shape }: Given): Part {
       `${label}: ${bytes.length} bytes of ${dtype} are not ${showShape(sizes as number[])}`,
     );
   }
-  return { name, key: encodeUtf8(name), dtype, shape: sizes as number[], bytes };
+  return { name, dtype, shape: sizes as number[], bytes };
 }
 
 const TYPES = /* @__PURE__ */ (() => [...BITS.keys()])();
@@ -233,9 +233,17 @@ function rank({ dtype }: Part): number {
   return TYPES.indexOf(dtype);
 }
 
-/** Which of two comes first, byte by byte. */
-function compare(a: Uint8Array, b: Uint8Array): number {
+/** Which of two comes first by its bytes in UTF-8, which is the order of characters. */
+function compare(a: string, b: string): number {
   let i = 0;
   while (i < a.length && a[i] === b[i]) i++;
-  return (a[i] ?? -1) - (b[i] ?? -1);
+  return placeOf(a, i) - placeOf(b, i);
+}
+
+/** Where a UTF-16 unit stands among all: those of pairs, whose characters are the last, come last. */
+function placeOf(text: string, i: number): number {
+  if (i >= text.length) return -1;
+  const unit = text.charCodeAt(i);
+  if (unit < 0xd800) return unit;
+  return unit < 0xe000 ? unit + 0x2000 : unit - 0x800;
 }

@@ -26,40 +26,30 @@ export enum Limit {
   RANK = 64,
 }
 
-/** Bits of a value of each type, in the order in which files are written: from the last to the first. */
+/** Bits of a value of each type; files have their types in this order, from the last to the first. */
 export const BITS: ReadonlyMap<string, number> = /* @__PURE__ */ new Map([
-  ...([
-    ["BOOL", 8],
-    ["F4", 4],
-    ["F6_E2M3", 6],
-    ["F6_E3M2", 6],
-    ["U8", 8],
-    ["I8", 8],
-  ] as const),
-  ...([
-    ["F8_E5M2", 8],
-    ["F8_E4M3", 8],
-    ["F8_E8M0", 8],
-  ] as const),
-  ...([
-    ["F8_E4M3FNUZ", 8],
-    ["F8_E5M2FNUZ", 8],
-    ["I16", 16],
-    ["U16", 16],
-  ] as const),
-  ...([
-    ["F16", 16],
-    ["BF16", 16],
-    ["I32", 32],
-    ["U32", 32],
-    ["F32", 32],
-  ] as const),
-  ...([
-    ["C64", 64],
-    ["F64", 64],
-    ["I64", 64],
-    ["U64", 64],
-  ] as const),
+  ["BOOL", 8],
+  ["F4", 4],
+  ["F6_E2M3", 6],
+  ["F6_E3M2", 6],
+  ["U8", 8],
+  ["I8", 8],
+  ["F8_E5M2", 8],
+  ["F8_E4M3", 8],
+  ["F8_E8M0", 8],
+  ["F8_E4M3FNUZ", 8],
+  ["F8_E5M2FNUZ", 8],
+  ["I16", 16],
+  ["U16", 16],
+  ["F16", 16],
+  ["BF16", 16],
+  ["I32", 32],
+  ["U32", 32],
+  ["F32", 32],
+  ["C64", 64],
+  ["F64", 64],
+  ["I64", 64],
+  ["U64", 64],
 ]);
 
 /** What the header says of a tensor. */
@@ -136,7 +126,7 @@ function checkLayout(
   );
 }
 
-/** The number of elements; infinite where it can't be counted, as the reference has it, also before a 0. */
+/** The number of elements; infinite where it can't be counted, also before a 0, as the reference has it. */
 export function sizeOf(shape: readonly number[]): number {
   let product = 1;
   for (const size of shape) {
@@ -151,7 +141,7 @@ const SPACE = " \n\r\t";
 const [QUOTE, BACKSLASH] = [0x22, 0x5c];
 const ENTRY = ["dtype", "shape", "data_offsets"];
 
-/** The header as text, read once from its begin to its end. */
+/** The header as text, read once from its beginning to its end. */
 class HeaderText {
   readonly #bytes: Uint8Array;
   #at: number;

@@ -53,17 +53,13 @@ export type LayersModelFiles =
 
 /** Bytes of a value. Text (`string`) has no size of its own, and is in no model of layers. */
 const SIZES: ReadonlyMap<unknown, number> = /* @__PURE__ */ new Map([
-  ...([
-    ["float32", 4],
-    ["int32", 4],
-    ["bool", 1],
-    ["complex64", 8],
-  ] as const),
-  ...([
-    ["uint8", 1],
-    ["uint16", 2],
-    ["float16", 2],
-  ] as const),
+  ["float32", 4],
+  ["int32", 4],
+  ["bool", 1],
+  ["complex64", 8],
+  ["uint8", 1],
+  ["uint16", 2],
+  ["float16", 2],
 ]);
 const PACKED = ["uint8", "uint16", "float16"];
 
@@ -227,7 +223,7 @@ function fileIn(files: object, path: string): unknown {
     // Of a Map, of any realm, and by none of its own methods.
     return Map.prototype.get.call(files, path);
   } catch {
-    const isThere = Object.keys(files).includes(path);
+    const isThere = Object.hasOwn(files, path);
     return isThere ? (files as Record<string, unknown>)[path] : undefined;
   }
 }
