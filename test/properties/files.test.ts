@@ -144,7 +144,7 @@ const name = fc.oneof(
   fc.string({ unit: "binary", maxLength: 5 }),
 );
 
-describe(properties("files"), { timeout: 120_000 }, () => {
+describe(properties("files"), { timeout: 120_000 + 200 * RUNS }, () => {
   it("a .safetensors file that was changed anywhere is read or a typed error", () => {
     const file = fc.constantFrom(...FILES);
     const changes = fc.array(change, { minLength: 1, maxLength: 3 });
