@@ -39,13 +39,17 @@ function expectBoth(): void {
   expect(counts.refused).toBeGreaterThan(RUNS);
 }
 
+/** Of errors that bytes can be the reason of, and of what a caller can hand over. */
+const FILE_CODES = ["invalid-file", "dtype", "state-dict"];
+const CODES = [...FILE_CODES, "invalid-option", "unknown-option", "invalid-shape", "unsupported"];
+
 /** What was read, or the code of the error; any other error than a typed one goes on. */
-function read<T extends object>(call: () => T): T | string {
+function read<T extends object>(call: () => T, codes = FILE_CODES): T | string {
   try {
     return call();
   } catch (error) {
     if (!(error instanceof BatchNormError)) throw error;
-    expect(["invalid-file", "dtype", "state-dict"]).toContain(error.code);
+    expect(codes).toContain(error.code);
     expect(error.message.length).toBeLessThan(400);
     return error.code;
   }
@@ -262,6 +266,62 @@ describe(properties("files"), { timeout: 120_000 + 200 * RUNS }, () => {
         if (wasRead(dict)) expect(bytesOf(dict)).toBeLessThanOrEqual(4 * size);
       },
       RUNS * TIMES,
+    );
+    expectBoth();
+  });
+
+  it("whatever is handed over is taken or a typed error", () => {
+    const anything = fc.anything({
+      ...{ withBigInt: true, withBoxedValues: true, withDate: true, withMap: true, withSet: true },
+      ...{ withNullPrototype: true, withSparseArray: true, withTypedArray: true },
+    });
+    const numbers = fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 3 });
+    const data = fc.oneof(
+      fc.float32Array(),
+      fc.float64Array(),
+      fc.bigInt64Array(),
+      fc.uint8Array(),
+    );
+    const dtype = fc.constantFrom(...["F32", "float16", "BOOL", "F4", "toString", undefined]);
+    const entry = fc.oneof(
+      data,
+      fc.bigInt(),
+      fc.record({ data, dtype, shape: numbers }, { requiredKeys: ["data"] }),
+      fc.record({ data: anything, dtype: anything, shape: anything }, { requiredKeys: [] }),
+      anything,
+    );
+    const spec = fc.record(
+      {
+        name: fc.string(),
+        shape: fc.oneof(numbers, anything),
+        dtype: anything,
+        quantization: anything,
+      },
+      { requiredKeys: [] },
+    );
+    const group = fc.record({
+      paths: fc.oneof(fc.array(fc.string()), anything),
+      weights: fc.array(spec),
+    });
+    holds(
+      fc.tuple(anything, anything, fc.dictionary(fc.string(), entry), fc.array(group), data),
+      ([first, second, dict, groups, bytes]) => {
+        const call = (of: (...args: never[]) => object, ...args: unknown[]) =>
+          read(() => of(...(args as never[])), CODES);
+        for (const of of [fromSafetensors, inspectSafetensors, toSafetensors, fromLayersModel]) {
+          call(of, first, second);
+          call(of, second, first, first);
+        }
+        call(fromLayersModel, groups, first, second);
+        call(fromLayersModel, groups, bytes);
+        const written = call(toSafetensors, dict, { metadata: first });
+        wasRead(written);
+        const file = call(toSafetensors, dict);
+        if (!wasRead(file)) return;
+        const entries = inspectSafetensors(file as Uint8Array).entries;
+        expect(Object.keys(entries).sort()).toEqual(Object.keys(dict).sort());
+      },
+      RUNS * 4,
     );
     expectBoth();
   });
