@@ -62,6 +62,7 @@ const SIZES: ReadonlyMap<unknown, number> = /* @__PURE__ */ new Map([
   ["float16", 2],
 ]);
 const PACKED = ["uint8", "uint16", "float16"];
+const hasOwn = Object.prototype.hasOwnProperty;
 
 /** A group as it was read: nothing of the caller's runs any more. */
 interface Group {
@@ -223,7 +224,7 @@ function fileIn(files: object, path: string): unknown {
     // Of a Map, of any realm, and by none of its own methods.
     return Map.prototype.get.call(files, path);
   } catch {
-    const isThere = Object.hasOwn(files, path);
+    const isThere = hasOwn.call(files, path);
     return isThere ? (files as Record<string, unknown>)[path] : undefined;
   }
 }
