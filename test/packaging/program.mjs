@@ -277,7 +277,8 @@ export function run(library, weightFiles, golden) {
     const kept = [0, 1, 2].filter((c) => sizes[c] !== Math.min(...sizes));
     const [pruned] = pruneByScale([layer], 0.34);
     expect(`${pruned?.kept}` === `${kept}`, `${pruned?.kept} stay, not ${kept}`);
-    const left = new BatchNorm(2).loadStateDict(/** @type {any} */ (pruned).stateDict);
+    const left = new BatchNorm(2);
+    left.loadStateDict(/** @type {any} */ (pruned).stateDict);
     compare(
       "what is left of weight",
       left.weight?.toFloat32Array(),
@@ -411,6 +412,7 @@ export function run(library, weightFiles, golden) {
  * its constructor ends.)
  *
  * @param {typeof Library} library
+ * @param {typeof Weights} weightFiles
  * @param {any} golden as {@link run} takes it
  * @returns {Promise<{ checks: Check[], fingerprint: string }>}
  */
