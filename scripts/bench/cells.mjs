@@ -1,10 +1,11 @@
 /** What is measured: operations × layouts × shapes, in three sets; and a cell's sizes. */
-import { NORM_SHAPES, SHAPES } from "./shapes.mjs";
+import { NORM_SHAPES, SHAPES, VARIANT_SHAPES } from "./shapes.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Cell} Cell
  * @typedef {import("./contestant.d.ts").Op} Op
  * @typedef {import("./contestant.d.ts").Layout} Layout
+ * @typedef {import("./contestant.d.ts").Variant} Variant
  * @typedef {import("./shapes.mjs").SetName} SetName
  */
 
@@ -43,6 +44,46 @@ export function cellsOfNorms() {
     .sort((a, b) => bytesOf(a) - bytesOf(b))
     .flatMap((tensor) =>
       /** @type {const} */ (["training", "backward"]).map((op) => ({ op, ...tensor })),
+    );
+}
+
+/** What each is called. @type {{ readonly [variant in Variant]: string }} */
+export const VARIANT_NAMES = {
+  ghost: "ghost batches",
+  renorm: "renorm",
+  mask: "mask",
+  relu: "ReLU",
+  "residual-relu": "residual + ReLU",
+};
+
+export const VARIANTS = /** @type {readonly Variant[]} */ (Object.keys(VARIANT_NAMES));
+
+/** Those that follow the norm; the others vary its statistics, so that inference has none of them. */
+export const ACTIVATED = /** @type {readonly Variant[]} */ (["relu", "residual-relu"]);
+
+/**
+ * How far renorm corrects: some step of the paper's schedule, at which some channels are limited
+ * and others aren't.
+ */
+export const RENORM = { rMin: 1 / 1.5, rMax: 1.5, dMax: 0.5 };
+
+/** Samples of a ghost batch: a quarter of them all. @param {Pick<Cell, "shape">} cell */
+export function virtualBatchSizeOf({ shape }) {
+  return Math.ceil(/** @type {number} */ (shape[0]) / 4);
+}
+
+/** Batch norm's variants, small tensors first. @returns {Cell[]} */
+export function cellsOfVariants() {
+  return VARIANT_SHAPES.flatMap(([name, shape, layouts]) =>
+    layouts.map((layout) => arrange(name, shape, layout)),
+  )
+    .sort((a, b) => bytesOf(a) - bytesOf(b))
+    .flatMap((tensor) => VARIANTS.map((variant) => ({ variant, ...tensor })))
+    .flatMap((tensor) =>
+      OPS.filter(
+        (op) =>
+          op !== "inference-in-place" && (op !== "inference" || ACTIVATED.includes(tensor.variant)),
+      ).map((op) => ({ op, ...tensor })),
     );
 }
 
@@ -91,9 +132,9 @@ export function togetherOf(cell) {
 /**
  * "training channels-first 32×64×56×56 headline": what `--filter` looks in.
  *
- * @param {Pick<Cell, "op" | "layout" | "shape" | "name" | "norm">} cell
+ * @param {Pick<Cell, "op" | "layout" | "shape" | "name" | "norm" | "variant">} cell
  */
-export function label({ norm = "batch", op, layout, shape, name }) {
-  const of = norm === "batch" ? "" : `${norm} norm `;
+export function label({ norm = "batch", variant, op, layout, shape, name }) {
+  const of = norm !== "batch" ? `${norm} norm ` : variant ? `${VARIANT_NAMES[variant]}, ` : "";
   return `${of}${op} ${layout} ${shape.join("×")} ${name}`;
 }

@@ -4,6 +4,8 @@ export type Op = "inference" | "inference-in-place" | "training" | "backward" | 
 export type Layout = "channels-first" | "channels-last" | "NC";
 /** Group norm with as many groups as channels is instance norm. */
 export type Norm = "batch" | "group" | "layer" | "rms";
+/** What varies batch norm: `cells.mjs` says by how much, and what each is called. */
+export type Variant = "ghost" | "renorm" | "mask" | "relu" | "residual-relu";
 
 /** One thing to measure. */
 export interface Cell {
@@ -18,6 +20,8 @@ export interface Cell {
   readonly norm?: Norm;
   /** Of group norm. */
   readonly groups?: number;
+  /** Of batch norm. */
+  readonly variant?: Variant;
 }
 
 /**
@@ -36,6 +40,10 @@ export interface Data {
   readonly mean: Float32Array;
   readonly variance: Float32Array;
   readonly eps: number;
+  /** Of a variant alone. Of x's shape: what is added before the activation. */
+  readonly residual?: Float32Array;
+  /** Likewise. 0 or 1 for each position, which is an element of every channel: x's shape without the channel axis. */
+  readonly mask?: Float32Array;
 }
 
 /** What a contestant gets from where it runs; a page has no file system. */
@@ -58,12 +66,15 @@ export interface Contestant {
   /** As shown, and in the JSON. */
   readonly name: string;
   /**
-   * `javascript`: JavaScript or wasm, as it would run in a browser. `limit`: computes no batch
-   * norm; `memory.copy` and the bare loops, in this order.
+   * `javascript`: JavaScript or wasm, as it would run in a browser. `limit`: computes less than what
+   * is asked for, and is not checked; `memory.copy`, the bare loops, and beside variants batch norm
+   * without them, in this order.
    */
   readonly kind: "ours" | "limit" | "javascript" | "native";
   /** Which it is asked for; batch norm, if absent. Limits are there for all. */
   readonly norms?: readonly Norm[];
+  /** Of batch norm: which it is asked for, none if absent. Limits without any are there for all. */
+  readonly variants?: readonly Variant[];
   /**
    * Loads what it needs, one thread.
    *
@@ -102,6 +113,8 @@ export interface Outputs {
   dx?: Float32Array;
   dweight?: Float32Array;
   dbias?: Float32Array;
+  /** Of a residual. */
+  dresidual?: Float32Array;
   /** Of the batch, where the contestant gives them: mean and biased variance. */
   mean?: Float32Array;
   variance?: Float32Array;
@@ -114,6 +127,7 @@ export interface Record {
   shape: readonly number[];
   name: string;
   norm?: Norm;
+  variant?: Variant;
   contestant: string;
   kind: Contestant["kind"];
   version: string | null;
@@ -135,8 +149,9 @@ export interface Record {
   ratio_to_copy?: number;
   ratio_p25?: number;
   ratio_p75?: number;
-  /** Time over that of the bare loops of the operation's passes, and over ours: likewise. */
+  /** Time over that of the bare loops of the operation's passes, of batch norm without the variant, and over ours: likewise. */
   ratio_to_bare?: number;
+  ratio_to_alone?: number;
   ratio_to_ours?: number;
 }
 

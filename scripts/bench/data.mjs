@@ -5,7 +5,10 @@
  * 0.35 to 0.96) towards values of the size of 1, so that it can be done in place over
  * and over: nothing overflows, and nothing becomes denormal, which would be slow.
  */
+import { activated } from "../../test/reference/activation.mjs";
+import { channelsOf, forward, statistics } from "../../test/reference/batch.mjs";
 import { Random } from "../random.mjs";
+import { ACTIVATED } from "./cells.mjs";
 
 /** Standard normal values. @param {number} length @param {number} seed */
 export function normals(length, seed) {
@@ -75,13 +78,42 @@ function alongside(x, dy) {
   return dy;
 }
 
+/** So near to 0 rounding decides which sign a result has, and so whether its gradient is let through. */
+const DOUBTFUL = 1e-4;
+
 /**
+ * No gradient where nobody can say whether an activation lets it through: a single element would
+ * be off by all of it.
+ *
  * @param {Pick<import("./contestant.d.ts").Cell, "shape" | "axis">} cell
- * @returns {import("./contestant.d.ts").Data}
+ * @param {import("./contestant.d.ts").Data} data
+ * @param {Float32Array | null} residual @param {Float32Array} dy is overwritten
+ */
+function withoutDoubt({ shape, axis }, { x, weight, bias, eps }, residual, dy) {
+  const channels = channelsOf(shape, axis);
+  const norm = forward(x, channels, statistics(x, channels), { weight, bias, eps });
+  // A slope of 1: what the activation gets.
+  const v = activated(norm, residual, 1);
+  for (let i = 0; i < dy.length; i++) {
+    if (Math.abs(/** @type {number} */ (v[i])) < DOUBTFUL) dy[i] = 0;
+  }
+  return dy;
+}
+
+/** Of three positions in four. @param {number} length @param {number} seed */
+function maskOf(length, seed) {
+  const random = new Random(seed);
+  return Float32Array.from({ length }, () => (random.oneIn(4) ? 0 : 1));
+}
+
+/**
+ * @param {Pick<import("./contestant.d.ts").Cell, "shape" | "axis" | "variant">} cell
+ * @returns {Required<import("./contestant.d.ts").Data>}
  */
 export function makeData(cell) {
   const all = extents(cell);
   const { channels } = all;
+  const { variant } = cell;
   /** @type {Record<string, Float32Array>} */
   const made = {};
   const once = (/** @type {string} */ name, /** @type {() => Float32Array} */ make) => {
@@ -93,7 +125,17 @@ export function makeData(cell) {
       return once("x", () => tensor(all, X_PERIOD, 1, 0.5));
     },
     get dy() {
-      return once("dy", () => alongside(this.x, tensor(all, DY_PERIOD, 11, 0)));
+      return once("dy", () => {
+        const dy = alongside(this.x, tensor(all, DY_PERIOD, 11, 0));
+        if (!variant || !ACTIVATED.includes(variant)) return dy;
+        return withoutDoubt(cell, this, variant === "relu" ? null : this.residual, dy);
+      });
+    },
+    get residual() {
+      return once("residual", () => tensor(all, DY_PERIOD, 61, 0));
+    },
+    get mask() {
+      return once("mask", () => maskOf(all.outer * all.inner, 71));
     },
     weight: between(channels, 0.5, 1, 21),
     bias: between(channels, 0.1, 1, 31),

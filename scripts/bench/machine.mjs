@@ -19,8 +19,13 @@ export function describeMachine() {
     memory_gb: Math.round(totalmem() / 2 ** 30),
     system: `${process.platform} ${release()} ${process.arch}`,
     // Of the minute before: what others run at the same time is in every figure.
-    load_before: Number((loadavg()[0] ?? 0).toFixed(2)),
+    load_before: load(),
   };
+}
+
+/** Processes that ran or waited for a core, on average over the last minute. */
+export function load() {
+  return Number((loadavg()[0] ?? 0).toFixed(2));
 }
 
 /** The widest vectors of the processor, where the system tells: what native rivals compute with. */

@@ -5,6 +5,7 @@ const HELP = `options:
   --quick          four tensors and the main rivals, in under a minute
   --full           all shapes, 64 bytes to 1 GB: an hour, with --native an hour and a half
   --norms          group, instance, layer and RMS norm instead of batch norm
+  --variants       batch norm's ghost batches, renorm, masks, ReLU, residual and ReLU, beside it alone
   --native         with PyTorch, torch.compile and JAX (npm run bench:native-setup)
   --avx2           --native as on a processor without AVX-512
   --filter REGEX   only what matches in "operation layout shape name contestant"
@@ -17,6 +18,7 @@ export function readOptions() {
       quick: { type: "boolean", default: false },
       full: { type: "boolean", default: false },
       norms: { type: "boolean", default: false },
+      variants: { type: "boolean", default: false },
       native: { type: "boolean", default: false },
       avx2: { type: "boolean", default: false },
       filter: { type: "string", default: "" },
@@ -29,9 +31,12 @@ export function readOptions() {
     process.exit();
   }
   if (values.quick && values.full) throw new Error("--quick or --full, not both");
-  if (values.norms && (values.quick || values.full)) {
-    throw new Error("--norms has a set of its own, without --quick or --full");
+  for (const own of /** @type {const} */ (["norms", "variants"])) {
+    if (values[own] && (values.quick || values.full)) {
+      throw new Error(`--${own} has a set of its own, without --quick or --full`);
+    }
   }
+  if (values.norms && values.variants) throw new Error("--norms or --variants, not both");
   if (values.quick && values.native) throw new Error("--quick goes without --native");
   if (values.avx2 && !values.native)
     throw new Error("--avx2 is for --native: what else runs chooses itself");

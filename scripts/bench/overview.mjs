@@ -1,7 +1,7 @@
 /** Records arranged for people: who took how long, and why there is no time where there is none. */
-import { bytesOf, LAYOUTS, label, NORMS, OPS } from "./cells.mjs";
+import { bytesOf, LAYOUTS, label, NORMS, OPS, VARIANT_NAMES, VARIANTS } from "./cells.mjs";
 import { digits, duration, size } from "./format.mjs";
-import { BARE_LOOPS } from "./limits/names.mjs";
+import { BARE_LOOPS, NORM_ALONE } from "./limits/names.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Record} Record
@@ -29,16 +29,32 @@ export function rowsOf(records) {
   return [...rows.values()];
 }
 
-/** A norm, operation and layout at a time. @param {readonly Record[]} records */
+/**
+ * Norms and variants of batch norm, and what their sections are called.
+ *
+ * @type {readonly (Pick<Record, "variant"> & { norm: import("./contestant.d.ts").Norm, title: string })[]}
+ */
+const KINDS = [
+  ...NORMS.map((norm) => ({ norm, title: norm === "batch" ? "" : `${norm} norm, ` })),
+  ...VARIANTS.map((variant) => ({
+    ...{ norm: /** @type {const} */ ("batch"), variant, title: `${VARIANT_NAMES[variant]}, ` },
+  })),
+];
+
+/** A norm or variant, operation and layout at a time. @param {readonly Record[]} records */
 export function sectionsOf(records) {
   const rows = rowsOf(records);
-  return NORMS.flatMap((norm) =>
+  return KINDS.flatMap(({ norm, variant, title }) =>
     OPS.flatMap((op) =>
       LAYOUTS.map((layout) => ({
-        ...{ norm, op, layout },
-        title: `${norm === "batch" ? "" : `${norm} norm, `}${op}, ${norm === "batch" || layout !== "NC" ? layout : "rows"}`,
+        ...{ norm, variant, op, layout },
+        title: `${title}${op}, ${norm === "batch" || layout !== "NC" ? layout : "rows"}`,
         rows: rows.filter(
-          ({ cell }) => cell.op === op && cell.layout === layout && (cell.norm ?? "batch") === norm,
+          ({ cell }) =>
+            cell.op === op &&
+            cell.layout === layout &&
+            (cell.norm ?? "batch") === norm &&
+            cell.variant === variant,
         ),
       })),
     ),
@@ -58,22 +74,28 @@ export function timeOf(record) {
   return record.status === "refused" || record.status === "absent" ? "–" : record.status;
 }
 
+/** What ours is told beside. @type {readonly (readonly [string, "ratio_to_bare" | "ratio_to_alone"])[]} */
+const BASES = [
+  [BARE_LOOPS, "ratio_to_bare"],
+  [NORM_ALONE, "ratio_to_alone"],
+];
+
 /**
- * The columns of a table of times: a contestant each, and ours over the bare loops where
- * these were measured.
+ * The columns of a table of times: a contestant each, and ours over the bare loops, and over the
+ * norm alone, where these were measured.
  *
- * @param {readonly Record[]} records
+ * @param {readonly Row[]} rows
  */
-export function timeColumns(records) {
-  const names = contestantsOf(records);
-  const withBare = names.includes(BARE_LOOPS);
+export function timeColumns(rows) {
+  const names = contestantsOf(rows.flatMap(({ times }) => [...times.values()]));
+  const bases = BASES.filter(([name]) => names.includes(name));
   return {
-    head: [...names, ...(withBare ? [`ours ÷ ${BARE_LOOPS}`] : [])],
+    head: [...names, ...bases.map(([name]) => `ours ÷ ${name}`)],
     /** @param {Row["times"]} times */
     row(times) {
       const ours = [...times.values()].find(({ kind }) => kind === "ours");
-      const ratio = ours?.ratio_to_bare ? digits(ours.ratio_to_bare) : "";
-      return [...names.map((name) => timeOf(times.get(name))), ...(withBare ? [ratio] : [])];
+      const ratios = bases.map(([, ratio]) => (ours?.[ratio] ? digits(ours[ratio]) : ""));
+      return [...names.map((name) => timeOf(times.get(name))), ...ratios];
     },
   };
 }

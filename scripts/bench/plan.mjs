@@ -1,5 +1,5 @@
 /** What to measure and how long: from the options that the terminal and the page share. */
-import { cellsOf, cellsOfNorms, label } from "./cells.mjs";
+import { cellsOf, cellsOfNorms, cellsOfVariants, label } from "./cells.mjs";
 import { SECONDARY } from "./overview.mjs";
 import { expectedTime } from "./words.mjs";
 
@@ -15,20 +15,28 @@ const EFFORTS = {
  * @param {import("./cells.mjs").SetName} options.set
  * @param {string} options.filter of cells and contestants; the limit is always there
  * @param {boolean} [options.norms] the other norms, instead of batch norm's set
+ * @param {boolean} [options.variants] batch norm's variants, instead of its set
  * @param {readonly import("./contestant.d.ts").Contestant[]} contestants
  * @returns what to measure, by whom, and the ms that each cell is expected to take
  */
-export function makePlan({ set, filter, norms = false }, contestants) {
+export function makePlan({ set, filter, norms = false, variants = false }, contestants) {
   const pattern = new RegExp(filter, "i");
   // Who filters says what they want.
   const leftOut = set === "quick" && filter === "" ? SECONDARY : [];
   /** @param {import("./contestant.d.ts").Cell} cell @param {import("./contestant.d.ts").Contestant} contestant */
-  const wanted = (cell, { kind, name, norms = ["batch"] }) =>
-    kind === "limit" ||
-    (norms.includes(cell.norm ?? "batch") &&
-      pattern.test(`${label(cell)} ${name}`) &&
-      !leftOut.includes(name));
-  const cells = (norms ? cellsOfNorms() : cellsOf(set)).filter((cell) =>
+  const isAsked = (cell, { kind, norms = ["batch"], variants = [] }) => {
+    const limitsAll = kind === "limit" && variants.length === 0;
+    if (cell.variant) return limitsAll || variants.includes(cell.variant);
+    return kind === "limit" ? limitsAll : norms.includes(cell.norm ?? "batch");
+  };
+  /** @param {import("./contestant.d.ts").Cell} cell @param {import("./contestant.d.ts").Contestant} contestant */
+  const wanted = (cell, contestant) => {
+    const { kind, name } = contestant;
+    const isMeant = pattern.test(`${label(cell)} ${name}`) && !leftOut.includes(name);
+    return isAsked(cell, contestant) && (kind === "limit" || isMeant);
+  };
+  const all = norms ? cellsOfNorms() : variants ? cellsOfVariants() : cellsOf(set);
+  const cells = all.filter((cell) =>
     contestants.some((contestant) => contestant.kind !== "limit" && wanted(cell, contestant)),
   );
   if (cells.length === 0) throw new Error(`nothing in the ${set} set matches ${pattern}`);

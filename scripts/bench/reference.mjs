@@ -6,10 +6,12 @@
  * that happens to be near 0 doesn't make it large; `npm run bench:accuracy` is where
  * accuracy is looked at closely.
  */
-import { backward, channelsOf, forward, statistics } from "../../test/reference/batch.mjs";
+import { channelsOf, forward } from "../../test/reference/batch.mjs";
 import * as group from "../../test/reference/group.mjs";
 import * as rows from "../../test/reference/layer.mjs";
 import { extents } from "./data.mjs";
+import { once } from "./once.mjs";
+import { truthOfVariant } from "./variant-truths.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Cell} Cell
@@ -33,11 +35,17 @@ const REQUIRED = {
   "forward-backward": ["y", "dx", "dweight", "dbias"],
 };
 
+/** @param {Cell["op"]} op @param {Pick<Cell, "variant">} cell */
+function requiredOf(op, { variant }) {
+  const isOfResidual = variant === "residual-relu" && op.endsWith("backward");
+  return isOfResidual ? [...REQUIRED[op], /** @type {const} */ ("dresidual")] : REQUIRED[op];
+}
+
 /**
  * True outputs, each made when it is first needed: the operations on one tensor share
  * them. They hold the channels that are compared, in the order of the tensor.
  *
- * @param {Pick<Cell, "shape" | "axis" | "norm" | "groups">} cell @param {Data} data
+ * @param {Pick<Cell, "shape" | "axis" | "norm" | "groups" | "variant">} cell @param {Data} data
  * @param {number} [mostElements] of larger tensors some channels are compared, the first
  *   and the last among them; of norms within samples, some of these
  */
@@ -47,7 +55,7 @@ export function makeReference(cell, data, mostElements = MOST_ELEMENTS) {
     : referenceOfSets(cell, data, mostElements / 4);
 }
 
-/** @param {Pick<Cell, "shape" | "axis">} cell @param {Data} data @param {number} mostElements */
+/** @param {Pick<Cell, "shape" | "axis" | "variant">} cell @param {Data} data @param {number} mostElements */
 function referenceOfBatch(cell, data, mostElements) {
   const all = extents(cell);
   const chosen = chooseChannels(all, mostElements);
@@ -58,18 +66,20 @@ function referenceOfBatch(cell, data, mostElements) {
   const parameters = { weight: pick(data.weight), bias: pick(data.bias), eps: data.eps };
 
   const x = once(() => gather(data.x));
-  const batch = once(() => statistics(x(), some()));
-  const inference = once(() => {
-    const running = { mean: pick(data.mean), variance: pick(data.variance) };
-    return { y: forward(x(), some(), running, parameters) };
-  });
-  const training = once(() => {
-    const { mean, variance } = batch();
-    return { y: forward(x(), some(), batch(), parameters), mean, variance };
-  });
-  const gradients = once(() => ({
-    ...backward(x(), gather(data.dy), some(), parameters, batch()),
+  const running = { mean: pick(data.mean), variance: pick(data.variance) };
+  const truth = once(() =>
+    truthOfVariant(cell, {
+      shape: [all.outer, chosen.length, all.inner],
+      ...{ x: x(), channels: some(), parameters, running },
+      mask: () => /** @type {Float32Array} */ (data.mask),
+      residual: () => gather(/** @type {Float32Array} */ (data.residual)),
+    }),
+  );
+  const inference = once(() => ({
+    y: truth().activate(forward(x(), some(), running, parameters)),
   }));
+  const training = once(() => truth().training());
+  const gradients = once(() => truth().gradients(gather(data.dy)));
 
   /** @param {Cell["op"]} op @returns {{ [array: string]: Float64Array }} */
   function truthOf(op) {
@@ -85,7 +95,7 @@ function referenceOfBatch(cell, data, mostElements) {
      * @param {Cell["op"]} op @param {Outputs} outputs
      */
     compare(op, outputs) {
-      for (const name of REQUIRED[op]) {
+      for (const name of requiredOf(op, cell)) {
         if (!outputs[name]) throw new Error(`the contestant gave no ${name}`);
       }
       let worst = { error: 0, array: "" };
@@ -198,14 +208,4 @@ function relativeError(output, truth) {
 /** @param {ArrayLike<number>} values @param {number} i */
 function at(values, i) {
   return /** @type {number} */ (values[i]);
-}
-
-/** @template T @param {() => T} make @returns {() => T} */
-function once(make) {
-  /** @type {{ value: T } | undefined} */
-  let made;
-  return () => {
-    made ??= { value: make() };
-    return made.value;
-  };
 }

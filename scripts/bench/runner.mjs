@@ -26,7 +26,7 @@ import { medianRatio, quartiles, ratios, warmupTime } from "./statistics.mjs";
  * @property {Contestant} contestant
  * @property {import("./contestant.d.ts").Started} [started]
  * @property {string} [absent]
- * @property {Map<import("./contestant.d.ts").Op, number>} pace ms a byte in the last cell of each
+ * @property {Map<string, number>} pace ms a byte in the last cell of each operation
  */
 
 /**
@@ -45,6 +45,9 @@ export const LARGE = 2 ** 28;
 
 /** From this size on the time for a tensor tells that for a larger one. */
 const TELLING = 2 ** 18;
+
+/** Cells that differ in their tensors alone. @param {Cell} cell */
+const operationOf = ({ norm, variant, op }) => `${norm} ${variant} ${op}`;
 
 /**
  * @param {readonly Contestant[]} contestants @param {Host} host
@@ -65,7 +68,8 @@ export async function startAll(contestants, host) {
 
 /**
  * @param {readonly Cell[]} cells operations on one tensor in a row
- * @param {readonly Entrant[]} entrants the limits among them: `memory.copy`, then the bare loops
+ * @param {readonly Entrant[]} entrants the limits among them: `memory.copy`, then the bare loops,
+ *   then batch norm without a variant
  * @param {object} options
  * @param {Host} options.host
  * @param {Effort} options.effort
@@ -77,7 +81,7 @@ export async function* measure(cells, entrants, { host, effort, wanted, onProgre
   /** @type {Inputs | undefined} */
   let inputs;
   for (const [index, cell] of cells.entries()) {
-    const tensor = `${cell.norm} ${cell.groups} ${cell.layout} ${cell.shape}`;
+    const tensor = `${cell.norm} ${cell.groups} ${cell.variant} ${cell.layout} ${cell.shape}`;
     if (inputs?.tensor !== tensor) {
       const data = makeData(cell);
       inputs = { tensor, data, reference: makeReference(cell, data) };
@@ -94,7 +98,7 @@ export async function* measure(cells, entrants, { host, effort, wanted, onProgre
  * @param {Host} host @param {Effort} effort @param {(contestant: string) => void} progress
  */
 async function measureCell(cell, inputs, field, host, effort, progress) {
-  const [limit, bare] = field.filter(({ contestant }) => contestant.kind === "limit");
+  const [limit, bare, alone] = field.filter(({ contestant }) => contestant.kind === "limit");
   if (!limit) throw new Error("a field needs the limit: ratios are taken to it");
   /** @type {Map<Entrant, Record>} */
   const records = new Map();
@@ -130,11 +134,15 @@ async function measureCell(cell, inputs, field, host, effort, progress) {
   const ours = field.find(({ contestant }) => contestant.kind === "ours");
   const timesOf = (/** @type {Entrant | undefined} */ entrant) =>
     entrant && runners.get(entrant)?.times;
-  const bases = { copy: copy.times, bare: timesOf(bare), ours: timesOf(ours) };
+  const bases = {
+    ...{ copy: copy.times, bare: timesOf(bare) },
+    ...{ alone: timesOf(alone), ours: timesOf(ours) },
+  };
   for (const [entrant, runner] of runners) {
     const figures = figuresOf(runner, bases);
     // Of small tensors a call's own cost would be taken for that of bytes.
-    if (bytesOf(cell) >= TELLING) entrant.pace.set(cell.op, figures.median_ms / bytesOf(cell));
+    if (bytesOf(cell) >= TELLING)
+      entrant.pace.set(operationOf(cell), figures.median_ms / bytesOf(cell));
     records.set(entrant, { ...about(cell, entrant), status: "ok", ...figures });
   }
   return field.flatMap((entrant) => records.get(entrant) ?? []);
@@ -186,17 +194,17 @@ async function prepare(cell, { data, reference }, entrant, effort) {
  */
 function tooSlow(cell, { contestant, pace }, { longest }) {
   if (contestant.kind === "ours" || contestant.kind === "limit") return undefined;
-  const expected = (pace.get(cell.op) ?? 0) * bytesOf(cell);
+  const expected = (pace.get(operationOf(cell)) ?? 0) * bytesOf(cell);
   if (expected > longest) return `would take ${digits(expected / 1000)} s a call`;
   const large = contestant.kind === "javascript" && bytesOf(cell) >= LARGE;
   return large ? `rivals in JavaScript are not run from ${LARGE / 2 ** 20} MB on` : undefined;
 }
 
 /** @param {Cell} cell @param {Entrant} entrant */
-function about({ op, layout, shape, name, norm }, { contestant, started }) {
+function about({ op, layout, shape, name, norm, variant }, { contestant, started }) {
   const { name: contestantName, kind } = contestant;
   const version = started?.version ?? null;
-  const of = norm === undefined ? {} : { norm };
+  const of = { ...(norm === undefined ? {} : { norm }), ...(variant ? { variant } : {}) };
   return { op, layout, shape, name, ...of, contestant: contestantName, kind, version };
 }
 
@@ -204,9 +212,9 @@ function about({ op, layout, shape, name, norm }, { contestant, started }) {
  * @typedef {import("./statistics.mjs").Times} Times
  *
  * @param {Runner & { error: number | undefined }} runner
- * @param {{ copy: Times, bare: Times | undefined, ours: Times | undefined }} bases
+ * @param {{ copy: Times, bare: Times | undefined, alone: Times | undefined, ours: Times | undefined }} bases
  */
-function figuresOf({ slices, times, error }, { copy, bare, ours }) {
+function figuresOf({ slices, times, error }, { copy, bare, alone, ours }) {
   const { p25, median, p75 } = quartiles(times.values());
   const toCopy = quartiles(ratios(times, copy));
   const first = /** @type {import("./rounds.mjs").Slice} */ (slices[0]);
@@ -222,6 +230,7 @@ function figuresOf({ slices, times, error }, { copy, bare, ours }) {
     ratio_p25: toCopy.p25,
     ratio_p75: toCopy.p75,
     ...(bare ? { ratio_to_bare: medianRatio(times, bare) } : {}),
+    ...(alone ? { ratio_to_alone: medianRatio(times, alone) } : {}),
     ...(ours ? { ratio_to_ours: medianRatio(times, ours) } : {}),
   };
 }

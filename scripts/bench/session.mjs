@@ -1,5 +1,5 @@
 /** A run as it is seen and kept: progress, the JSON file, tables at the end. */
-import { commit, describeMachine } from "./machine.mjs";
+import { commit, describeMachine, load } from "./machine.mjs";
 import { reasonsOf } from "./overview.mjs";
 import { writeResults } from "./results.mjs";
 import { makeProgress, targetsTable, timesTable } from "./terminal.mjs";
@@ -48,6 +48,8 @@ export function makeSession(
     /** @param {number} index @param {import("./contestant.d.ts").Record[]} records */
     finished(index, records) {
       results.records.push(...records);
+      // The run itself makes 1.
+      results.machine.load_most = Math.max(load(), Number(results.machine.load_most ?? 0));
       if (json) writeResults(json, results);
       const cell = cells[index];
       if (cell) progress.finished(cell, index, records);

@@ -139,3 +139,17 @@ export const NORM_SHAPES = [
     ),
   ),
 ];
+
+/**
+ * Of batch norm's variants; the batch is a multiple of four, the number of ghost batches.
+ *
+ * @type {readonly [string, number[], Layout[]][]}
+ */
+export const VARIANT_SHAPES = [
+  ["few channels", [1024, 16], ROWS],
+  ["features", [1024, 64], ROWS],
+  ["features", [4096, 256], ROWS],
+  ["ResNet, small", [8, 64, 28, 28], IMAGE],
+  ["ResNet, deep", [16, 256, 14, 14], RUNS],
+  ["ResNet, wide", [32, 64, 56, 56], IMAGE],
+];

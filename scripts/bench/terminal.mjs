@@ -3,7 +3,7 @@ import { label } from "./cells.mjs";
 import { digits, duration, table } from "./format.mjs";
 import { describe, sectionsOf, timeColumns } from "./overview.mjs";
 import { groupsOfAll } from "./targets/groups.mjs";
-import { judge, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "./targets/index.mjs";
+import { judge, judgeVariants, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "./targets/index.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Record} Record
@@ -68,6 +68,7 @@ function summary(records) {
   if (ours?.median_ms) {
     parts.push(`${duration(ours.median_ms)}, ${digits(ours.ratio_to_copy ?? 0)} × copy`);
     if (ours.ratio_to_bare) parts.push(`${digits(ours.ratio_to_bare)} × bare loops`);
+    if (ours.ratio_to_alone) parts.push(`${digits(ours.ratio_to_alone)} × the norm alone`);
   }
   const rival = (/** @type {Record | undefined} */ record) => {
     const ratio = record?.ratio_to_ours;
@@ -82,24 +83,24 @@ function summary(records) {
 
 /** All times. @param {readonly Record[]} records */
 export function timesTable(records) {
-  const columns = timeColumns(records);
   return sectionsOf(records)
-    .map(({ title, rows }) =>
-      table(
+    .map(({ title, rows }) => {
+      const columns = timeColumns(rows);
+      return table(
         [title, ...columns.head],
         rows.map(({ cell, times }) => [describe(cell), ...columns.row(times)]),
-      ),
-    )
+      );
+    })
     .join("\n\n");
 }
 
 /** Those that this run says something about. @param {Parameters<typeof judge>[0]} results */
 export function targetsTable(results) {
-  const all = judge(results);
+  const all = [...judge(results), ...judgeVariants(results)];
   const some = all.filter(({ figures }) => figures.length > 0);
   const rows = table(TARGET_COLUMNS, some.map(targetRow), TARGET_WORDS);
   const rest = all.length - some.length;
   return rest === 0
     ? rows
-    : `${rows}\n${rest} targets are of cells or contestants that were not in this run: --full --native has all`;
+    : `${rows}\n${rest} targets are of cells or contestants that were not in this run: --full --native and --variants --native have all`;
 }

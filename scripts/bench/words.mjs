@@ -1,5 +1,5 @@
 /** A run in plain words: what it is going to do, how long that takes, and what came out. */
-import { bytesOf, channelsOf, NORMS, OPS } from "./cells.mjs";
+import { bytesOf, channelsOf, NORMS, OPS, VARIANT_NAMES, VARIANTS } from "./cells.mjs";
 import { digits, duration, size } from "./format.mjs";
 import { contestantsOf, rowsOf, shapeOf } from "./overview.mjs";
 
@@ -47,8 +47,12 @@ export function describePlan(cells, names, time) {
   ].join("\n");
 }
 
-/** The norms, in words. @param {readonly Cell[]} cells */
+/** The norms or variants, in words. @param {readonly Cell[]} cells */
 function named(cells) {
+  const varied = VARIANTS.filter((variant) => cells.some((cell) => cell.variant === variant));
+  if (varied.length > 0) {
+    return `Batch norm with ${varied.map((variant) => VARIANT_NAMES[variant]).join(", ")}`;
+  }
   const names = NORMS.filter((norm) => cells.some((cell) => (cell.norm ?? "batch") === norm));
   const words = names.map((norm) => (norm === "rms" ? "RMS" : norm)).join(", ");
   return `${words.charAt(0).toUpperCase()}${words.slice(1)} norm`;

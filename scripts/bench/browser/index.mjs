@@ -55,11 +55,10 @@ try {
     (/** @type {number} */ index, /** @type {import("../contestant.d.ts").Record[]} */ records) =>
       session?.finished(index, records),
   );
-  const { set, filter } = options;
+  const { set, filter, norms, variants } = options;
   await page.waitForFunction("globalThis.runBenchmark");
   await page.evaluate((given) => /** @type {any} */ (globalThis).runBenchmark(given), {
-    set,
-    filter,
+    ...{ set, filter, norms, variants },
     version,
   });
   session?.end();

@@ -3,7 +3,7 @@ import { CONTESTANTS } from "../contestants/index.mjs";
 import { makePlan } from "../plan.mjs";
 import { measure, startAll } from "../runner.mjs";
 
-/** @param {{ set: import("../cells.mjs").SetName, filter: string, version: string }} options */
+/** @param {Parameters<typeof makePlan>[0] & { version: string }} options */
 globalThis.runBenchmark = async ({ version, ...options }) => {
   const { benchStarts, benchRuns, benchFinished, gc } = globalThis;
   const response = await fetch("/kernel.wasm");

@@ -6,13 +6,17 @@
  * Runs of one channel (channels-first) and rows across channels (channels-last, [N, C])
  * want different loops.
  */
+import { variedLoops } from "./flat-variants.mjs";
 import { loopContestant } from "./loop.mjs";
+import { mapOf } from "./map-of.mjs";
 
 const runs = { statistics: runStatistics, normalize: normalizeRuns, backward: runsBackward };
 const rows = { statistics: rowStatistics, normalize: normalizeRows, backward: rowsBackward };
 
-export default loopContestant("flat loop", ({ layout }) =>
-  layout === "channels-first" ? runs : rows,
+export default loopContestant(
+  "flat loop",
+  ({ layout }) => (layout === "channels-first" ? runs : rows),
+  variedLoops,
 );
 
 /** @typedef {import("./loop.mjs").Arrays} Arrays */
@@ -154,15 +158,4 @@ function rowsBackward(arrays) {
       dx[start + c] = dy[start + c] * a[c] + x[start + c] * b[c] + d[c];
     }
   }
-}
-
-/** y = x·scale + shift. */
-function mapOf(weight, bias, mean, variance, eps) {
-  const scale = new Float64Array(weight.length);
-  const shift = new Float64Array(weight.length);
-  for (let c = 0; c < scale.length; c++) {
-    scale[c] = weight[c] / Math.sqrt(variance[c] + eps);
-    shift[c] = bias[c] - mean[c] * scale[c];
-  }
-  return { scale, shift };
 }

@@ -4,8 +4,10 @@
 export const CONTESTANTS = [
   () => import("./memory-copy.mjs"),
   () => import("./bare-loops.mjs"),
+  () => import("./norm-alone.mjs"),
   () => import("./ours.mjs"),
   () => import("./ours-plain.mjs"),
+  () => import("./two-passes.mjs"),
   () => import("./naive-loop.mjs"),
   () => import("./flat-loop.mjs"),
   () => import("./set-loop.mjs"),

@@ -90,20 +90,22 @@ function operatorOf({ norm = "batch", op, groups = 0 }, { weight, bias, mean, va
 
 /**
  * Input `x`, output `y`, and in batch norm's training `running_mean` and `running_var`; parameters
- * are constants of the model.
+ * are constants of the model. What follows the norm are nodes of their own, which the runtime may
+ * fuse; a residual is the input `residual`.
  *
  * @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  * @returns {Uint8Array}
  */
 export function modelOf(cell, data) {
-  const { op, shape, norm = "batch" } = cell;
+  const { op, shape, norm = "batch", variant } = cell;
   const { version, op_type, constants, attributes } = operatorOf(cell, data);
   const channels = [data.weight.length];
   const outputs =
     norm === "batch" && op === "training"
       ? { y: shape, running_mean: channels, running_var: channels }
       : { y: shape };
+  const steps = stepsOf(variant);
   const model = {
     ir_version: 8,
     opset_import: [{ domain: "", version }],
@@ -113,9 +115,10 @@ export function modelOf(cell, data) {
         {
           op_type,
           input: ["x", ...Object.keys(constants)],
-          output: Object.keys(outputs),
+          output: Object.keys(outputs).map((name) => (name === "y" && steps[0]?.input[0]) || name),
           attribute: [attribute("epsilon", "f", data.eps), ...attributes],
         },
+        ...steps,
       ],
       initializer: Object.entries(constants).map(([name, values]) => ({
         name,
@@ -123,13 +126,26 @@ export function modelOf(cell, data) {
         data_type: FLOAT,
         raw_data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
       })),
-      input: [valueInfo("x", shape)],
+      input: inputsOf(cell).map((name) => valueInfo(name, shape)),
       output: Object.entries(outputs).map(([name, sizes]) => valueInfo(name, sizes)),
     },
   };
   const problem = Model.verify(model);
   if (problem) throw new Error(`ONNX model: ${problem}`);
   return Model.encode(Model.create(model)).finish();
+}
+
+/** What a model is fed with. @param {Pick<import("../contestant.d.ts").Cell, "variant">} cell */
+export function inputsOf({ variant }) {
+  return variant === "residual-relu" ? ["x", "residual"] : ["x"];
+}
+
+/** The nodes behind the norm. @param {import("../contestant.d.ts").Variant | undefined} variant */
+function stepsOf(variant) {
+  const relu = (/** @type {string} */ from) => ({ op_type: "Relu", input: [from], output: ["y"] });
+  if (variant === "relu") return [relu("norm")];
+  const add = { op_type: "Add", input: ["norm", "residual"], output: ["sum"] };
+  return variant === "residual-relu" ? [add, relu("sum")] : [];
 }
 
 /** @param {string} name @param {"f" | "i"} field @param {number} value */

@@ -1,5 +1,6 @@
 /** ONNX Runtime's native CPU kernels, on one thread. */
 import * as ort from "onnxruntime-node";
+import { VARIANTS } from "../cells.mjs";
 import { prepareWith, refuses } from "./onnxruntime.mjs";
 
 /** @type {import("../contestant.d.ts").Contestant} */
@@ -7,6 +8,7 @@ export default {
   name: "onnxruntime-node",
   kind: "native",
   norms: ["batch", "group", "layer", "rms"],
+  variants: VARIANTS,
   async start() {
     const options = {
       executionProviders: ["cpu"],

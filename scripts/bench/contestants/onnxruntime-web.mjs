@@ -1,5 +1,6 @@
 /** ONNX Runtime's wasm backend. A run copies x into its memory and y out of it: there is no other way. */
 import * as ort from "onnxruntime-web/wasm";
+import { VARIANTS } from "../cells.mjs";
 import { prepareWith, refuses } from "./onnxruntime.mjs";
 
 /** @type {import("../contestant.d.ts").Contestant} */
@@ -7,6 +8,7 @@ export default {
   name: "onnxruntime-web",
   kind: "javascript",
   norms: ["batch", "group", "layer", "rms"],
+  variants: VARIANTS,
   async start({ assets }) {
     ort.env.wasm.numThreads = 1;
     ort.env.wasm.wasmPaths = assets("onnxruntime-web");

@@ -1,9 +1,11 @@
 /** What ONNX Runtime's two packages share: one model a cell, one thread. */
-import { modelOf } from "./onnx-model.mjs";
+import { ACTIVATED } from "../cells.mjs";
+import { inputsOf, modelOf } from "./onnx-model.mjs";
 import { timedAsync } from "./timed.mjs";
 
 /** @type {import("../contestant.d.ts").Started["refuses"]} */
-export function refuses({ op, layout }) {
+export function refuses({ op, layout, variant }) {
+  if (variant && !ACTIVATED.includes(variant)) return "the package has no such operator";
   if (op.endsWith("backward")) return "the package has no gradients";
   if (op === "inference-in-place") return "a run's output is not its input";
   if (layout === "channels-last") return "the operator knows channels-first alone";
@@ -20,7 +22,9 @@ export function prepareWith(ort, options, { reuseOutput }) {
   /** @type {import("../contestant.d.ts").Started["prepare"]} */
   return async (cell, data) => {
     const session = await ort.InferenceSession.create(modelOf(cell, data), options);
-    const feeds = { x: new ort.Tensor("float32", data.x, cell.shape) };
+    const feeds = Object.fromEntries(
+      inputsOf(cell).map((name) => [name, new ort.Tensor("float32", data[name], cell.shape)]),
+    );
     const y = reuseOutput
       ? { y: new ort.Tensor("float32", new Float32Array(data.x.length), cell.shape) }
       : {};

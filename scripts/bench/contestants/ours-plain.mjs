@@ -4,7 +4,7 @@
  */
 import * as library from "../../../dist/entry/slim.js";
 import { bytesOf } from "../cells.mjs";
-import { createLayer } from "./layer.mjs";
+import { createLayer, moduleOf } from "./layer.mjs";
 import { timed } from "./timed.mjs";
 
 /** @type {import("../contestant.d.ts").Contestant} */
@@ -12,7 +12,7 @@ export default {
   name: "batchnorm-wasm plain",
   kind: "ours",
   async start({ kernel, version }) {
-    const module = await WebAssembly.compile(kernel);
+    const module = await moduleOf(kernel);
     return {
       version,
       refuses,

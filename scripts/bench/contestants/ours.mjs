@@ -1,7 +1,7 @@
 /** This package as it is to be used: tensors in kernel memory, outputs that are reused. */
 import * as library from "../../../dist/entry/slim.js";
-import { bytesOf } from "../cells.mjs";
-import { createLayer } from "./layer.mjs";
+import { ACTIVATED, bytesOf, VARIANTS } from "../cells.mjs";
+import { createLayer, moduleOf } from "./layer.mjs";
 import { timed } from "./timed.mjs";
 
 /** x, y, dy and dx of this size don't fit into the 4 GiB of a memory: dx goes where dy was. */
@@ -12,8 +12,9 @@ export default {
   name: "batchnorm-wasm",
   kind: "ours",
   norms: ["batch", "group", "layer", "rms"],
+  variants: VARIANTS,
   async start({ kernel, version }) {
-    const module = await WebAssembly.compile(kernel);
+    const module = await moduleOf(kernel);
     return {
       version,
       refuses: () => undefined,
@@ -43,12 +44,13 @@ export function prepare(library, module, cell, data) {
  * @returns {import("../contestant.d.ts").Prepared}
  */
 function prepareForward(library, module, cell, data) {
-  const { layer, zeros, dispose } = createLayer(library, module, cell, data);
+  const { layer, zeros, beside, dispose } = createLayer(library, module, cell, data);
   const x = zeros(cell.shape);
   const y = cell.op === "inference-in-place" ? x : zeros(cell.shape);
+  const options = { out: y, ...beside() };
   x.data.set(data.x);
   return {
-    run: timed(() => layer.forward(x, { out: y })),
+    run: timed(() => layer.forward(x, options)),
     outputs: async () => ({ y: y.toFloat32Array() }),
     dispose,
   };
@@ -62,28 +64,35 @@ function prepareForward(library, module, cell, data) {
  * @returns {import("../contestant.d.ts").Prepared}
  */
 function prepareBackward(library, module, cell, data) {
-  const { layer, zeros, gradients, dispose } = createLayer(library, module, cell, data);
-  const alone = cell.op === "backward";
-  const x = zeros(cell.shape);
-  const y = zeros(cell.shape);
+  const { layer, zeros, beside, gradients, dispose } = createLayer(library, module, cell, data);
+  const { op, variant, shape } = cell;
+  const alone = op === "backward";
+  const x = zeros(shape);
+  const y = zeros(shape);
+  const forth = { out: y, ...beside() };
   x.data.set(data.x);
-  // Backward alone has no use for y, the forward pass's output: its memory becomes dy's.
-  if (alone) layer.forward(x, { out: y });
-  const dy = alone ? y : zeros(cell.shape);
-  const dx = bytesOf(cell) < GIGABYTE ? zeros(cell.shape) : dy;
+  if (alone) layer.forward(x, forth);
+  // Backward alone has no use for y, the forward pass's output, unless its sign is that of an
+  // activation: its memory becomes dy's.
+  const isActivated = variant !== undefined && ACTIVATED.includes(variant);
+  const dy = alone && !isActivated ? y : zeros(shape);
+  const dx = bytesOf(cell) < GIGABYTE ? zeros(shape) : dy;
+  const residualGrad = variant === "residual-relu" ? zeros(shape) : undefined;
+  const back = { out: dx, ...(residualGrad ? { residualGrad } : {}) };
   dy.data.set(data.dy);
   return {
     run: timed(
       alone
-        ? () => layer.backward(dy, { out: dx })
+        ? () => layer.backward(dy, back)
         : () => {
-            layer.forward(x, { out: y });
-            layer.backward(dy, { out: dx });
+            layer.forward(x, forth);
+            layer.backward(dy, back);
           },
     ),
     outputs: async () => ({
       ...(alone ? {} : { y: y.toFloat32Array() }),
       dx: dx.toFloat32Array(),
+      ...(residualGrad ? { dresidual: residualGrad.toFloat32Array() } : {}),
       ...gradients(),
     }),
     dispose,

@@ -1,8 +1,10 @@
 /**
  * TensorFlow.js on either backend, as its users write it: `tf.moments` and
- * `tf.batchNorm`, gradients by `tf.grads`. Both backends compute at once, nothing is lazy.
+ * `tf.batchNorm`, gradients by `tf.grads`, and batch norm's variants by what they are made of. Both
+ * backends compute at once, nothing is lazy.
  */
 import * as tf from "@tensorflow/tfjs";
+import { ACTIVATED, RENORM, VARIANTS, virtualBatchSizeOf } from "../cells.mjs";
 import { timed } from "./timed.mjs";
 
 /**
@@ -17,6 +19,7 @@ export function tfjsContestant(name, backend, load) {
     kind: "javascript",
     // It has no group norm, and no RMS norm.
     norms: ["batch", "layer"],
+    variants: VARIANTS,
     async start(host) {
       tf.enableProdMode();
       const version = await load(host);
@@ -56,7 +59,8 @@ async function use(backend) {
  * @param {import("../contestant.d.ts").Data} data
  * @returns {import("../contestant.d.ts").Prepared}
  */
-function prepare(backend, { op, layout, shape, axis, norm }, data) {
+function prepare(backend, cell, data) {
+  const { op, layout, shape, axis, norm, variant } = cell;
   // Channels-first by broadcasting, which tf.batchNorm claims to do and gets wrong.
   const broadcast = layout === "channels-first";
   /** @type {tf.Tensor[]} */
@@ -76,10 +80,26 @@ function prepare(backend, { op, layout, shape, axis, norm }, data) {
     const scale = tf.mul(tf.rsqrt(tf.add(variance, data.eps)), gamma);
     return tf.add(tf.mul(x, scale), tf.sub(beta, tf.mul(mean, scale)));
   };
-  const training = (x, gamma, beta) => {
+  const plain = (x, gamma, beta) => {
     const { mean, variance } = tf.moments(x, others, broadcast);
     return { y: affine(x, mean, variance, gamma, beta), mean, variance };
   };
+  const residual = variant === "residual-relu" ? input(data.residual, [...shape]) : undefined;
+  const activate = (y, residual) => tf.relu(residual ? tf.add(y, residual) : y);
+  const isActivated = variant !== undefined && ACTIVATED.includes(variant);
+  const varied = {
+    ghost: () => ghostTraining(cell, plain),
+    renorm: () => renormTraining(data, vector, others, broadcast, affine),
+    mask: () => {
+      const positions = shape.map((size, i) => (i === axis ? 1 : size));
+      return maskedTraining(input(data.mask, positions), others, broadcast, affine);
+    },
+  };
+  const training = isActivated
+    ? (x, gamma, beta, residual) => ({ y: activate(plain(x, gamma, beta).y, residual) })
+    : variant
+      ? varied[variant]()
+      : plain;
 
   /** @type {() => { [name: string]: tf.Tensor }} */
   let step;
@@ -92,15 +112,18 @@ function prepare(backend, { op, layout, shape, axis, norm }, data) {
     };
   } else if (op === "inference") {
     const [mean, variance] = [vector(data.mean), vector(data.variance)];
-    step = () => ({ y: affine(x, mean, variance, weight, bias) });
+    const inference = () => affine(x, mean, variance, weight, bias);
+    step = () => ({ y: isActivated ? activate(inference(), residual) : inference() });
   } else if (op === "training") {
-    step = () => training(x, weight, bias);
+    step = () => training(x, weight, bias, residual);
   } else {
     const dy = input(data.dy, [...shape]);
-    const gradients = tf.valueAndGrads((x, gamma, beta) => training(x, gamma, beta).y);
+    const gradients = tf.valueAndGrads((...inputs) => training(...inputs).y);
+    const differentiated = [x, weight, bias, ...(residual ? [residual] : [])];
     step = () => {
-      const { value: y, grads } = gradients([x, weight, bias], dy);
-      return { y, dx: grads[0], dweight: grads[1], dbias: grads[2] };
+      const { value: y, grads } = gradients(differentiated, dy);
+      const [dx, dweight, dbias, dresidual] = grads;
+      return { y, dx, dweight, dbias, ...(dresidual ? { dresidual } : {}) };
     };
   }
 
@@ -125,5 +148,52 @@ function prepare(backend, { op, layout, shape, axis, norm }, data) {
       await use(backend);
       tf.dispose([...inputs, ...Object.values(results)]);
     },
+  };
+}
+
+/**
+ * Slices of the batch, each by itself.
+ *
+ * @param {import("../contestant.d.ts").Cell} cell
+ */
+function ghostTraining({ shape }, plain) {
+  const size = virtualBatchSizeOf({ shape });
+  const sizes = [];
+  for (let rest = shape[0]; rest > 0; rest -= size) sizes.push(Math.min(size, rest));
+  return (x, gamma, beta) => {
+    const parts = tf.split(x, sizes).map((part) => plain(part, gamma, beta).y);
+    return { y: tf.concat(parts) };
+  };
+}
+
+/** Constant to the gradient. tfjs has no operator of that name. */
+const constant = tf.customGrad((x) => ({
+  value: x.clone(),
+  gradFunc: () => tf.zerosLike(x),
+}));
+
+/** @param {import("../contestant.d.ts").Data} data */
+function renormTraining(data, vector, others, broadcast, affine) {
+  const [runningMean, runningVar] = [vector(data.mean), vector(data.variance)];
+  const { rMin, rMax, dMax } = RENORM;
+  return (x, gamma, beta) => {
+    const { mean, variance } = tf.moments(x, others, broadcast);
+    const std = tf.sqrt(tf.add(runningVar, data.eps));
+    const ofBatch = tf.sqrt(tf.add(variance, data.eps));
+    const r = constant(tf.clipByValue(tf.div(ofBatch, std), rMin, rMax));
+    const d = constant(tf.clipByValue(tf.div(tf.sub(mean, runningMean), std), -dMax, dMax));
+    const [scale, shift] = [tf.mul(gamma, r), tf.add(beta, tf.mul(gamma, d))];
+    return { y: affine(x, mean, variance, scale, shift) };
+  };
+}
+
+/** By the weighted sums of `tf.moments`'s place. */
+function maskedTraining(mask, others, broadcast, affine) {
+  return (x, gamma, beta) => {
+    const total = tf.sum(mask);
+    const mean = tf.div(tf.sum(tf.mul(x, mask), others, broadcast), total);
+    const squares = tf.mul(tf.square(tf.sub(x, mean)), mask);
+    const variance = tf.div(tf.sum(squares, others, broadcast), total);
+    return { y: affine(x, mean, variance, gamma, beta) };
   };
 }

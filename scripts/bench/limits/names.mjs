@@ -2,3 +2,5 @@
 
 export const MEMORY_COPY = "memory.copy";
 export const BARE_LOOPS = "bare loops";
+/** Batch norm without what varies it. */
+export const NORM_ALONE = "norm alone";

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { RENORM, VARIANTS, virtualBatchSizeOf } from "../cells.mjs";
 import { Child } from "./child.mjs";
 import { environmentOf, PYTHON } from "./environment.mjs";
 
@@ -35,6 +36,7 @@ export function nativeContestant(name, framework, environment = {}) {
     name,
     kind: "native",
     norms: ["batch", "group", "layer", "rms"],
+    variants: VARIANTS,
     async start({ avx2 = false }) {
       if (!existsSync(PYTHON)) throw new Error("no environment: npm run bench:native-setup");
       const common = environmentOf({ avx2 });
@@ -49,8 +51,10 @@ export function nativeContestant(name, framework, environment = {}) {
           if (child.ended) ({ child } = await spawn(common));
           const id = `${cells++}`;
           const files = await writeData(join(folder, id), cell, data);
-          const { op, layout, shape, axis, norm = "batch", groups } = cell;
-          const request = { op, layout, shape, axis, norm, groups, eps: data.eps, files };
+          const { op, layout, shape, axis, norm = "batch", groups, variant } = cell;
+          const varied = { variant, ...RENORM, virtualBatchSize: virtualBatchSizeOf(cell) };
+          const about = { op, layout, shape, axis, norm, groups, eps: data.eps };
+          const request = { ...about, ...(variant ? varied : {}), files };
           try {
             await child.request({ do: "prepare", id, cell: request }, LIMIT.answer);
           } finally {
@@ -104,9 +108,14 @@ function preparedCell(child, id, folder) {
  * @param {string} prefix @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  */
-async function writeData(prefix, { op }, data) {
+async function writeData(prefix, { op, variant }, data) {
   const { x, weight, bias, mean, variance } = data;
-  const arrays = { x, weight, bias, mean, variance, ...(NEEDS_DY[op] && { dy: data.dy }) };
+  const arrays = {
+    ...{ x, weight, bias, mean, variance },
+    ...(NEEDS_DY[op] && { dy: data.dy }),
+    ...(variant === "residual-relu" && { residual: data.residual }),
+    ...(variant === "mask" && { mask: data.mask }),
+  };
   /** @type {Record<string, string>} */
   const files = {};
   for (const [name, array] of Object.entries(arrays)) {

@@ -22,6 +22,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy  # noqa: E402
 
+import jax_variants  # noqa: E402
 from prepared import Prepared  # noqa: E402
 
 jax.config.update("jax_platforms", "cpu")
@@ -147,8 +148,10 @@ def prepare(cell, arrays):
     if cell["norm"] != "batch":
         return prepare_sets(cell, {name: jnp.array(array) for name, array in arrays.items()})
     functions = operations(tuple(cell["shape"]), cell["axis"], cell["eps"])
-    function = functions[op]
     value = {name: jnp.array(array) for name, array in arrays.items()}
+    if "variant" in cell:
+        return jax_variants.prepare(cell, value, functions, operations)
+    function = functions[op]
     x, weight, bias, mean, variance = (
         value.pop(name) for name in ("x", "weight", "bias", "mean", "variance")
     )

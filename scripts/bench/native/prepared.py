@@ -8,5 +8,5 @@ from typing import Any, Callable
 class Prepared:
     # One call; its result is finished when it returns.
     step: Callable[[], Any]
-    # Arrays by name from a call's result: y, mean, variance, dx, dweight, dbias.
+    # Arrays by name from a call's result: y, mean, variance, dx, dweight, dbias, dresidual.
     outputs: Callable[[Any], dict]

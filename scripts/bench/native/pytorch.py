@@ -9,6 +9,8 @@ import math
 
 import torch
 
+import pytorch_variants
+from channels import channels_second, in_order
 from prepared import Prepared
 
 torch.set_num_threads(1)
@@ -74,16 +76,6 @@ def eager_in_place(eps, layout):
     return operator if layout == "channels-first" else composed
 
 
-def channels_second(array, layout):
-    """The tensor of PyTorch's order; channels-last stays so in memory."""
-    tensor = torch.from_numpy(array)
-    if layout != "channels-last":
-        return tensor
-    while tensor.dim() < 4:  # [N, L, C]: PyTorch has channels-last from four dimensions on
-        tensor = tensor.unsqueeze(1)
-    return tensor.movedim(-1, 1)
-
-
 def operations_of_sets(norm, shape, groups, eps, compiled):
     """Forward and backward passes of the norms within a sample: of x, weight and bias, and of
     what the forward pass returned after y."""
@@ -143,14 +135,11 @@ def prepare_sets(cell, arrays, compiled):
     x = channels_second(arrays["x"], layout)
     weight, bias = (torch.from_numpy(arrays[name]) for name in ("weight", "bias"))
 
-    def in_order(tensor):
-        return (tensor.movedim(1, -1) if layout == "channels-last" else tensor).numpy()
-
     forward, backward = operations_of_sets(norm, list(x.shape), cell["groups"], eps, compiled)
     if op == "training":
         function = compiled(forward) if compiled else forward
         step = lambda: function(x, weight, bias)
-        return Prepared(step, lambda result: {"y": in_order(result[0])})
+        return Prepared(step, lambda result: {"y": in_order(result[0], layout)})
     dy = channels_second(arrays["dy"], layout)
     _, *saved = forward(x, weight, bias)
     if backward is None:
@@ -163,7 +152,7 @@ def prepare_sets(cell, arrays, compiled):
     def outputs(result):
         arrays = (one.detach() for one in result)
         return {
-            name: in_order(one) if name == "dx" else one.numpy()
+            name: in_order(one, layout) if name == "dx" else one.numpy()
             for name, one in zip(names, arrays)
         }
 
@@ -174,6 +163,8 @@ def prepare(cell, arrays, compiled=None):
     """`compiled` makes a faster function of one."""
     if cell["norm"] != "batch":
         return prepare_sets(cell, arrays, compiled)
+    if "variant" in cell:
+        return pytorch_variants.prepare(cell, arrays, compiled)
     op, layout, eps = cell["op"], cell["layout"], cell["eps"]
     inference, in_place, training, forward, backward, forward_backward = operations(eps)
     x = channels_second(arrays["x"], layout)
@@ -182,11 +173,8 @@ def prepare(cell, arrays, compiled=None):
         torch.from_numpy(arrays[name]) for name in ("weight", "bias", "mean", "variance")
     )
 
-    def in_order(tensor):
-        return (tensor.movedim(1, -1) if layout == "channels-last" else tensor).numpy()
-
     def gradients(dx, dweight, dbias):
-        return {"dx": in_order(dx), "dweight": dweight.numpy(), "dbias": dbias.numpy()}
+        return {"dx": in_order(dx, layout), "dweight": dweight.numpy(), "dbias": dbias.numpy()}
 
     def statistics():
         return {"mean": mean.numpy(), "unbiasedVariance": variance.numpy()}
@@ -197,13 +185,13 @@ def prepare(cell, arrays, compiled=None):
 
     everything = (x, weight, bias, mean, variance)
     if op == "inference":
-        return prepared(inference, *everything, outputs=lambda y: {"y": in_order(y)})
+        return prepared(inference, *everything, outputs=lambda y: {"y": in_order(y, layout)})
     if op == "inference-in-place":
         function = in_place if compiled else eager_in_place(eps, layout)
-        return prepared(function, *everything, outputs=lambda y: {"y": in_order(y)})
+        return prepared(function, *everything, outputs=lambda y: {"y": in_order(y, layout)})
     if op == "training":
         return prepared(
-            training, *everything, outputs=lambda y: {"y": in_order(y), **statistics()}
+            training, *everything, outputs=lambda y: {"y": in_order(y, layout), **statistics()}
         )
     if op == "backward":
         _, *saved = forward(*everything)
@@ -215,7 +203,7 @@ def prepare(cell, arrays, compiled=None):
         return prepared(
             forward_backward, dy, *everything,
             outputs=lambda result: {
-                "y": in_order(result[0]), **gradients(*result[1:]), **statistics(),
+                "y": in_order(result[0], layout), **gradients(*result[1:]), **statistics(),
             },
         )  # fmt: skip
     raise ValueError(f"no operation {op}")

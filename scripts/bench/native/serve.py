@@ -20,11 +20,14 @@ import numpy
 
 
 def arrays_of(cell):
-    """x and dy in the cell's shape, the vectors of one value a channel."""
+    """x, dy and a residual in the cell's shape, a mask in that with one channel, the vectors of
+    one value a channel."""
     read = {name: numpy.fromfile(path, "<f4") for name, path in cell["files"].items()}
-    for name in ("x", "dy"):
+    one_channel = [1 if i == cell["axis"] else n for i, n in enumerate(cell["shape"])]
+    shapes = {name: cell["shape"] for name in ("x", "dy", "residual")} | {"mask": one_channel}
+    for name, shape in shapes.items():
         if name in read:
-            read[name] = read[name].reshape(cell["shape"])
+            read[name] = read[name].reshape(shape)
     return read
 
 

@@ -13,6 +13,7 @@ import { groups } from "../targets/groups.mjs";
 /** What names stand for. @type {{ [contestant: string]: string }} */
 const MEANING = {
   "batchnorm-wasm plain": "this package, arrays copied in and out",
+  "batchnorm-wasm in two passes": "this package, what is fused apart from the norm",
   "naive loop": "JavaScript as one writes it first",
   "flat loop": "JavaScript at its best, without a library",
   "loop by set": "JavaScript, without a library",
@@ -37,25 +38,37 @@ const mean = (values) => digits(geometricMean([...values]));
 const spread = (values) =>
   `**${mean(values)}** (${digits(min([...values]))}–${digits(max([...values]))})`;
 
+/** Who is compared, where a call's own cost is no matter. @param {readonly Record[]} records */
+export function compared(records) {
+  return records.filter(
+    (record) =>
+      record.status === "ok" &&
+      record.kind !== "limit" &&
+      record.contestant in MEANING &&
+      record.ratio_to_ours !== undefined &&
+      bytesOf(record) >= FROM,
+  );
+}
+
+/** How many times as long as ours a contestant takes, of records that are compared. @param {readonly Record[]} some */
+export function asLong(some) {
+  return some.length > 0
+    ? spread(some.map(({ ratio_to_ours = Number.NaN }) => ratio_to_ours))
+    : "–";
+}
+
 /**
  * A row a contestant: its time over ours, by operation.
  *
  * @param {readonly Record[]} records @param {readonly Record["op"][]} [ops]
  */
 export function timesAsLong(records, ops = OPS) {
-  const large = records.filter(
-    (record) =>
-      record.status === "ok" && record.ratio_to_ours !== undefined && bytesOf(record) >= FROM,
-  );
-  const rivals = large.filter(({ kind, contestant }) => kind !== "limit" && contestant in MEANING);
+  const rivals = compared(records);
   return contestantsOf(rivals).map((name) => [
     `${name}: ${MEANING[name]}`,
-    ...ops.map((op) => {
-      const some = rivals.filter((record) => record.contestant === name && record.op === op);
-      return some.length > 0
-        ? spread(some.map(({ ratio_to_ours = Number.NaN }) => ratio_to_ours))
-        : "–";
-    }),
+    ...ops.map((op) =>
+      asLong(rivals.filter((record) => record.contestant === name && record.op === op)),
+    ),
   ]);
 }
 
@@ -131,4 +144,15 @@ export function whereMeasured({ machine, versions, date, avx2 }) {
   ]
     .filter(Boolean)
     .join(", ");
+}
+
+/** The run itself makes 1: what ran beside it. */
+const SHARED = 1.5;
+
+/** A sentence where others used the machine at the same time. @param {Results} results */
+export function company({ machine }) {
+  const { load_before: before, load_most: most } = machine;
+  return Number(most) > SHARED
+    ? `Others used the machine meanwhile (load before the run ${before}, in it up to ${most}): times are off by that, ratios less so.`
+    : "";
 }

@@ -13,6 +13,7 @@ const STORED = [
   "results.json",
   "results-avx2.json",
   "results-norms.json",
+  "results-variants.json",
   "results-browser.json",
 ].map((file) => `${FOLDER}/${file}`);
 

@@ -1,5 +1,5 @@
 /** Results as Markdown: the README's section, and the page with everything. */
-import { NORMS, OPS } from "../cells.mjs";
+import { NORMS, OPS, VARIANT_NAMES, VARIANTS } from "../cells.mjs";
 import { digits, duration } from "../format.mjs";
 import { BARE_LOOPS } from "../limits/names.mjs";
 import {
@@ -13,8 +13,23 @@ import {
   timeColumns,
   timeOf,
 } from "../overview.mjs";
-import { judge, judgeNative, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "../targets/index.mjs";
-import { fromMemory, inWords, timesAsLong, whereMeasured } from "./answers.mjs";
+import {
+  judge,
+  judgeNative,
+  judgeVariants,
+  TARGET_COLUMNS,
+  TARGET_WORDS,
+  targetRow,
+} from "../targets/index.mjs";
+import {
+  asLong,
+  company,
+  compared,
+  fromMemory,
+  inWords,
+  timesAsLong,
+  whereMeasured,
+} from "./answers.mjs";
 
 /**
  * @typedef {import("../contestant.d.ts").Record} Record
@@ -58,6 +73,7 @@ export function page(runs, charts) {
   const [overview, ...others] = charts.map(({ file, title }) => `![${title}](bench/${file})`);
   const avx2 = runs.find((run) => run.avx2 && run !== first);
   const norms = runs.find(({ records }) => records.some(({ norm }) => norm !== undefined));
+  const variants = runs.find(({ records }) => records.some(({ variant }) => variant !== undefined));
   return `${[
     "# Benchmarks",
     ...(first && overview ? [overview, ...answer(first)] : []),
@@ -69,6 +85,7 @@ export function page(runs, charts) {
     avx2
       ? [whereMeasured(avx2), targetsOf(judgeNative(avx2)), timesTable(avx2)].join("\n\n")
       : NO_AVX2,
+    ...(variants ? ["## Batch norm's variants", VARIANTS_TOLD, ...ofVariants(variants)] : []),
     ...(norms ? ["## The other norms", NORMS_TOLD, ...ofNorms(norms)] : []),
     "## How it is measured",
     METHOD,
@@ -125,6 +142,45 @@ function ofNorms(results) {
   return [markdownTable(["", ...head], rows), `${whereMeasured(results)}.`];
 }
 
+const VARIANTS_TOLD = `Ghost batches of a quarter of the samples; renorm at a step of its schedule at which some channels are limited; a
+random mask of three positions in four; ReLU behind the norm, and a residual before it. Rivals have what they offer, and else what their users
+compose of it (\`scripts/bench/native/\`, \`scripts/bench/contestants/\`). *Two passes* are this package's norm, and then the rest as a pass of its own.`;
+
+/** @param {Results} results */
+function ofVariants(results) {
+  const records = results.records.filter(({ variant }) => variant !== undefined);
+  const kinds = VARIANTS.flatMap((variant) =>
+    OPS.flatMap((op) => {
+      const some = records.filter((record) => record.variant === variant && record.op === op);
+      return some.length > 0 ? [{ title: `${VARIANT_NAMES[variant]}, ${op}`, some }] : [];
+    }),
+  );
+  const names = contestantsOf(compared(records));
+  const beside = kinds.map(({ title, some }) => [
+    title,
+    ...names.map((name) => asLong(compared(some).filter((one) => one.contestant === name))),
+  ]);
+  const tensors = [...new Set(records.map(tensorOf))];
+  const overAlone = kinds.map(({ title, some }) => [
+    title,
+    ...tensors.map((tensor) => {
+      const ours = some.find((one) => one.kind === "ours" && tensorOf(one) === tensor);
+      return ours?.ratio_to_alone ? digits(ours.ratio_to_alone) : "";
+    }),
+  ]);
+  return [
+    "How many times as long as this package others take: the geometric mean of all tensors from 64 KB up (the least–the most).",
+    markdownTable(["", ...names], beside),
+    "How many times as long as batch norm alone, of this package and in the same rounds, each takes:",
+    markdownTable(["", ...tensors], overAlone),
+    targetsOf(judgeVariants(results)),
+    `${whereMeasured(results)}. ${company(results)}`.trim(),
+  ];
+}
+
+/** @param {Record} record */
+const tensorOf = (record) => `${shapeOf(record)} ${record.layout}`;
+
 /** @param {Results} results */
 function missed({ records }) {
   const rows = fromMemory(records);
@@ -170,18 +226,17 @@ and channels-first 1×1024×4×4 and 1×64×16×16. *7×7 ÷ 14×14* are tensors
 
 /** @param {Results} results */
 function times({ records, machine, versions, date, command, avx2 }) {
-  const columns = timeColumns(records);
   const facts = [...Object.entries(machine), ...Object.entries(versions), ["date", date]];
   const ofContestants = new Map(
     records.flatMap(({ contestant, version }) => (version ? [[contestant, version]] : [])),
   );
-  const tables = sectionsOf(records).map(
-    ({ title, rows }) =>
-      `### ${title}\n\n${markdownTable(
-        ["", ...columns.head],
-        rows.map(({ cell, times }) => [describe(cell), ...columns.row(times)]),
-      )}`,
-  );
+  const tables = sectionsOf(records).map(({ title, rows }) => {
+    const columns = timeColumns(rows);
+    return `### ${title}\n\n${markdownTable(
+      ["", ...columns.head],
+      rows.map(({ cell, times }) => [describe(cell), ...columns.row(times)]),
+    )}`;
+  });
   return [
     `## Times in ${versions.browser ?? `Node ${versions.node}`}${avx2 ? ", native rivals held to AVX2" : ""}`,
     `\`${command}\`: ${facts.map((pair) => pair.join(" ")).join("; ")}.`,

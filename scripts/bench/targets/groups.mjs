@@ -19,9 +19,9 @@ import { BARE_LOOPS, MEMORY_COPY } from "../limits/names.mjs";
  * @property {Record | undefined} javascript the fastest other JavaScript or wasm
  */
 
-/** Of batch norm. @param {readonly Record[]} records @returns {Group[]} */
+/** Of batch norm, without variants. @param {readonly Record[]} records @returns {Group[]} */
 export function groups(records) {
-  return groupsOfAll(records.filter(({ norm = "batch" }) => norm === "batch"));
+  return groupsOfAll(records.filter(({ norm = "batch", variant }) => norm === "batch" && !variant));
 }
 
 /** @param {readonly Record[]} records @returns {Group[]} */

@@ -4,13 +4,14 @@ import { groups } from "./groups.mjs";
 import { bareTargets, copyTargets } from "./limits.mjs";
 import { callTargets, channelTargets, runTargets, sizeTarget } from "./own.mjs";
 import { javascriptTargets, nativeTargets } from "./rivals.mjs";
+import { variantTargets } from "./variants.mjs";
 
 /**
  * @typedef {import("../contestant.d.ts").Results} Results
  * @typedef {import("./verdict.mjs").Verdict} Verdict
  */
 
-/** Every target, those too that these results say nothing about. @param {Pick<Results, "records" | "kernel_gzip">} results */
+/** Every target of batch norm itself, those too that these results say nothing about. @param {Pick<Results, "records" | "kernel_gzip">} results */
 export function judge({ records, kernel_gzip }) {
   const all = groups(records);
   return [
@@ -28,6 +29,11 @@ export function judge({ records, kernel_gzip }) {
 /** Those that compare with native contestants. @param {Pick<Results, "records">} results */
 export function judgeNative({ records }) {
   return nativeTargets(groups(records), records);
+}
+
+/** Those of batch norm's variants. @param {Pick<Results, "records">} results */
+export function judgeVariants({ records }) {
+  return variantTargets(records);
 }
 
 export const TARGET_COLUMNS = ["target", "bound", "geomean", "furthest", "cells", ""];
