@@ -16,15 +16,24 @@ test("they have one thread, and the instructions of the machine unless held to A
   expect(environmentOf({ avx2: true }).TORCHINDUCTOR_CACHE_DIR).toContain("avx2");
 });
 
+/** What an option is read as, in a process that was called so. */
+function optionOf(name: string, ...given: string[]) {
+  const read = `import('./scripts/bench/options.mjs').then((m) => console.log(m.readOptions().${name}))`;
+  const call = ["-e", read, "--", ...given];
+  return execFileSync(process.execPath, call, { encoding: "utf8", stdio: "pipe" });
+}
+
 test("--avx2 without --native is an error, not ignored", () => {
-  const options =
-    "import('./scripts/bench/options.mjs').then((m) => console.log(m.readOptions().avx2))";
-  const run = (...given: string[]) =>
-    execFileSync(process.execPath, ["-e", options, "--", ...given], {
-      encoding: "utf8",
-      stdio: "pipe",
-    });
+  const run = (...given: string[]) => optionOf("avx2", ...given);
   expect(run("--native", "--avx2")).toBe("true\n");
   expect(run("--native")).toBe("false\n");
   expect(() => run("--avx2")).toThrow("--avx2 is for --native");
+});
+
+test("--variants and --norms have sets of their own: no two sets are one run", () => {
+  expect(optionOf("variants", "--variants")).toBe("true\n");
+  expect(optionOf("variants")).toBe("false\n");
+  expect(() => optionOf("variants", "--variants", "--full")).toThrow("--variants has a set of its");
+  expect(() => optionOf("norms", "--norms", "--quick")).toThrow("--norms has a set of its own");
+  expect(() => optionOf("norms", "--norms", "--variants")).toThrow("not both");
 });

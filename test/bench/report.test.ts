@@ -142,6 +142,50 @@ describe("the page", () => {
   });
 });
 
+describe("the page's section of variants", () => {
+  const charts = [PICTURE];
+  const relu = (record: Record, ratio: number): Record => ({
+    ...{ ...record, variant: "relu", ratio_to_alone: ratio },
+  });
+  const varied = [
+    relu(ok("norm alone", "limit", 0.5), 1),
+    relu(ok("batchnorm-wasm", "ours", 0.6), 1.2),
+    relu(ok("batchnorm-wasm in two passes", "ours", 0.9), 1.8),
+    relu(ok("PyTorch", "native", 1.2), 2.4),
+  ];
+  const section = (run: Results) => {
+    const text = page([results, run], charts);
+    return text.slice(text.indexOf("## Batch norm's variants"), text.indexOf("## How it is"));
+  };
+  const busy = { ...results.machine, load_before: 0.2, load_most: 1.2 };
+
+  test("has the rivals, what each costs beside batch norm alone, and its targets", () => {
+    const text = section({ ...results, machine: busy, records: varied });
+    expect(text).toContain("|  | batchnorm-wasm in two passes | PyTorch |");
+    expect(text).toContain("| ReLU, inference | **1.50** (1.50–1.50) | **2.00** (2.00–2.00) |");
+    expect(text).toContain("|  | 4096×256 NC |\n|---|---:|\n| ReLU, inference | 1.20 |");
+    expect(text).toContain("| ReLU, forward: ours ÷ batch norm alone | ≤ 1.05 |");
+    expect(text).not.toContain("Others used the machine");
+  });
+
+  test("says where others used the machine, and isn't there where no variant was measured", () => {
+    const run = { ...results, records: varied, machine: { ...busy, load_most: 4.5 } };
+    expect(section(run)).toContain("(load before the run 0.2, in it up to 4.5)");
+    expect(page([results], charts)).not.toContain("Batch norm's variants");
+  });
+
+  test("times have a table of their own, with who was asked and ours over the norm alone", () => {
+    const text = page([results, { ...results, records: [...records, ...varied] }], charts);
+    expect(text).toContain("### ReLU, inference, NC");
+    expect(text).toContain(
+      "|  | norm alone | batchnorm-wasm | batchnorm-wasm in two passes | PyTorch | ours ÷ norm alone |",
+    );
+    expect(text).toContain(
+      "| 4096×256 headline, 4 MB | 500 µs | 600 µs | 900 µs | 1.20 ms | 1.20 |",
+    );
+  });
+});
+
 describe("results on disk", () => {
   test("have a record a line and come back with five digits", () => {
     const text = serialize(results);

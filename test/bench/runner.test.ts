@@ -87,6 +87,20 @@ test("the second limit is what the loops of the passes take: ratios to it are of
   expect(await run([copy(), make("ours", { kind: "ours" })])).not.toHaveProperty("1.ratio_to_bare");
 });
 
+test("the third limit is batch norm without a variant, which the records name", async () => {
+  const records = await run(
+    [
+      copy(),
+      make("bare loops", { kind: "limit", time: () => 2 }),
+      make("norm alone", { kind: "limit", time: () => 4 }),
+      make("ours", { kind: "ours", time: () => 5 }),
+    ],
+    [{ ...cell, variant: "relu" }],
+  );
+  expect(records.map(({ ratio_to_alone }) => ratio_to_alone)).toEqual([0.125, 0.5, 1, 1.25]);
+  expect(records.map(({ variant }) => variant)).toEqual(Array(4).fill("relu"));
+});
+
 test("limits are in every round, however slow they are", async () => {
   const records = await run([
     copy(),
@@ -138,6 +152,23 @@ test("what would take too long is refused, by what a smaller tensor took", async
     "ok",
     "would take 1.20 s a call",
     "would take 2.40 s a call",
+  ]);
+});
+
+test("… of the same operation: what one variant took tells nothing of another", async () => {
+  const sized = (rows: number, variant?: Cell["variant"]): Cell => ({
+    ...{ ...cell, shape: [rows, 1024] },
+    ...(variant ? { variant } : {}),
+  });
+  const rival = make("rival", { time: () => 600 });
+  const cells = [sized(64), sized(128, "relu"), sized(128)];
+  const records = await run([copy(), rival], cells);
+  const reasons = records.filter(({ contestant }) => contestant === "rival");
+  expect(reasons.map(({ reason }) => reason)).toEqual([
+    undefined,
+    // Measured, and not what a variant gives.
+    expect.stringContaining("y is off by"),
+    "would take 1.20 s a call",
   ]);
 });
 

@@ -1,7 +1,12 @@
 /** Targets judge what was measured, cell by cell, and never take for met what was not. */
 import { describe, expect, test } from "vitest";
 import type { Cell, Record } from "../../scripts/bench/contestant.js";
-import { judge, judgeNative, targetRow } from "../../scripts/bench/targets/index.mjs";
+import {
+  judge,
+  judgeNative,
+  judgeVariants,
+  targetRow,
+} from "../../scripts/bench/targets/index.mjs";
 
 const CELL = { op: "inference", layout: "NC", shape: [4096, 256], name: "test" } as const;
 type Where = Partial<Pick<Cell, "op" | "layout" | "shape" | "name">>;
@@ -216,9 +221,74 @@ describe("ours beside itself", () => {
   });
 });
 
+describe("variants over batch norm alone", () => {
+  const varied = (variant: Cell["variant"], where: Where, ratio: number): Record =>
+    ({ ...ours(4, where), variant, ratio_to_alone: ratio }) as Record;
+  const find = (records: readonly Record[], target: string) => {
+    const found = judgeVariants({ records: [...records] }).filter((one) =>
+      one.target.startsWith(target),
+    );
+    expect(found).toHaveLength(1);
+    return found[0] as (typeof found)[number];
+  };
+
+  test.each([
+    ["ghost", "training", "ghost batches", 1.15],
+    ["renorm", "forward-backward", "renorm", 1.05],
+    ["mask", "backward", "mask", 1.4],
+    ["relu", "inference", "ReLU, forward", 1.05],
+    ["relu", "training", "ReLU, forward", 1.05],
+    ["relu", "backward", "ReLU, backward", 1.4],
+  ] as const)("%s, %s: %s may take %d", (variant, op, target, bound) => {
+    const status = (ratio: number) => find([varied(variant, { op }, ratio)], target).status;
+    expect([status(bound), status(bound + 0.01)]).toEqual(["met", "missed"]);
+  });
+
+  test("of ghost batches from 1024 elements a set, whatever they lie in", () => {
+    const count = (layout: Cell["layout"], shape: number[]) =>
+      find([varied("ghost", { op: "training", layout, shape }, 1)], "ghost").figures.length;
+    expect(count("NC", [4096, 256])).toBe(1);
+    expect(count("NC", [4092, 256])).toBe(0);
+    // Slices of 2 and of 4 samples.
+    expect(count("channels-first", [8, 64, 28, 28])).toBe(1);
+    expect(count("channels-first", [16, 256, 14, 14])).toBe(0);
+    expect(count("channels-last", [8, 28, 28, 64])).toBe(1);
+    expect(count("channels-last", [16, 14, 14, 256])).toBe(0);
+  });
+
+  test("a residual reads one more tensor than batch norm alone, and has no bound", () => {
+    const all = judgeVariants({
+      records: [varied("residual-relu", { op: "training" }, 9)],
+    });
+    expect(all.filter(({ status }) => status === "missed")).toEqual([]);
+  });
+
+  test("the fastest native of what is fused is compared with ours, all of them there", () => {
+    const relu = { op: "training", variant: "relu" } as const;
+    const of = (ms: number) =>
+      [ours(4), ...natives(ms)].map((record) => ({ ...record, ...relu }) as Record);
+    const target = "ReLU, residual + ReLU: fastest native";
+    expect(find(of(4.1), target).status).toBe("met");
+    expect(find(of(3.9), target).status).toBe("missed");
+    expect(find(of(4.1).slice(0, -1), target)).toMatchObject({
+      ...{ status: "open", note: "without JAX" },
+    });
+    // Natives of batch norm itself aren't those of a variant.
+    expect(find([...of(4.1).slice(0, 1), ...natives(9)], target)).toMatchObject({
+      note: "without onnxruntime-node, PyTorch, torch.compile, JAX",
+    });
+  });
+
+  test("are no cells of batch norm's own targets", () => {
+    const records = [bare(), ours(9), ...natives(9)].map((one) => ({ ...one, variant: "relu" }));
+    const own = judge({ records: records as Record[] });
+    expect(own.flatMap(({ figures }) => figures)).toEqual([]);
+  });
+});
+
 test("every target is there without a single record, none of them met", () => {
-  const verdicts = judge({ records: [] });
-  expect(verdicts.length).toBeGreaterThan(25);
+  const verdicts = [...judge({ records: [] }), ...judgeVariants({ records: [] })];
+  expect(verdicts.length).toBeGreaterThan(31);
   expect(new Set(verdicts.map(({ status }) => status))).toEqual(new Set(["open"]));
   expect(verdicts.every(({ note }) => note !== "")).toBe(true);
 });

@@ -26,6 +26,13 @@ Each is checked against float64, warmed up, and timed in short turns with the ot
 That makes 3 cells, and takes about 45 s.`,
   );
   expect(describePlan(cells.slice(0, 1), ["a"], 1)).toContain("1 tensor, 64 B,");
+  const varied = (["relu", "ghost"] as const).map((variant) => ({
+    ...cell("training", [4, 4]),
+    variant,
+  }));
+  expect(describePlan(varied, ["a"], 1)).toMatch(
+    /^Batch norm with ghost batches, ReLU \(training\) on 1 tensor/,
+  );
 });
 
 test("times are as rough as they are known", () => {
