@@ -7,6 +7,8 @@ torch.compile gets is the same, but for the gradients of the last one, which are
 it to fuse.
 """
 
+import contextlib
+
 import torch
 
 from channels import in_order, channels_second
@@ -146,31 +148,31 @@ VARIANTS = {
 }
 
 
-def through_autograd(forward, dy, x, weight, bias, running, beside, again):
-    """A call that goes back through `forward`, and anew through the latter where `again`."""
+@contextlib.contextmanager
+def autograd():
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
-    def tracked():
-        return torch.inference_mode(False), torch.enable_grad()
 
-    mode, grad = tracked()
-    with mode, grad:
+def through_autograd(forward, dy, x, weight, bias, running, beside):
+    """Two calls: back through a forward pass that was done, and anew through another one."""
+    with autograd():
+        # Those that came are of inference mode, which autograd can't save.
         dy, x, weight, bias = (tensor.clone() for tensor in (dy, x, weight, bias))
         running, beside = ([tensor.clone() for tensor in some] for some in (running, beside))
         inputs = [tensor.requires_grad_() for tensor in (x, weight, bias)]
-        y, *_ = forward(*inputs, running, *beside)
+        done, *_ = forward(*inputs, running, *beside)
 
-    def back():
-        mode, grad = tracked()
-        with mode, grad:
-            return torch.autograd.grad(y, inputs, dy, retain_graph=True)
+    def backward():
+        with autograd():
+            return torch.autograd.grad(done, inputs, dy, retain_graph=True)
 
-    def both():
-        mode, grad = tracked()
-        with mode, grad:
+    def forward_backward():
+        with autograd():
             y, *_ = forward(*inputs, running, *beside)
             return y.detach(), *torch.autograd.grad(y, inputs, dy)
 
-    return both if again else back
+    return backward, forward_backward
 
 
 GRADIENTS = ["dx", "dweight", "dbias", "dresidual"]
@@ -186,10 +188,11 @@ def prepare(cell, arrays, compiled=None):
     """`compiled` makes a faster function of one."""
     op, layout, variant = cell["op"], cell["layout"], cell["variant"]
     forward, backward, *inference = VARIANTS[variant](cell)
-    x, dy, *beside = (
+    x, dy, residual, mask = (
         channels_second(arrays[name], layout) if name in arrays else None
-        for name in ("x", "dy", *({"residual", "mask"} & arrays.keys()))
+        for name in ("x", "dy", "residual", "mask")
     )
+    beside = [one for one in (residual, mask) if one is not None]
     weight, bias, *running = (
         torch.from_numpy(arrays[name]) for name in ("weight", "bias", "mean", "variance")
     )
@@ -204,9 +207,8 @@ def prepare(cell, arrays, compiled=None):
         return result[0], *backward(dy, *given, *kept(result))
 
     if op.endswith("backward") and variant == "mask" and not compiled:
-        step = through_autograd(
-            forward, dy, x, weight, bias, running, beside, op == "forward-backward"
-        )
+        back, both = through_autograd(forward, dy, x, weight, bias, running, beside)
+        step = back if op == "backward" else both
     else:
         function, arguments = {
             "inference": lambda: (inference[0], given),

@@ -144,7 +144,8 @@ function ofNorms(results) {
 
 const VARIANTS_TOLD = `Ghost batches of a quarter of the samples; renorm at a step of its schedule at which some channels are limited; a
 random mask of three positions in four; ReLU behind the norm, and a residual before it. Rivals have what they offer, and else what their users
-compose of it (\`scripts/bench/native/\`, \`scripts/bench/contestants/\`). *Two passes* are this package's norm, and then the rest as a pass of its own.`;
+compose of it (\`scripts/bench/native/\`, \`scripts/bench/contestants/\`). *Two passes* are this package's norm, and then
+the rest as a pass of its own. *The norm alone* is this package's batch norm, and so are the bare loops' passes.`;
 
 /** @param {Results} results */
 function ofVariants(results) {
