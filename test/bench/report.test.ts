@@ -169,8 +169,11 @@ describe("the page's section of variants", () => {
   });
 
   test("says where others used the machine, and isn't there where no variant was measured", () => {
-    const run = { ...results, records: varied, machine: { ...busy, load_most: 4.5 } };
-    expect(section(run)).toContain("(load before the run 0.2, in it up to 4.5)");
+    const at = (load_most: number) =>
+      section({ ...results, records: varied, machine: { ...busy, load_most } });
+    expect(at(1.9)).toContain("the load was 0.2 before the run and up to 1.9 in it, on 2 cores.");
+    expect(at(1.9)).not.toContain("measure again");
+    expect(at(4.5)).toContain("measure again");
     expect(page([results], charts)).not.toContain("Batch norm's variants");
   });
 

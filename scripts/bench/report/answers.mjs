@@ -151,8 +151,11 @@ const SHARED = 1.5;
 
 /** A sentence where others used the machine at the same time. @param {Results} results */
 export function company({ machine }) {
-  const { load_before: before, load_most: most } = machine;
-  return Number(most) > SHARED
-    ? `Others used the machine meanwhile (load before the run ${before}, in it up to ${most}): times are off by that, ratios less so.`
-    : "";
+  const { cores, load_before: before, load_most: most } = machine;
+  if (!(Number(most) > SHARED)) return "";
+  const shared = `Others used the machine meanwhile: the load was ${before} before the run and up to ${most} in it, on ${cores} cores.`;
+  // Then whoever is timed waits for a core in the middle of it, in this round or that.
+  return Number(most) > Number(cores)
+    ? `**${shared} A single figure may be off by several times; measure again before anything is made of it.**`
+    : shared;
 }
