@@ -445,11 +445,11 @@ const HOSTILE: Record<string, [file: Uint8Array, message: string][]> = {
   "sizes that don't fit type and shape": [
     [
       fileOf({ a: { ...F32, shape: [2] } }, 4),
-      "a: [2] of F32 has 8 bytes, data_offsets [0, 4] are 4",
+      "a: data_offsets [0, 4] are 4 bytes, and [2] of F32 has 8 bytes",
     ],
     [
       fileOf({ a: { ...F32, shape: [], data_offsets: [0, 0] } }),
-      "[] of F32 has 4 bytes, data_offsets [0, 0] are 0",
+      "data_offsets [0, 0] are 0 bytes, and [] of F32 has 4 bytes",
     ],
     [fileOf({ a: { ...F32, shape: [0] } }, 4), "[0] of F32 has 0 bytes"],
     [fileOf({ a: { ...F32, dtype: "F16" } }, 4), "[1] of F16 has 2 bytes"],

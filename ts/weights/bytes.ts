@@ -81,6 +81,8 @@ const LEADS = [
 
 /** UTF-16 units that become text at a time: one by one each would take 32 bytes in a long text. */
 const CHUNK = 0x1000;
+/** Written anew by each text; one for each would be what a long header costs most. */
+const units = /* @__PURE__ */ new Uint16Array(CHUNK + 1);
 
 /**
  * Text from UTF-8, to the letter of its definition: nothing overlong, no surrogates. By hand, for
@@ -89,7 +91,6 @@ const CHUNK = 0x1000;
  * @throws BatchNormError `invalid-file`
  */
 export function decodeUtf8(bytes: Uint8Array, from: number, to: number, owner: string): string {
-  const units = new Uint16Array(Math.min(CHUNK, to - from) + 1);
   let text = "";
   let count = 0;
   for (let i = from; i < to; ) {

@@ -99,18 +99,20 @@ function checkLayout(
   const inOrder = [...entries].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   let last = 0;
   for (const [name, entry] of inOrder) {
-    const wrong = (what: string) => fail("invalid-file", `${owner}: ${cut(name)}: ${what}`);
     const { dtype, shape, begin, end } = entry;
-    const range = `data_offsets ${showShape([begin, end])}`;
-    if (end < begin) wrong(`${range} end before they begin`);
-    if (begin < last) wrong(`${range} overlap what ends at ${last}`);
-    if (begin > last) wrong(`${range} leave a gap behind ${last}`);
+    const wrong = (what: string) => {
+      const range = `data_offsets ${showShape([begin, end])}`;
+      fail("invalid-file", `${owner}: ${cut(name)}: ${range} ${what}`);
+    };
+    if (end < begin) wrong("end before they begin");
+    if (begin < last) wrong(`overlap what ends at ${last}`);
+    if (begin > last) wrong(`leave a gap behind ${last}`);
     const bits = BITS.get(dtype);
     // Of a type that isn't known the values can't be asked for.
     const needed = bits === undefined ? end - begin : (sizeOf(shape) * bits) / 8;
     if (needed !== end - begin) {
       const size = needed < Infinity ? `${needed} bytes` : "more elements than can be counted";
-      wrong(`${showShape(shape)} of ${dtype} has ${size}, ${range} are ${end - begin}`);
+      wrong(`are ${end - begin} bytes, and ${showShape(shape)} of ${dtype} has ${size}`);
     }
     last = end;
   }
@@ -247,13 +249,17 @@ class HeaderText {
   #string(): string {
     this.#expect('"');
     const from = this.#at;
+    let isPlain = true;
     for (let byte = 0; this.#at < this.#end; this.#at += byte === BACKSLASH ? 2 : 1) {
       byte = this.#bytes[this.#at] as number;
       if (byte === QUOTE) break;
+      isPlain &&= byte >= 0x20 && byte < 0x7f && byte !== BACKSLASH;
     }
     const to = this.#at;
     this.#expect('"');
     const text = decodeUtf8(this.#bytes, from, to, this.#owner);
+    // As nearly all names are, of which a file can have many.
+    if (isPlain) return text;
     try {
       // Of escapes, and of control characters, which it refuses.
       const string: string = JSON.parse(`"${text}"`);
