@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::array::from_fn;
 use core::cell::Cell;
 
+use crate::crew::Crew;
 use crate::lanes::{F32x4, F64x2, LANES};
 use crate::layout::{Band, Layout, TILE};
 
@@ -57,8 +58,10 @@ pub(crate) enum Turn {
 /// Constants and sums of each column of a layout.
 ///
 /// Grows to the largest layout seen, so that later calls allocate nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Workspace {
+    /// Who works with it: others have desks of their own.
+    pub crew: Crew,
     pub(crate) tiles: Vec<Tile>,
     /// Where gradients of γ and β are added up over several walks.
     pub(crate) gradients: Gradients,
@@ -87,10 +90,17 @@ impl Gradients {
     }
 }
 
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Workspace {
     /// An empty one.
     pub const fn new() -> Self {
         Self {
+            crew: Crew::ALONE,
             tiles: Vec::new(),
             gradients: Gradients(Vec::new()),
             along: Vec::new(),
@@ -105,6 +115,7 @@ impl Workspace {
             self.tiles.try_reserve_exact(number - self.tiles.len())?;
             self.tiles.resize(number, Tile::ZERO);
         }
+        self.crew.reserve(layout);
         Ok(())
     }
 
@@ -126,7 +137,14 @@ impl Workspace {
 
     /// Makes room for so many elements of packed rows.
     pub fn reserve_packed(&mut self, len: usize) -> Result<(), TryReserveError> {
+        self.crew.reserve_packed(len);
         grow(&mut self.packed, len)
+    }
+
+    /// Whether there is room for a pass over `layout` and for so many elements of packed rows.
+    #[cfg(any(feature = "threads", not(target_family = "wasm")))]
+    pub(crate) fn has_room(&self, layout: &Layout, packed: usize) -> bool {
+        self.tiles.len() >= layout.columns().div_ceil(TILE) && self.packed.len() >= packed
     }
 
     /// Adds to the gradients of a channel's γ and β.

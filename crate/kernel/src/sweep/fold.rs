@@ -9,7 +9,7 @@ use core::array::from_fn;
 use core::ops::Range;
 
 use super::patch::{Patch, load, load_part, vectors};
-use super::{CHUNK, Leaf, Pass, STRIP, VECTORS, Walk, sweep};
+use super::{CHUNK, Leaf, Pass, STRIP, VECTORS, Walk, shared, sweep};
 use crate::lanes::{F32x4, F64x2, LANES};
 use crate::layout::{Band, Order, TILE};
 use crate::workspace::{Tile, Turn};
@@ -33,7 +33,7 @@ pub fn fold<const T: usize, const I: usize, const P: usize>(
     inputs: [usize; T],
     step: impl Step<I, P>,
 ) {
-    fold_by(pass, band, &inputs, &mut |walk, patch, tiles| match walk {
+    fold_by(pass, band, &inputs, &|walk, patch, tiles| match walk {
         // Weights come beside as many rows.
         Walk::Columns(_) if I > T => fold_columns::<T, I, P>(patch, CHUNK, tiles, step),
         Walk::Columns(at_once) => fold_columns::<T, I, P>(patch, at_once, tiles, step),
@@ -43,14 +43,19 @@ pub fn fold<const T: usize, const I: usize, const P: usize>(
 
 /// [`fold`] with what it does with a patch. (Compiled once.)
 #[inline(never)]
-fn fold_by(pass: &mut Pass, band: &Band, inputs: &[usize], leaf: &mut Leaf) {
+fn fold_by(pass: &mut Pass, band: &Band, inputs: &[usize], leaf: &Leaf) {
     let layout = pass.layout;
     pass.workspace.spread(layout);
+    let is_shared = shared::fold(pass, band, inputs, leaf);
     let mut turn = Turn::First;
-    for lines in layout.blocks() {
+    for (block, lines) in layout.blocks().enumerate() {
         pass.workspace.turn(layout, band, turn);
         turn = if turn == Turn::First { Turn::Second } else { Turn::Next };
-        sweep(pass, band, lines, inputs, Order::Forwards, leaf);
+        if is_shared {
+            shared::take_block(pass, band, block);
+        } else {
+            sweep(pass, band, lines, inputs, Order::Forwards, leaf);
+        }
     }
     if turn == Turn::Next {
         pass.workspace.turn(layout, band, Turn::Last);
