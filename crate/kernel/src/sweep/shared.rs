@@ -55,12 +55,12 @@ pub(super) fn fold(pass: &mut Pass, band: &Band, inputs: &[usize], leaf: &Leaf) 
     let has_room = sums.len() >= blocks * 2 * columns;
     if has_room {
         let tiles = &workspace.tiles;
-        crew.share(number, &|desk, index| {
+        crew.share(number, &|desk, share, index| {
             let block = index / stretches.number;
             let lines = layout.blocks().nth(block).expect("a block of the layout");
             let stretch = stretches.at(index % stretches.number);
             let here = stretch.columns(layout);
-            stretch.walk(desk, (layout, tensors, weights), tiles, &mut |pass, band| {
+            stretch.walk((desk, share), (layout, tensors, weights), tiles, &mut |pass, band| {
                 let layout = pass.layout;
                 pass.workspace.turn(layout, band, Turn::First);
                 sweep(pass, band, lines.clone(), inputs, Order::Forwards, leaf);
@@ -116,13 +116,13 @@ pub(super) fn map(
     let Pass { layout, tensors, weights, ref mut workspace } = *pass;
     let mut crew = replace(&mut workspace.crew, Crew::ALONE);
     let tiles = &workspace.tiles;
-    crew.share(number, &|desk, index| {
+    crew.share(number, &|desk, share, index| {
         // What was just folded comes first.
         let index = if order == Order::Backwards { number - 1 - index } else { index };
         let cut = index / stretches.number;
         let lines = cut * end / cuts..(cut + 1) * end / cuts;
         let stretch = stretches.at(index % stretches.number);
-        stretch.walk(desk, (layout, tensors, weights), tiles, &mut |pass, band| {
+        stretch.walk((desk, share), (layout, tensors, weights), tiles, &mut |pass, band| {
             sweep(pass, band, lines.clone(), operands, order, leaf);
         });
     });
@@ -155,12 +155,12 @@ impl Stretches {
 
     fn at(&self, index: usize) -> Stretch {
         if self.number == 1 {
-            return Stretch { band: self.band.clone(), whole: true };
+            return Stretch { band: self.band.clone(), whole: true, index };
         }
         let units = self.band.len().div_ceil(self.together);
         let border = |index| self.band.start + index * units / self.number * self.together;
         let band = border(index)..self.band.end.min(border(index + 1));
-        Stretch { band, whole: false }
+        Stretch { band, whole: false, index }
     }
 }
 
@@ -168,6 +168,7 @@ impl Stretches {
 struct Stretch {
     band: Band,
     whole: bool,
+    index: usize,
 }
 
 impl Stretch {
@@ -186,21 +187,24 @@ impl Stretch {
     /// Calls `visit` with a pass over it at a desk, with the constants of `tiles`.
     fn walk(
         &self,
-        Desk { layout: own, workspace }: &mut Desk,
+        (desk, share): (&mut Desk, usize),
         (layout, tensors, weights): (&Layout, [Cells; MAX_OPERANDS], Option<&Weights>),
         tiles: &[Tile],
         visit: &mut dyn FnMut(&mut Pass, &Band),
     ) {
+        let Desk { layout: own, workspace, constants_of } = desk;
         let columns = self.columns(layout);
         let (from, to) = (columns.start / TILE, columns.end.div_ceil(TILE));
-        if layout.form == Form::Runs || self.whole {
-            for (own, tile) in workspace.tiles[from..to].iter_mut().zip(&tiles[from..to]) {
+        let is_as_before = layout.form == Form::Runs || self.whole;
+        // Of many columns they are a tenth of a part.
+        if replace(constants_of, [share, self.index]) != [share, self.index] {
+            let first = if is_as_before { from } else { 0 };
+            for (own, tile) in workspace.tiles[first..].iter_mut().zip(&tiles[from..to]) {
                 own.constants = tile.constants;
             }
-            return visit(&mut Pass { layout, tensors, weights, workspace }, &self.band);
         }
-        for (own, tile) in workspace.tiles.iter_mut().zip(&tiles[from..to]) {
-            own.constants = tile.constants;
+        if is_as_before {
+            return visit(&mut Pass { layout, tensors, weights, workspace }, &self.band);
         }
         // These columns alone: rows as far apart as before, as many of them a piece, and narrower.
         own.clone_from(layout);
