@@ -1,9 +1,14 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
+// THREADS=1 runs the suite over the entry with threads.
+const entry = process.env.THREADS ? "threads-node" : "node";
+
 export default defineConfig({
   resolve: {
-    alias: { "batchnorm-wasm": fileURLToPath(new URL("ts/entry/node.ts", import.meta.url)) },
+    alias: {
+      "batchnorm-wasm": fileURLToPath(new URL(`ts/entry/${entry}.ts`, import.meta.url)),
+    },
   },
   test: {
     include: ["test/**/*.test.ts"],
