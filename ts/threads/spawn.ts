@@ -40,7 +40,7 @@ interface Runtime {
   readonly URL?: { createObjectURL?(blob: object): string; revokeObjectURL?(url: string): void };
   readonly SharedArrayBuffer?: unknown;
   readonly crossOriginIsolated?: boolean;
-  readonly navigator?: { readonly hardwareConcurrency?: number; readonly vendor?: string };
+  readonly navigator?: { readonly hardwareConcurrency?: number; readonly userAgent?: string };
 }
 
 const runtime = globalThis as Runtime;
@@ -79,11 +79,12 @@ export function processors(): number {
 }
 
 /**
- * Whether memory can't grow once workers have it: of WebKit's browsers (Bun and others with its
- * engine are none).
+ * Whether memory can't grow once workers have it: of WebKit's browsers. They have nothing else to be
+ * told by, in workers; Chromium's claim to be WebKit, too, and Bun, which has its engine, doesn't.
  */
 export function hasFixedMemory(): boolean {
-  return /^Apple/.test(runtime.navigator?.vendor ?? "");
+  const agent = runtime.navigator?.userAgent ?? "";
+  return /AppleWebKit/.test(agent) && !/Chrom/.test(agent);
 }
 
 /**
