@@ -31,6 +31,12 @@ export const bundlers = [
   {
     name: "Vite",
     package: "vite",
+    serve: "vite threads --host 127.0.0.1 --strictPort --port PORT",
+    checks: [{ check: "dev server, threads", page: "/" }],
+  },
+  {
+    name: "Vite",
+    package: "vite",
     build: "vite build --ssr ssr.js --outDir out/vite-ssr",
     checks: [{ check: "SSR build, run by Node", program: "out/vite-ssr/ssr.js" }],
   },
@@ -68,18 +74,22 @@ export const bundlers = [
 ];
 
 /**
- * The whole program, and one that imports inference alone.
+ * The whole program, one that imports inference alone, and one with threads.
  *
  * @param {string} name @param {(entry: string, out: string) => string} build
  * @returns {Bundler[]}
  */
 function sites(name, build) {
   const bundler = name.toLowerCase();
-  /** @param {string} check @param {"everything" | "inference"} entry @returns {Bundler} */
+  /** @param {string} check @param {"everything" | "inference" | "threads"} entry @returns {Bundler} */
   const site = (check, entry) => {
     const out = `out/${bundler}/${entry}`;
-    const checks = [{ check, site: out, hasLayer: entry === "everything" }];
+    const checks = [{ check, site: out, hasLayer: entry !== "inference" }];
     return { name, package: bundler, build: build(entry, out), checks };
   };
-  return [site("build", "everything"), site("inference alone, without the layer", "inference")];
+  return [
+    site("build", "everything"),
+    site("inference alone, without the layer", "inference"),
+    site("threads", "threads"),
+  ];
 }
