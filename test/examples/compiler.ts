@@ -18,6 +18,7 @@ export class Compiler {
       paths: {
         "batchnorm-wasm": ["./ts/entry/node.ts"],
         "batchnorm-wasm/slim": ["./ts/entry/slim.ts"],
+        "batchnorm-wasm/threads": ["./ts/entry/threads-node.ts"],
         "batchnorm-wasm/kernel.wasm": ["./ts/entry/module.d.ts"],
       },
       // An example need not use what it makes; and who copies one may have `strict` alone.

@@ -25,7 +25,7 @@ export interface Entry {
   readonly examples: readonly string[];
 }
 
-export type Library = "batchnorm-wasm" | "batchnorm-wasm/slim";
+export type Library = "batchnorm-wasm" | "batchnorm-wasm/slim" | "batchnorm-wasm/threads";
 
 type Member = Node & { readonly name?: Node; readonly modifierFlags?: ModifierFlags };
 type Docs = Node & { readonly tags?: Iterable<Node> };
@@ -34,6 +34,7 @@ type Docs = Node & { readonly tags?: Iterable<Node> };
 export const MODULES: ReadonlyMap<string, Library> = new Map([
   ["ts/index.ts", "batchnorm-wasm"],
   ["ts/entry/slim.ts", "batchnorm-wasm/slim"],
+  ["ts/entry/threads-node.ts", "batchnorm-wasm/threads"],
 ]);
 
 /** All that a program can call, read or set. Types are no part of it, but classes are. */
@@ -48,7 +49,7 @@ export function readPublic({ program, checker }: Project): Entry[] {
       const nodes = nodesOf(symbol);
       const isType = nodesOf(one).some((node) => isExportSpecifier(node) && node.isTypeOnly);
       for (const [name, examples] of examplesByName(one.name, nodes)) {
-        // What slim has of the index is there already.
+        // What others have of the index is there already.
         if (found.has(name)) continue;
         const isValue = name === one.name && !isType;
         found.set(name, { name, library, isValue, examples });

@@ -50,6 +50,7 @@ const LOADS: Record<string, () => Promise<object>> = {
   "batchnorm-wasm": () => import("batchnorm-wasm"),
   "batchnorm-wasm/kernel.wasm": async () => ({ default: new WebAssembly.Module(kernelBytes) }),
   "batchnorm-wasm/slim": () => import("../../ts/entry/slim-node.js"),
+  "batchnorm-wasm/threads": () => import("../../ts/entry/threads-node.js"),
 };
 
 /** What an example imports, by name, and its library: no other, which could bring a kernel. */

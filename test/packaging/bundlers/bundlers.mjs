@@ -61,12 +61,20 @@ export const bundlers = [
     checks: [{ check: "slim, packageExports", site: "out/parcel/slim", hasLayer: true }],
   },
   {
+    name: "Parcel",
+    package: "parcel",
+    settings: { "@parcel/resolver-default": { packageExports: true } },
+    build: "parcel build threads/index.html --dist-dir out/parcel/threads",
+    checks: [{ check: "threads, packageExports", site: "out/parcel/threads", hasLayer: true }],
+  },
+  {
     name: "Next.js (Turbopack)",
     package: "next",
     build: "next build",
     serve: "next start --hostname 127.0.0.1 --port PORT",
     checks: [
       { check: "client component", page: "/" },
+      { check: "client component, threads", page: "/threads" },
       { check: "route in Node", answer: "/node" },
       { check: "edge route, bytes refused", answer: "/edge" },
     ],
@@ -81,6 +89,8 @@ export const bundlers = [
  */
 function sites(name, build) {
   const bundler = name.toLowerCase();
+  // Parcel reads no `exports` without a setting.
+  const reads = bundler !== "parcel";
   /** @param {string} check @param {"everything" | "inference" | "threads"} entry @returns {Bundler} */
   const site = (check, entry) => {
     const out = `out/${bundler}/${entry}`;
@@ -90,6 +100,6 @@ function sites(name, build) {
   return [
     site("build", "everything"),
     site("inference alone, without the layer", "inference"),
-    site("threads", "threads"),
+    ...(reads ? [site("threads", "threads")] : []),
   ];
 }
