@@ -11,6 +11,8 @@ import { kernelText } from "./kernel-text.mjs";
 // (tsconfig.build.json), README and `no-simd` name them.
 const ENGINES = ["node18", "chrome91", "firefox90", "safari16.4"];
 const ENTRIES = ["inline", "workerd", "edge-light", "slim", "slim-node", "weights"];
+/** Copies of the package with a default kernel of their own: they share nothing with the others. */
+const THREADS = ["threads", "threads-workerd", "threads-edge-light"];
 
 /** @type {import("esbuild").Plugin} */
 const kernel = {
@@ -51,13 +53,11 @@ const docstrings = {
 };
 
 rmSync("dist", { recursive: true, force: true });
-const { metafile } = await build({
-  entryPoints: ENTRIES.map((name) => `ts/entry/${name}.ts`),
+/** @type {import("esbuild").BuildOptions & { metafile: true }} */
+const how = {
   outbase: "ts",
   outdir: "dist",
-  chunkNames: "shared",
   bundle: true,
-  splitting: true,
   format: "esm",
   target: ENGINES,
   minifySyntax: true,
@@ -66,10 +66,17 @@ const { metafile } = await build({
   sourcesContent: false,
   metafile: true,
   plugins: [kernel, docstrings],
-});
+};
+const entries = (/** @type {string[]} */ names) => names.map((name) => `ts/entry/${name}.ts`);
+const made = await Promise.all([
+  build({ ...how, entryPoints: entries(ENTRIES), splitting: true, chunkNames: "shared" }),
+  build({ ...how, entryPoints: entries(THREADS) }),
+]);
 // A declaration, too: tsc takes it for input only.
 for (const path of ["generated/kernel.wasm", "entry/module.d.ts"]) {
   cpSync(`ts/${path}`, `dist/${path}`);
 }
-const outputs = Object.keys(metafile.outputs).filter((path) => path.endsWith(".js"));
+const outputs = made
+  .flatMap(({ metafile }) => Object.keys(metafile.outputs))
+  .filter((path) => path.endsWith(".js"));
 console.log(`dist: ${outputs.join(", ")} and the kernel`);

@@ -43,6 +43,12 @@ const PROGRAMS = [
   { name: "layer, safetensors", from: "batchnorm-wasm", names: LAYER, weights: "fromSafetensors" },
 ];
 
+const THREADS = "batchnorm-wasm/threads";
+PROGRAMS.push(
+  { name: "threads, a layer", from: THREADS, names: LAYER, budget: 48_200 },
+  { name: "threads, inference", from: THREADS, names: INFERENCE },
+);
+
 const rows = await Promise.all(PROGRAMS.map(measure));
 const gzipOf = (/** @type {string} */ name) => rows.find((row) => row.name === name)?.gzip ?? NaN;
 const smaller = [

@@ -44,6 +44,12 @@ const valuesOf: Record<Library, readonly (readonly [from: Library, names: readon
     ["batchnorm-wasm", importable("batchnorm-wasm")],
     ["batchnorm-wasm/weights", importable("batchnorm-wasm/weights")],
   ],
+  "batchnorm-wasm/threads": [
+    [
+      "batchnorm-wasm/threads",
+      [...importable("batchnorm-wasm"), ...importable("batchnorm-wasm/threads")],
+    ],
+  ],
 };
 const documented = entries.flatMap((entry) =>
   entry.examples.map((text) => ofDocstring(entry, text)),
@@ -72,8 +78,9 @@ function ofReadme(text: string): Example[] {
   return [...text.matchAll(/^```(?:ts|js|typescript|javascript)\n(.*?)^```/gms)].map(
     ([, block = ""], i) => {
       const { imports, body } = withoutImports(block);
-      const isSlim = imports.some(([, from]) => from === "batchnorm-wasm/slim");
-      const library = isSlim ? "batchnorm-wasm/slim" : "batchnorm-wasm";
+      const isFrom = (library: Library) => imports.some(([, from]) => from === library);
+      const others: Library[] = ["batchnorm-wasm/slim", "batchnorm-wasm/threads"];
+      const library = others.find(isFrom) ?? "batchnorm-wasm";
       return exampleOf(`block ${i + 1}`, library, imports, body, "readme");
     },
   );

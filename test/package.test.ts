@@ -85,17 +85,19 @@ const stepped = ["-1,-1,1,1 1"];
 
 describe("the packed tarball", () => {
   test("has the entries, the kernel, types and sources of each module, and nothing else", () => {
+    const own = ["entry/node.ts", "entry/threads-node.ts", "runtime.d.ts"];
     const sources = readdirSync(join(project, "ts"), { recursive: true, encoding: "utf8" })
       .map((path) => path.replaceAll("\\", "/"))
-      .filter((path) => path.endsWith(".ts") && !["entry/node.ts", "runtime.d.ts"].includes(path));
+      .filter((path) => path.endsWith(".ts") && !own.includes(path));
     // slim-node has the types of slim.
     const modules = sources
       .filter((path) => !path.endsWith(".d.ts") && path !== "entry/slim-node.ts")
       .map((path) => path.slice(0, -3));
     expect(modules.length).toBeGreaterThan(10);
-    const scripts = ["inline", "workerd", "edge-light", "slim", "slim-node", "weights"].map(
-      (name) => `entry/${name}`,
-    );
+    const scripts = [
+      ...["inline", "workerd", "edge-light", "slim", "slim-node", "weights"],
+      ...["threads", "threads-workerd", "threads-edge-light"],
+    ].map((name) => `entry/${name}`);
     const expected = [
       ...["package.json", "README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md"],
       ...["dist/generated/kernel.wasm", "dist/entry/module.d.ts", "weights/package.json"],

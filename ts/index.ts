@@ -88,7 +88,15 @@ export type {
 } from "./core/state-dict.js";
 export { Tensor } from "./core/tensor.js";
 export { traceMemory } from "./core/trace.js";
-export type { Float32Values, Float64Values, NumberSource, TensorData } from "./core/values.js";
+export type {
+  Backing,
+  Float32Values,
+  Float32View,
+  Float64Values,
+  MemoryBuffer,
+  NumberSource,
+  TensorData,
+} from "./core/values.js";
 // Deployment.
 export {
   type FoldedKind,

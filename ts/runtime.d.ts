@@ -9,11 +9,11 @@ declare namespace WebAssembly {
     constructor(bytes: BufferSource);
   }
   class Instance {
-    constructor(module: Module);
+    constructor(module: Module, imports?: object);
     readonly exports: Record<string, unknown>;
   }
   class Memory {
-    private constructor();
+    constructor(limits: { initial: number; maximum: number; shared?: boolean });
     readonly buffer: ArrayBuffer;
     grow(pages: number): number;
   }
@@ -27,3 +27,5 @@ declare class TextEncoder {
 }
 
 declare function fetch(address: string): Promise<object>;
+
+declare const performance: { now(): number };

@@ -2,14 +2,16 @@
  * Builds the kernel: Rust, by wasm-pack (cargo, then wasm-bindgen) and binaryen's
  * wasm-opt, to ts/generated:
  *
- *   kernel.wasm   the module
- *   kernel.d.ts   the types of its exports
- *   abi.ts        the enums of crate/boundary/src/abi.rs
- *   kernel.json   the record: what it was built from, with which toolchain, its hash
+ *   kernel.wasm           the module
+ *   kernel-threads.wasm   the same with a memory that several instances share
+ *   kernel.d.ts           the types of the module's exports
+ *   abi.ts                the enums of crate/boundary/src/abi.rs
+ *   kernel.json           the record: what it was built from, with which toolchain, the hashes
  *
  * wasm-bindgen's JavaScript is not kept. The module imports nothing, so all that it
  * would do is to hold one instance in a module-level variable; ts/core/instance.ts makes as
- * many as are asked for.
+ * many as are asked for. That of several threads imports its memory and what leads to other
+ * threads, which ts/threads has.
  *
  * The same bytes come out only of the same sources, compiler and std. So:
  *
@@ -40,7 +42,8 @@ import { gzipSync } from "node:zlib";
 import { cargoHome, environmentOf, fail, findToolchain, run } from "./cargo.mjs";
 import { digestOf, digestOfSources } from "./digest.mjs";
 import { countVectorFunctions } from "./inspect.mjs";
-import { wasmOptFlags } from "./recipe.mjs";
+import { threads, wasmOptFlags } from "./recipe.mjs";
+import { withSharedMemory } from "./shared-memory.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -59,20 +62,29 @@ const sources = digestOfSources(".");
 const record = readRecord(`${committed}/kernel.json`);
 const upToDate = record?.sources === sources;
 
+const KERNELS = /** @type {const} */ (["kernel", "kernel-threads"]);
+
+/** What each may import. */
+const IMPORTS = {
+  kernel: [],
+  "kernel-threads": ["./kernel_bg.js memory", "crew hands", "crew share"],
+};
+
 const path = toolchainPath();
 if (path) {
   const env = compile(path);
-  const wasm = readFileSync(`${built}/kernel.wasm`);
-  assertFitToShip(wasm);
-  conclude(wasm, {
-    sources,
-    toolchain: describeToolchain(env),
-    kernel: {
-      sha256: hashOf(wasm),
-      bytes: wasm.length,
-      gzip: gzipSync(wasm, { level: 9 }).length,
-    },
+  compileForThreads(env);
+  const [kernel, ofThreads] = KERNELS.map((name) => {
+    const wasm = readFileSync(`${built}/${name}.wasm`);
+    assertFitToShip(wasm, IMPORTS[name]);
+    const gzip = gzipSync(wasm, { level: 9 }).length;
+    const simd = countVectorFunctions(wasm);
+    console.log(`${name}: ${wasm.length} bytes, ${gzip} gzipped, SIMD in ${simd} functions`);
+    return { sha256: hashOf(wasm), bytes: wasm.length, gzip };
   });
+  if (!kernel || !ofThreads) throw new Error("two kernels");
+  const toolchain = describeToolchain(env);
+  conclude({ sources, toolchain, kernel, "kernel-threads": ofThreads });
 } else {
   console.log("kernel: toolchain not found, using the committed kernel, which is up to date");
 }
@@ -110,6 +122,30 @@ function compile(path) {
 }
 
 /**
+ * Leaves kernel-threads.wasm in target/kernel: another link of the same.
+ *
+ * @param {NodeJS.ProcessEnv} env
+ */
+function compileForThreads(env) {
+  const target = "wasm32-unknown-unknown";
+  const what = `rustc --release --locked --lib --package batchnorm-boundary --target ${target}`;
+  const links = threads.linkArguments.map((argument) => `-Clink-arg=${argument}`);
+  run("cargo", [...what.split(" "), ...threads.cargoFlags, "--", ...links], env);
+
+  const folder = resolve(built, "threads");
+  mkdirSync(folder);
+  const [raw, optimized] = [`${folder}/raw.wasm`, `${folder}/optimized.wasm`];
+  const linked = readFileSync(`target/${target}/release/batchnorm_boundary.wasm`);
+  writeFileSync(raw, withSharedMemory(linked, false));
+  const how = "--target web --no-typescript --omit-default-module-path --out-name kernel";
+  run("wasm-bindgen", [raw, ...how.split(" "), "--out-dir", folder], env);
+  const flags = [...wasmOptFlags, ...threads.wasmOptFlags];
+  const files = [`${folder}/kernel_bg.wasm`, "-o", optimized];
+  run(process.execPath, [`${binaryen}/bin/wasm-opt`, ...flags, ...files], env);
+  writeFileSync(`${built}/kernel-threads.wasm`, withSharedMemory(readFileSync(optimized), true));
+}
+
+/**
  * The enums that wasm-bindgen has declared, as sources: both sides then have the same numbers.
  *
  * @param {string} declarations
@@ -126,10 +162,11 @@ function abiOf(declarations) {
   );
 }
 
-/** @param {Buffer} wasm */
-function assertFitToShip(wasm) {
+/** @param {Buffer} wasm @param {string[]} allowed */
+function assertFitToShip(wasm, allowed) {
   const imports = WebAssembly.Module.imports(new WebAssembly.Module(new Uint8Array(wasm)));
-  if (imports.length > 0) fail(`the module imports ${JSON.stringify(imports)}`);
+  const names = imports.map(({ module, name }) => `${module} ${name}`);
+  if (`${names}` !== `${allowed}`) fail(`the module imports ${names}, and not ${allowed}`);
   if (countVectorFunctions(wasm) === 0) fail("the module has no SIMD instructions");
   for (const path of [process.cwd(), cargoHome, homedir()]) {
     if (wasm.includes(path)) fail(`the module names a path of this machine: ${path}`);
@@ -157,25 +194,28 @@ function describeToolchain(env) {
 }
 
 /**
+ * @typedef {{ sha256: string, bytes: number, gzip: number }} Made
  * @typedef {{
  *   sources: string,
  *   toolchain: Record<string, string | undefined>,
- *   kernel: { sha256: string, bytes: number, gzip: number },
+ *   kernel: Made,
+ *   "kernel-threads": Made,
  * }} KernelRecord
  */
 
-/** @param {Buffer} wasm @param {KernelRecord} made */
-function conclude(wasm, made) {
-  const { bytes, gzip, sha256 } = made.kernel;
-  const simd = countVectorFunctions(wasm);
-  console.log(
-    `kernel: ${bytes} bytes, ${gzip} gzipped, SIMD in ${simd} functions, imports nothing`,
-  );
+/** @param {KernelRecord} made */
+function conclude(made) {
   writeFileSync(`${built}/kernel.json`, `${JSON.stringify(made, null, 2)}\n`);
 
   if (options.force || (!upToDate && !options.check)) {
     mkdirSync(committed, { recursive: true });
-    for (const name of ["kernel.wasm", "kernel.d.ts", "abi.ts", "kernel.json"]) {
+    for (const name of [
+      "kernel.wasm",
+      "kernel-threads.wasm",
+      "kernel.d.ts",
+      "abi.ts",
+      "kernel.json",
+    ]) {
       copyFileSync(`${built}/${name}`, `${committed}/${name}`);
     }
     console.log(`kernel: ${upToDate ? "forced" : "the sources have changed"}: wrote ${committed}`);
@@ -190,8 +230,10 @@ function conclude(wasm, made) {
 
   const { toolchain } = made;
   const other = Object.keys(toolchain).filter((key) => toolchain[key] !== record.toolchain[key]);
-  const before = hashOf(readFileSync(`${committed}/kernel.wasm`));
-  const same = sha256 === before;
+  const differ = KERNELS.filter(
+    (name) => made[name].sha256 !== hashOf(readFileSync(`${committed}/${name}.wasm`)),
+  );
+  const same = differ.length === 0;
   if (other.length > 0) {
     console.log(
       `kernel: same sources, other toolchain (${other.join(", ")}), ${same ? "same" : "other"} ` +
@@ -202,7 +244,7 @@ function conclude(wasm, made) {
   } else {
     fail(
       "same sources, same toolchain, but other bytes\n" +
-        `  committed ${before}\n  built     ${sha256}`,
+        differ.map((name) => `  ${name}: built ${made[name].sha256}`).join("\n"),
     );
   }
 }

@@ -11,6 +11,7 @@ const sources = [
   "rust-toolchain.toml",
   "scripts/kernel/package.json",
   "scripts/kernel/recipe.mjs",
+  "scripts/kernel/shared-memory.mjs",
 ];
 
 /** Native tests and the like never reach the module; dot files are an editor's. */

@@ -49,3 +49,14 @@ export const wasmOptFlags = [
   "--strip-producers",
   "--strip-target-features",
 ];
+
+/**
+ * What the kernel of several threads has besides: a memory that comes from outside and is shared,
+ * and a stack that each instance is told. The linker copies the statics once then, guarded by an
+ * atomic instruction of its own; Rust knows nothing of it.
+ */
+export const threads = {
+  cargoFlags: ["--features", "threads"],
+  linkArguments: ["--import-memory", "--shared-memory", "--export=__stack_pointer"],
+  wasmOptFlags: ["--enable-threads"],
+};

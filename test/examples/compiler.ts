@@ -19,6 +19,7 @@ export class Compiler {
         "batchnorm-wasm": ["./ts/entry/node.ts"],
         "batchnorm-wasm/slim": ["./ts/entry/slim.ts"],
         "batchnorm-wasm/weights": ["./ts/entry/weights.ts"],
+        "batchnorm-wasm/threads": ["./ts/entry/threads-node.ts"],
         "batchnorm-wasm/kernel.wasm": ["./ts/entry/module.d.ts"],
       },
       // An example need not use what it makes; and who copies one may have `strict` alone.

@@ -25,7 +25,11 @@ export interface Entry {
   readonly examples: readonly string[];
 }
 
-export type Library = "batchnorm-wasm" | "batchnorm-wasm/slim" | "batchnorm-wasm/weights";
+export type Library =
+  | "batchnorm-wasm"
+  | "batchnorm-wasm/slim"
+  | "batchnorm-wasm/threads"
+  | "batchnorm-wasm/weights";
 
 type Member = Node & { readonly name?: Node; readonly modifierFlags?: ModifierFlags };
 type Docs = Node & { readonly tags?: Iterable<Node> };
@@ -35,6 +39,7 @@ export const MODULES: ReadonlyMap<string, Library> = new Map([
   ["ts/index.ts", "batchnorm-wasm"],
   ["ts/entry/slim.ts", "batchnorm-wasm/slim"],
   ["ts/entry/weights.ts", "batchnorm-wasm/weights"],
+  ["ts/entry/threads-node.ts", "batchnorm-wasm/threads"],
 ]);
 
 /** All that a program can call, read or set. Types are no part of it, but classes are. */

@@ -52,6 +52,7 @@ const LOADS: Record<string, () => Promise<object>> = {
   "batchnorm-wasm/kernel.wasm": async () => ({ default: new WebAssembly.Module(kernelBytes) }),
   "batchnorm-wasm/slim": () => import("../../ts/entry/slim-node.js"),
   "batchnorm-wasm/weights": () => import("batchnorm-wasm/weights"),
+  "batchnorm-wasm/threads": () => import("../../ts/entry/threads-node.js"),
 };
 
 /** The library that has tensors and layers. */

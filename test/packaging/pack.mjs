@@ -34,7 +34,7 @@ export function install(tarball, folder = temporaryFolder()) {
   const manifest = { name: "consumer", private: true, type: "module" };
   writeFileSync(join(folder, "package.json"), JSON.stringify(manifest));
   npm(folder, "install", "--no-audit", "--no-fund", "--prefer-offline", tarball);
-  for (const name of ["program.mjs", "refuse-bytes.mjs"]) {
+  for (const name of ["program.mjs", "threads.mjs", "refuse-bytes.mjs"]) {
     copyFileSync(new URL(name, import.meta.url), join(folder, name));
   }
   writeFileSync(join(folder, "main.mjs"), MAIN);

@@ -205,7 +205,7 @@ interface Sum {
 }
 
 /** @throws BatchNormError `invalid-option` */
-function sumChecked(weights: Float32Values, name: string, label: string): Sum {
+function sumChecked(weights: Float32Array, name: string, label: string): Sum {
   const isMask = name === "mask";
   const { buffer, byteOffset, length } = weights;
   const sum = isMask ? sumOfMask(new Int32Array(buffer, byteOffset, length)) : sumOf(weights);
@@ -238,7 +238,7 @@ function sumOfMask(mask: Int32Array): Sum {
   return { total: odd < 0 ? Number.NaN : total, alike: total === 0 || total === length };
 }
 
-function sumOf(weights: Float32Values): Sum {
+function sumOf(weights: Float32Array): Sum {
   const { length } = weights;
   const first = weights[0] as number;
   let [total, below, apart] = [0, 0, 0];

@@ -9,6 +9,7 @@ import { fail, mustBe } from "./errors.js";
 import { Page, withMemorySection } from "./memory-section.js";
 import { readOptions } from "./options.js";
 import { show } from "./show.js";
+import type { MemoryBuffer } from "./values.js";
 
 /**
  * A `WebAssembly.Module`, or the bytes of one: an `ArrayBuffer` or a view of it. Not by these
@@ -18,7 +19,7 @@ export type KernelModule = object;
 
 /** Of a `WebAssembly.Memory`, what is used. */
 export interface LinearMemory {
-  readonly buffer: ArrayBuffer;
+  readonly buffer: MemoryBuffer;
   grow(pages: number): number;
 }
 
@@ -46,12 +47,13 @@ export function initialBytesOf(owner: string, options: MemoryOptions | null | un
 /**
  * The exports of a new instance.
  *
+ * @param imports of a kernel whose memory is not its own
  * @throws BatchNormError `no-simd`, `out-of-memory`, `kernel`
  */
-export function instantiate(source: KernelModule): object {
+export function instantiate(source: KernelModule, imports: object = {}): object {
   try {
     const module = isModule(source) ? source : new WebAssembly.Module(source as BufferSource);
-    return new WebAssembly.Instance(module).exports;
+    return new WebAssembly.Instance(module, imports as never).exports;
   } catch (cause) {
     refuse(cause);
   }

@@ -1,6 +1,6 @@
 /** A kernel's memory: what is taken and given back, what is alive, and whether it can go on. */
 import type { Contents } from "../generated/abi.js";
-import { fail } from "./errors.js";
+import { BatchNormError, fail } from "./errors.js";
 import type { LinearMemory } from "./instance.js";
 
 /** Of the module's exports, what memory is made of. */
@@ -129,9 +129,10 @@ export class Memory {
   check(trap: unknown = this.#trap): void {
     if (trap === undefined) return;
     this.#trap = trap;
-    fail("kernel", `the kernel trapped and is unusable, please report this bug: ${trap}`, {
-      cause: trap,
-    });
+    // What another thread did is told as it is.
+    const isTold = trap instanceof BatchNormError;
+    const told = `the kernel trapped and is unusable, please report this bug: ${trap}`;
+    fail("kernel", isTold ? trap.message : told, { cause: trap });
   }
 
   failForMemory(what: string): never {

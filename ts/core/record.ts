@@ -25,8 +25,8 @@ export class CallRecord {
   // A function, not its name: the object that has it is slow to look into.
   readonly #run: ComputingExports["run"];
   readonly #address: number;
-  #words = new Uint32Array(0);
-  #numbers = new Float64Array(0);
+  #words: Uint32Array = new Uint32Array(0);
+  #numbers: Float64Array = new Float64Array(0);
 
   constructor(memory: Memory, exports: ComputingExports) {
     this.memory = memory;

@@ -9,6 +9,7 @@ import { isTensor, PROXY, show, showShape } from "./show.js";
 import { lengthOf } from "./typed-arrays.js";
 import {
   type Float32Values,
+  type Float32View,
   type NumberArray,
   type NumberSource,
   outside,
@@ -51,7 +52,7 @@ export class Tensor implements Tracked {
   /** What `Object.prototype.toString` says: who wraps plain objects in Proxies leaves it alone. */
   readonly [Symbol.toStringTag]: string = "Tensor";
   readonly #view: View;
-  #data: Float32Values | undefined;
+  #data: Float32View | undefined;
   // Not the view's own: loops over frozen arrays are slow.
   #shape: readonly number[] | undefined;
 
@@ -233,7 +234,7 @@ export class Tensor implements Tracked {
    * x.data;                  // → Float32Array [7, 2, 3, 3, 6, 9]
    * x.slice(1, 0, 1).data;   // throws not-contiguous
    */
-  get data(): Float32Values {
+  get data(): Float32View {
     const view = liveView(this, ".data");
     if (this.#data?.buffer !== view.allocation.port.memory.linear.buffer) {
       if (!view.contiguous) {

@@ -15,6 +15,17 @@ export type NumberSource = readonly number[] | NumberArray | Uint8ClampedArray;
 
 /** A `Float32Array` over an `ArrayBuffer`, however old the TypeScript that reads this is. */
 export type Float32Values = ReturnType<typeof Float32Array.of>;
+/**
+ * What is behind views of kernel memory, for types alone: the entry with threads adds `shared` to
+ * it, and so says to a program that imports it that this may be a `SharedArrayBuffer`.
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: it is there to be added to.
+export interface Backing {}
+/** A view of kernel memory: over an `ArrayBuffer`, or any buffer where there are threads. */
+export type Float32View = Backing extends { shared: true } ? Float32Array : Float32Values;
+/** The buffer of kernel memory, likewise. */
+export type MemoryBuffer = Backing extends { shared: true } ? ArrayBufferLike : ArrayBuffer;
+
 /** The like for a `Float64Array`. */
 export type Float64Values = ReturnType<typeof Float64Array.of>;
 
@@ -77,14 +88,14 @@ export function readValues(
  * @param kind of typed array: `Float64Array`, or else float32
  * @throws BatchNormError `out-of-memory` where JavaScript has no room for them
  */
-export function floats(source: Float32Values | number, owner: string): Float32Values;
+export function floats(source: Float32Array | number, owner: string): Float32Values;
 export function floats(
   size: number,
   owner: string,
   kind: string | undefined,
 ): Float32Values | Float64Values;
 export function floats(
-  source: Float32Values | number,
+  source: Float32Array | number,
   owner: string,
   kind?: string,
 ): Float32Values | Float64Values {
@@ -98,7 +109,7 @@ export function floats(
 }
 
 /** The same values, or a copy where they lie in this very buffer. */
-export function outside(buffer: ArrayBuffer, values: NumberArray): NumberArray {
+export function outside(buffer: MemoryBuffer, values: NumberArray): NumberArray {
   return bufferOf(values) === buffer ? new Float32Array(values) : values;
 }
 

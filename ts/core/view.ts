@@ -5,7 +5,7 @@ import { forEachPlace, rowMajorStrides } from "./geometry.js";
 import type { Tracked } from "./kernel.js";
 import type { Operand } from "./operands.js";
 import { showShape } from "./show.js";
-import { type Float32Values, floats } from "./values.js";
+import { type Float32Values, type Float32View, floats } from "./values.js";
 
 /**
  * The inside of a tensor: which elements of an allocation it is. Nobody else has it, so
@@ -71,7 +71,7 @@ export class View implements Operand {
   }
 
   /** A view of all from the first element to the last: made anew, and not handed out. */
-  get elements(): ReturnType<typeof Float32Array.of> {
+  get elements(): Float32View {
     return new Float32Array(this.allocation.port.memory.linear.buffer, this.address, this.extent);
   }
 

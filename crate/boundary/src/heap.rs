@@ -7,6 +7,8 @@ use alloc::alloc::{Layout as Request, alloc, alloc_zeroed, dealloc};
 
 use crate::abi::Contents;
 
+#[cfg(all(feature = "threads", target_family = "wasm"))]
+pub use growing::HEAP;
 #[cfg(target_arch = "wasm32")]
 pub use growing::{PAGE, base};
 
@@ -71,9 +73,9 @@ mod growing {
     }
 
     #[global_allocator]
-    static HEAP: PerInstance<Heap> = PerInstance::new(Heap { free: Tlsf::new(), end: 0 });
+    pub static HEAP: PerInstance<Heap> = PerInstance::new(Heap { free: Tlsf::new(), end: 0 });
 
-    struct Heap {
+    pub struct Heap {
         /// 28 powers of two from [`GRANULARITY`] on are all sizes: pools can be appended to.
         free: Tlsf<'static, u32, u32, 28, 32>,
         /// Of the pool that grows; 0 before there is one.

@@ -13,6 +13,8 @@
 
 mod abi;
 mod calls;
+#[cfg(all(feature = "threads", target_family = "wasm"))]
+mod crew;
 mod heap;
 mod memory;
 mod operations;

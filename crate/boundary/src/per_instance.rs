@@ -8,7 +8,8 @@ use core::cell::{RefCell, RefMut};
 /// what was left half done.
 pub struct PerInstance<T>(RefCell<T>);
 
-// SAFETY: without atomics an instance has one thread.
+// SAFETY: without atomics an instance has one thread. Where several instances have one memory, those
+// that do parts touch no such value (see `crew`).
 #[cfg(not(target_feature = "atomics"))]
 unsafe impl<T> Sync for PerInstance<T> {}
 

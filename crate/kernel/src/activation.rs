@@ -90,7 +90,7 @@ impl<'a> Gate<'a> {
         if slope > 0.0 {
             map(pass, band, [0, 1], 2, Order::Backwards, gate_map);
         } else {
-            gate(pass, band, layout.all_lines());
+            gate(pass, band);
         }
     }
 }

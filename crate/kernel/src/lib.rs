@@ -11,11 +11,12 @@
 //! | [`activation`] | what may follow the map: a residual, ReLU |
 //! | [`sweep`] | the only loops over elements: fold and map |
 //! | [`workspace`] | constants and sums of channels, and of their columns |
+//! | [`crew`] | who does the parts of a walk |
 //! | [`layout`] | shape and strides to bands of channels and pieces to walk; pure index arithmetic |
 //! | [`lanes`] | four `f32` at a time; the only intrinsics |
 //!
 //! Tensors are slices of [`core::cell::Cell`], so that an output may be the very memory of an
-//! input. `unsafe` is in [`lanes`] and [`sweep`] alone.
+//! input. `unsafe` is in [`lanes`], [`sweep`] and [`crew`] alone.
 // Without std the module is much smaller (figures in ARCHITECTURE.md).
 #![cfg_attr(target_feature = "simd128", no_std)]
 
@@ -24,6 +25,7 @@ extern crate alloc;
 pub mod activation;
 pub mod affine;
 pub mod co_moments;
+pub mod crew;
 pub mod lanes;
 pub mod layout;
 pub mod moments;

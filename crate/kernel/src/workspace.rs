@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::array::from_fn;
 use core::cell::Cell;
 
+use crate::crew::Crew;
 use crate::lanes::{F32x4, F64x2, LANES};
 use crate::layout::{Band, Layout, TILE};
 
@@ -57,11 +58,15 @@ pub(crate) enum Turn {
 /// Constants and sums of each column of a layout.
 ///
 /// Grows to the largest layout seen, so that later calls allocate nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Workspace {
+    /// Who works with it: others have desks of their own.
+    pub crew: Crew,
     pub(crate) tiles: Vec<Tile>,
     /// Where gradients of γ and β are added up over several walks.
     pub(crate) gradients: Gradients,
+    /// Those of the blocks before, where there are several.
+    totals: Gradients,
     /// Elements of vectors of one value a channel, for walks along them, and of tensors in between.
     pub(crate) along: Vec<Cell<f32>>,
     /// Rows of all operands, where those of the tensors don't lie end to end; or rows of weights.
@@ -73,6 +78,17 @@ pub struct Workspace {
 pub(crate) struct Gradients(Vec<f64>);
 
 impl Gradients {
+    /// Makes room for those of so many channels, which are 0 then.
+    #[inline(never)]
+    fn clear(&mut self, channels: usize) -> Result<(), TryReserveError> {
+        // Whole vectors: what is behind the last channel is nobody's.
+        let len = 2 * channels.next_multiple_of(LANES);
+        self.0.clear();
+        self.0.try_reserve_exact(len)?;
+        self.0.resize(len, 0.0);
+        Ok(())
+    }
+
     /// Adds to those of four channels, from `first` on.
     #[inline(always)]
     pub fn add(&mut self, first: usize, parts: [F32x4; 2]) {
@@ -87,12 +103,20 @@ impl Gradients {
     }
 }
 
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Workspace {
     /// An empty one.
     pub const fn new() -> Self {
         Self {
+            crew: Crew::ALONE,
             tiles: Vec::new(),
             gradients: Gradients(Vec::new()),
+            totals: Gradients(Vec::new()),
             along: Vec::new(),
             packed: Vec::new(),
         }
@@ -105,18 +129,29 @@ impl Workspace {
             self.tiles.try_reserve_exact(number - self.tiles.len())?;
             self.tiles.resize(number, Tile::ZERO);
         }
+        self.crew.reserve(layout);
         Ok(())
     }
 
     /// Makes room for gradients of `channels`, which are 0 then.
     pub fn reserve_gradients(&mut self, channels: usize) -> Result<(), TryReserveError> {
-        // Whole vectors: what is behind the last channel is nobody's.
-        let len = 2 * channels.next_multiple_of(LANES);
-        let Gradients(gradients) = &mut self.gradients;
-        gradients.clear();
-        gradients.try_reserve_exact(len)?;
-        gradients.resize(len, 0.0);
-        Ok(())
+        self.gradients.clear(channels)
+    }
+
+    /// Makes room for those of several blocks.
+    pub fn reserve_totals(&mut self, channels: usize) -> Result<(), TryReserveError> {
+        self.totals.clear(channels)
+    }
+
+    /// Puts the gradients of a block to those of the blocks before; behind the last one they are
+    /// those of all.
+    pub(crate) fn end_block(&mut self, is_last: bool) {
+        let (Gradients(totals), Gradients(gradients)) = (&mut self.totals, &mut self.gradients);
+        // By places: in vectors it would be more code, and not often enough done to be worth it.
+        for at in 0..gradients.len() {
+            totals[at] += gradients[at];
+            gradients[at] = if is_last { totals[at] } else { 0.0 };
+        }
     }
 
     /// Makes room for so many elements of vectors, or of tensors in between.
@@ -126,7 +161,38 @@ impl Workspace {
 
     /// Makes room for so many elements of packed rows.
     pub fn reserve_packed(&mut self, len: usize) -> Result<(), TryReserveError> {
+        self.crew.reserve_packed(len);
         grow(&mut self.packed, len)
+    }
+
+    /// Whether there is room for a pass over `layout` and for so many elements of packed rows.
+    #[cfg(any(feature = "threads", not(target_family = "wasm")))]
+    pub(crate) fn has_room(&self, layout: &Layout, packed: usize) -> bool {
+        self.tiles.len() >= layout.columns().div_ceil(TILE) && self.packed.len() >= packed
+    }
+
+    /// Whether there is room for so many elements of vectors, and for the gradients of just so many
+    /// channels.
+    #[cfg(any(feature = "threads", not(target_family = "wasm")))]
+    pub(crate) fn has_room_for(&self, along: usize, gradients: usize) -> bool {
+        self.along.len() >= along && self.gradients.0.len() == 2 * gradients.next_multiple_of(LANES)
+    }
+
+    /// Begins gradients anew.
+    pub(crate) fn clear_gradients(&mut self) {
+        self.gradients.0.fill(0.0);
+    }
+
+    /// Leaves the gradients among sums, from a place on.
+    pub(crate) fn leave_gradients(&self, sums: &[Cell<f64>]) {
+        sums.iter().zip(&self.gradients.0).for_each(|(sum, gradient)| sum.set(*gradient));
+    }
+
+    /// Adds those that a part has left from a place on, which has begun them anew.
+    pub(crate) fn take_gradients(&mut self, first: usize) {
+        for (at, gradient) in self.gradients.0.iter_mut().enumerate() {
+            *gradient += self.crew.sum(first + at);
+        }
     }
 
     /// Adds to the gradients of a channel's γ and β.

@@ -18,7 +18,10 @@ const isolation = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
 };
+/** A program with threads allows their workers, which come from its own text. */
+const workers = { "Content-Security-Policy": `${Object.values(policy)}; worker-src 'self' blob:` };
 const contexts = ["page", "module worker", "service worker"];
+const threaded = ["threads page", "threads module worker"];
 
 /**
  * @typedef {import("./launch.mjs").Browser} Browser
@@ -37,6 +40,7 @@ export async function* testBrowsers(consumer) {
   const servers = {
     plain: await serve(site, policy),
     isolated: await serve(site, { ...policy, ...isolation }),
+    workers: await serve(site, { ...workers, ...isolation }),
     closed: await serve(site, { "Content-Security-Policy": "script-src 'self'" }),
     example: await serve(example),
     collector: await collect(),
@@ -53,7 +57,7 @@ export async function* testBrowsers(consumer) {
 }
 
 /**
- * @param {Record<"plain" | "isolated" | "closed" | "example", { origin: string }> & {
+ * @param {Record<"plain" | "isolated" | "workers" | "closed" | "example", { origin: string }> & {
  *   collector: Awaited<ReturnType<typeof collect>>,
  * }} servers
  * @returns {Cell[]}
@@ -65,6 +69,9 @@ function cellsOf(servers) {
     ...contexts.map((context) => underPolicy(context, "isolated")),
     underPolicy("slim page", "plain"),
     underPolicy("audio worklet", "plain"),
+    ...threaded.map((context) => underPolicy(context, "workers")),
+    ...threaded.map((context) => underPolicy(context, "plain", "isolated")),
+    underPolicy("threads page", "isolated", "(worker-src|SecurityError)"),
     {
       // Nothing can run, and the error is to say why: so the policy was in force above, too.
       check: "page, CSP that refuses wasm",
@@ -85,14 +92,20 @@ function cellsOf(servers) {
     },
   ];
 
-  /** @param {string} context @param {"plain" | "isolated"} server @returns {Cell} */
-  function underPolicy(context, server) {
-    const isolated = server === "isolated";
+  /**
+   * @param {string} context @param {"plain" | "isolated" | "workers"} server
+   * @param {string} reason why there are no threads, where some are asked for
+   * @returns {Cell}
+   */
+  function underPolicy(context, server, reason = "") {
+    const isolated = server !== "plain";
     const { origin } = servers[server];
+    const refused = reason && isolated ? " that refuses workers" : "";
     return {
-      check: `${context}, CSP${isolated ? ", isolated" : ""}`,
+      check: `${context}, CSP${refused}${isolated ? ", isolated" : ""}`,
       async run(browser) {
-        const found = await collector.ask(browser, `${origin}/?context=${context}`);
+        const query = new URLSearchParams({ context, reason });
+        const found = await collector.ask(browser, `${origin}/?${query}`);
         if (!found.evalRefused) throw new Error("eval was allowed: no policy is in force");
         if (found.isolated !== isolated) {
           throw new Error(`crossOriginIsolated is ${found.isolated}`);
@@ -129,13 +142,16 @@ function makeSite(consumer) {
   const packed = join(consumer, "node_modules/batchnorm-wasm");
   cpSync(fileURLToPath(new URL("site", import.meta.url)), site, { recursive: true });
   cpSync(packed, join(site, "package"), { recursive: true });
-  for (const name of ["program.mjs", "golden.mjs"]) cpSync(join(consumer, name), join(site, name));
+  for (const name of ["program.mjs", "threads.mjs", "golden.mjs"]) {
+    cpSync(join(consumer, name), join(site, name));
+  }
   // By their addresses: a policy refuses import maps in the page, and workers have none.
   const { exports } = JSON.parse(readFileSync(join(packed, "package.json"), "utf8"));
   const address = (/** @type {string} */ entry) =>
     `"./package/${pick(exports[entry], ["browser", "import"])}"`;
   writeFileSync(join(site, "package.js"), `export * from ${address(".")};\n`);
   writeFileSync(join(site, "weights.js"), `export * from ${address("./weights")};\n`);
+  writeFileSync(join(site, "threaded.js"), `export * from ${address("./threads")};\n`);
   writeFileSync(
     join(site, "slim.js"),
     `export * from ${address("./slim")};

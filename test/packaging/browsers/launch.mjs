@@ -110,6 +110,8 @@ async function launchWebKit() {
       DISPLAY: `:${String(display).trim()}`,
       // As Chromium's: it doesn't run as root, and not in most containers.
       WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1",
+      // Safari has it where a page is isolated; Debian's WebKit has to be told.
+      JSC_useSharedArrayBuffer: "1",
     },
   });
   const end = () => {

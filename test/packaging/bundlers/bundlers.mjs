@@ -31,6 +31,12 @@ export const bundlers = [
   {
     name: "Vite",
     package: "vite",
+    serve: "vite threads --host 127.0.0.1 --strictPort --port PORT",
+    checks: [{ check: "dev server, threads", page: "/" }],
+  },
+  {
+    name: "Vite",
+    package: "vite",
     build: "vite build --ssr ssr.js --outDir out/vite-ssr",
     checks: [{ check: "SSR build, run by Node", program: "out/vite-ssr/ssr.js" }],
   },
@@ -57,12 +63,27 @@ export const bundlers = [
     ],
   },
   {
+    name: "Parcel",
+    package: "parcel",
+    settings: { "@parcel/resolver-default": { packageExports: true } },
+    build: "parcel build threads/index.html --dist-dir out/parcel/threads",
+    checks: [
+      {
+        check: "threads, packageExports",
+        site: "out/parcel/threads",
+        hasLayer: true,
+        hasKernel: false,
+      },
+    ],
+  },
+  {
     name: "Next.js (Turbopack)",
     package: "next",
     build: "next build",
     serve: "next start --hostname 127.0.0.1 --port PORT",
     checks: [
       { check: "client component", page: "/" },
+      { check: "client component, threads", page: "/threads" },
       { check: "route in Node", answer: "/node" },
       { check: "edge route, bytes refused", answer: "/edge" },
     ],
@@ -70,17 +91,25 @@ export const bundlers = [
 ];
 
 /**
- * The whole program, one that imports inference alone, and one that reads weights alone.
+ * The whole program, one that imports inference alone, one that reads weights alone, and one with
+ * threads.
  *
  * @param {string} name @param {(entry: string, out: string) => string} build
  * @returns {Bundler[]}
  */
 function sites(name, build) {
   const bundler = name.toLowerCase();
-  /** @param {string} check @param {"everything" | "inference" | "weights"} entry @returns {Bundler} */
+  // Parcel reads no `exports` without a setting.
+  const reads = bundler !== "parcel";
+  /**
+   * @param {string} check @param {"everything" | "inference" | "weights" | "threads"} entry
+   * @returns {Bundler}
+   */
   const site = (check, entry) => {
     const out = `out/${bundler}/${entry}`;
-    const has = { hasLayer: entry === "everything", hasKernel: entry !== "weights" };
+    const hasLayer = entry === "everything" || entry === "threads";
+    // That of threads is another one.
+    const has = { hasLayer, hasKernel: entry === "everything" || entry === "inference" };
     const checks = [{ check, site: out, ...has }];
     return { name, package: bundler, build: build(entry, out), checks };
   };
@@ -88,5 +117,6 @@ function sites(name, build) {
     site("build", "everything"),
     site("inference alone, without the layer", "inference"),
     site("weights alone, without the kernel", "weights"),
+    ...(reads ? [site("threads", "threads")] : []),
   ];
 }

@@ -13,6 +13,11 @@ import { runForJson } from "../runtimes/child.mjs";
 import { bundlers } from "./bundlers.mjs";
 
 const suite = "bundlers";
+/** So that those with threads have some. */
+const isolation = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+};
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 
 /** Of the kernel's text a part that no minifier writes otherwise. */
@@ -123,7 +128,7 @@ async function* testBundler(bundler, { project, chromium, collector }) {
     if (!existsSync(join(folder, "index.html"))) {
       cpSync(here("project/everything/index.html"), join(folder, "index.html"));
     }
-    const site = await serve(folder);
+    const site = await serve(folder, isolation);
     try {
       return await open(site.origin);
     } finally {

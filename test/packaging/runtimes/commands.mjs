@@ -15,29 +15,45 @@ export const newerNode = `${modules}/node24/bin/node`;
  * What runs the programs: with what is to be allowed to read files, or to fetch without a
  * warning of its own, and the checks that it can't make.
  *
- * @type {{ name: string, command: string[], toRead?: string, toFetch?: string, lacks?: string }[]}
+ * @type {{
+ *   name: string, command: string[], toRead?: string, toFetch?: string, toRefuse?: string,
+ *   lacks: string[],
+ * }[]}
  */
 const runtimes = [
   {
     name: "Node 18",
     command: [`${modules}/node18/bin/node`],
     toFetch: "--no-warnings",
-    lacks: "require()",
+    lacks: ["require()", "threads", "threads, refused"],
   },
   ...[20, 22, 24, 26].map((major) => ({
     name: `Node ${major}`,
     command: [`${modules}/node${major}/bin/node`],
+    toRefuse: `--${major < 24 ? "experimental-" : ""}permission --allow-fs-read=* --no-warnings`,
+    lacks: ["threads, too old"],
   })),
   // Nothing is allowed: the package asks for no permission.
   {
     name: "Deno",
     command: [`${modules}/.bin/deno`, "run", "--no-prompt", "--node-modules-dir=manual"],
     toRead: "--allow-read",
+    lacks: ["threads, refused", "threads, too old"],
   },
-  { name: "Bun", command: [`${modules}/.bin/bun`] },
+  {
+    name: "Bun",
+    command: [`${modules}/.bin/bun`],
+    lacks: ["threads, refused", "threads, too old"],
+  },
 ];
 
 const print = "console.log(JSON.stringify(found));";
+
+// What the entry with threads is told: whether there are some, or why not.
+const runThreads = (/** @type {string | null} */ reason) => `
+  import * as ordinary from "batchnorm-wasm"; import * as threaded from "batchnorm-wasm/threads";
+  import golden from "./golden.mjs"; import { runThreads } from "./threads.mjs";
+  const found = await runThreads(ordinary, threaded, golden, ${JSON.stringify(reason)}); ${print}`;
 
 const runSlim = `import * as weights from "batchnorm-wasm/weights"; import golden from "./golden.mjs"; import { runWhole } from "./program.mjs";
   const found = await runWhole(library, weights, golden); ${print}`;
@@ -60,6 +76,12 @@ const programs = {
       runWhole(library, weights, require("./golden.mjs").default).then((found) => { ${print} });`,
     reads: true,
   },
+  threads: { file: "two-threads.mjs", code: runThreads(null) },
+  "threads, refused": {
+    file: "refused-threads.mjs",
+    code: runThreads("Access to this API has been restricted"),
+  },
+  "threads, too old": { file: "old-threads.mjs", code: runThreads("process.getBuiltinModule") },
   "slim, initSync(bytes)": {
     file: "slim-bytes.mjs",
     code: `import { readFileSync } from "node:fs"; import * as library from "batchnorm-wasm/slim";
@@ -99,11 +121,11 @@ export async function* testCommands(consumer) {
     writeFileSync(join(consumer, file), typeof code === "string" ? code : code(url));
   }
   const suite = /** @type {const} */ ("runtimes");
-  for (const { name, command, toRead, toFetch, lacks } of runtimes) {
+  for (const { name, command, toRead, toFetch, toRefuse = "", lacks } of runtimes) {
     const [file = ""] = command;
     const version = existsSync(file) ? await versionOf(file) : "";
     for (const [check, { file: program, reads, fetches }] of Object.entries(programs)) {
-      if (check === lacks) continue;
+      if (lacks.includes(check)) continue;
       if (!version) {
         yield skipped({ suite, name, version, check }, file);
         continue;
@@ -111,6 +133,7 @@ export async function* testCommands(consumer) {
       const flags = [reads && toRead, fetches && toFetch].filter(
         (flag) => typeof flag === "string",
       );
+      if (check === "threads, refused") flags.push(...toRefuse.split(" "));
       yield cell({ suite, name, version, check }, () =>
         runForJson([...command, ...flags, program], { cwd: consumer }),
       );

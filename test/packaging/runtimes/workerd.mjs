@@ -31,6 +31,16 @@ const slimProgram = `import { refusesBytes } from "../refuse-bytes.mjs";
   import golden from "../golden.mjs"; import { runWhole } from "../program.mjs";
   library.initSync(module); ${answer}`;
 
+const threadsProgram = `import { refusesBytes } from "../refuse-bytes.mjs";
+  import * as ordinary from "batchnorm-wasm"; import * as threaded from "batchnorm-wasm/threads";
+  import golden from "../golden.mjs"; import { runThreads } from "../threads.mjs";
+  export default {
+    async fetch() {
+      const found = await runThreads(ordinary, threaded, golden, "no workers");
+      return Response.json({ ...found, refuses: refusesBytes() });
+    },
+  };`;
+
 const TODAY = "2026-07-01";
 /** Workers keep the globals of their date: these have no FinalizationRegistry. */
 const OLD = "2022-01-01";
@@ -38,6 +48,7 @@ const OLD = "2022-01-01";
 /** Workers by check; each answers the program's results. */
 const workers = {
   "import, bytes refused": { code: program, date: TODAY },
+  "threads, bytes refused": { code: threadsProgram, date: TODAY },
   "slim, initSync(module), bytes refused": { code: slimProgram, date: TODAY },
   [`import, bytes refused, compatibility date ${OLD}`]: { code: program, date: OLD },
 };
@@ -63,7 +74,9 @@ export async function* testWorkerd(consumer) {
       const config = `name = "checks"\nmain = "index.js"\ncompatibility_date = "${date}"\n`;
       writeFileSync(join(folder, "wrangler.toml"), config);
       const [{ body }] = await ask(await bundle(folder), [{}], date);
-      const found = JSON.parse(Buffer.from(body, "base64").toString());
+      const text = Buffer.from(body, "base64").toString();
+      if (!text.startsWith("{")) throw new Error(text.slice(0, 500));
+      const found = JSON.parse(text);
       if (!found.refuses) throw new Error("bytes were compiled: nothing is shown");
       return found;
     });

@@ -35,8 +35,7 @@ pub fn call(
     } else {
         let saved = needed(saved)?;
         let [gamma, beta] = record.pair(Word::FirstAccumulator)?;
-        reserve(workspace, layout)?;
-        workspace.reserve_gradients(layout.channels).map_err(|_| Status::OutOfMemory)?;
+        group::reserve(layout, workspace).map_err(|_| Status::OutOfMemory)?;
         let gradients = ParameterGradients { gamma, beta };
         let room = (sets, workspace);
         group::backward(layout, tensors, groups, &saved, eps, &gradients, room);

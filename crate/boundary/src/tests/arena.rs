@@ -22,18 +22,27 @@ pub struct Arena {
 
 impl Arena {
     pub fn new() -> Self {
-        Self { cells: vec![Cell::new(FILL); (SIZE + 2 * GUARD) / 8], end: GUARD }
+        Self::of(SIZE)
+    }
+
+    /// So many bytes that a record may speak of.
+    pub fn of(size: usize) -> Self {
+        Self { cells: vec![Cell::new(FILL); (size + 2 * GUARD) / 8], end: GUARD }
+    }
+
+    fn last(&self) -> usize {
+        8 * self.cells.len() - GUARD
     }
 
     pub fn memory(&self) -> Memory<'_> {
-        Memory::new(&self.cells, GUARD, GUARD + SIZE)
+        Memory::new(&self.cells, GUARD, self.last())
     }
 
     /// Room for `len` values, apart from what was put before.
     pub fn reserve<T>(&mut self, len: usize) -> usize {
         let address = self.end;
         self.end += (len * size_of::<T>()).next_multiple_of(8) + 8;
-        assert!(self.end <= GUARD + SIZE, "the arena is full");
+        assert!(self.end <= self.last(), "the arena is full");
         address
     }
 
@@ -57,6 +66,11 @@ impl Arena {
         self.cells.iter().map(Cell::get).collect()
     }
 
+    /// Has all of it as it was.
+    pub fn restore(&self, snapshot: &[u64]) {
+        self.cells.iter().zip(snapshot).for_each(|(cell, before)| cell.set(*before));
+    }
+
     /// Addresses of the bytes that are others than in a snapshot.
     pub fn changed(&self, snapshot: &[u64]) -> Vec<usize> {
         let mut changed = Vec::new();
@@ -72,7 +86,11 @@ impl Arena {
 
     /// Calls what the record at an address describes.
     pub fn call(&self, record: usize) -> Status {
-        call(self.memory(), record, &mut state()).err().unwrap_or(Status::Ok)
+        self.call_with(record, &mut state())
+    }
+
+    pub fn call_with(&self, record: usize, state: &mut State) -> Status {
+        call(self.memory(), record, state).err().unwrap_or(Status::Ok)
     }
 }
 

@@ -67,8 +67,7 @@ fn sets_of(over: Over, sizes: &[u32], axis: usize, groups: usize) -> usize {
 
 /// A call without a fault: its arena, the address of its record, and its words.
 fn valid(seed: u64) -> (Arena, usize, Words) {
-    let (mut arena, random) = (Arena::new(), &mut Random(seed));
-    let record = arena.reserve::<u32>(RECORD);
+    let random = &mut Random(seed);
     let rank = 1 + random.below(4);
     let mut sizes: Vec<u32> = (0..rank).map(|_| random.below(5) as u32).collect();
     if random.below(4) > 0 {
@@ -77,6 +76,17 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
     if random.below(8) == 0 {
         sizes.resize(rank + random.below(MAX_RANK + 1 - rank), 1);
     }
+    valid_over(Arena::new(), sizes, seed.is_multiple_of(3), random)
+}
+
+/// A call of any operation over these sizes without a fault, in an arena that it finds room in.
+pub fn valid_over(
+    mut arena: Arena,
+    sizes: Vec<u32>,
+    reversed: bool,
+    random: &mut Random,
+) -> (Arena, usize, Words) {
+    let record = arena.reserve::<u32>(RECORD);
     let operation = OPERATIONS[random.below(OPERATIONS.len())];
     let Described { over, tensors, needs_saved, may_be_given, .. } = operation.described();
     let axis = random.below(sizes.len());
@@ -86,7 +96,7 @@ fn valid(seed: u64) -> (Arena, usize, Words) {
     let mut stride = 1;
     for dim in (0..sizes.len()).rev() {
         // In the order of the dimensions, or the other way round.
-        let dim = if seed.is_multiple_of(3) { sizes.len() - 1 - dim } else { dim };
+        let dim = if reversed { sizes.len() - 1 - dim } else { dim };
         strides[dim] = stride;
         stride *= sizes[dim];
     }

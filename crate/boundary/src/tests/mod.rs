@@ -2,6 +2,7 @@
 
 mod arena;
 mod calls;
+mod crew;
 mod hostile;
 #[path = "../../../kernel/tests/tensors/random.rs"]
 mod random;

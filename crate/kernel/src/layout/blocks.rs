@@ -23,6 +23,9 @@ pub struct Blocks {
 }
 
 impl Layout {
+    /// More blocks there never are.
+    pub(crate) const MOST_BLOCKS: usize = MOST;
+
     pub(super) fn find_lines(&mut self) {
         let (rows, stride, tuples) = self.outer.split();
         (self.lines, self.line_stride, self.tuples) = match self.form {

@@ -369,6 +369,14 @@ impl Layout {
         (channel * side_by_side, side_by_side, self.channels * side_by_side)
     }
 
+    /// The fewest channels whose columns are whole tiles, where channels don't come again in a row;
+    /// else 0.
+    #[cfg(any(feature = "threads", not(target_family = "wasm")))]
+    pub(crate) fn channels_between_tiles(&self) -> usize {
+        let shared = self.run.trailing_zeros().min(TILE.trailing_zeros());
+        if self.joined == 1 { TILE >> shared } else { 0 }
+    }
+
     /// Where element `index` of channel 0 lies in `operand`, counted from 0 to `count`.
     pub fn place(&self, operand: usize, index: usize) -> usize {
         self.outer.at_row(index / self.run)[operand] + index % self.run

@@ -1,8 +1,11 @@
 //! The forward pass of the norms whose γ and β are a channel's: of batch and group norm.
 
+use core::ops::Range;
+
 use crate::Cells;
 use crate::activation::Activation;
 use crate::affine;
+use crate::crew::{Work, share_out};
 use crate::layout::{Band, Layout, MAX_OPERANDS, Order};
 use crate::moments::{self, moments};
 use crate::parameters::{Parameters, value_of};
@@ -18,6 +21,25 @@ pub enum Given<'a> {
     /// They stand where they are saved: in f64.
     Saved,
 }
+
+/// What a pass over so many operands is to a crew: a stretch of samples a part, each alone.
+pub(super) fn by_samples(layout: &Layout, operands: usize) -> Work {
+    let number = layout.samples;
+    let parts = (2 * number * layout.len() / layout.limits.block.max(1)).min(number);
+    Work {
+        number,
+        // Of few samples the walks are shared, if they are long.
+        parts: if number < FEW { 1 } else { parts.min(Layout::MOST_BLOCKS) },
+        elements: operands * number * layout.len(),
+        along: 0,
+        packed: 0,
+        gradients: 0,
+        sums: 0,
+    }
+}
+
+/// Fewer samples can't be handed out evenly.
+const FEW: usize = 4;
 
 /// A forward pass, which without parameters ends before it would normalize.
 pub(super) struct Forward<'a> {
@@ -50,7 +72,27 @@ impl Forward<'_> {
             None => (true, Order::Backwards),
             Some(_) => (false, Order::Forwards),
         };
-        for sample in layout.each_sample() {
+        let (work, each) = (by_samples(layout, 2), layout.each_sample());
+        let is_shared =
+            share_out(&work, layout, workspace, &|(_, own_workspace), _, samples, _| {
+                self.over(samples, [sets, layout], together, (tensors, own, order), own_workspace);
+            });
+        if !is_shared {
+            self.over(each, [sets, layout], together, (tensors, own, order), workspace);
+        }
+    }
+
+    /// Over some samples.
+    #[inline(always)]
+    fn over(
+        &self,
+        samples: Range<usize>,
+        [sets, layout]: [&Layout; 2],
+        together: usize,
+        (tensors, own, order): ([Cells; MAX_OPERANDS], bool, Order),
+        workspace: &mut Workspace,
+    ) {
+        for sample in samples {
             let tensors = if sample == 0 { tensors } else { layout.sample(tensors, sample) };
             let pass =
                 &mut Pass { layout: sets, tensors, weights: self.weights, gated: None, workspace };

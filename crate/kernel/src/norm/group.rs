@@ -14,14 +14,17 @@
 //! A channel that is a group by itself goes back as in batch norm, whose map takes the mean of dy
 //! off before anything else.
 
+use alloc::collections::TryReserveError;
 use core::cell::Cell;
 use core::ops::Range;
 
 use crate::Cells;
 use crate::affine;
 use crate::co_moments::{self, co_moment};
-use crate::layout::{Band, Layout};
-use crate::norm::forward::Forward;
+use crate::crew::{Work, share_out};
+use crate::lanes::LANES;
+use crate::layout::{Band, Layout, MAX_OPERANDS};
+use crate::norm::forward::{Forward, by_samples};
 use crate::parameters::{ParameterGradients, Parameters};
 use crate::pivot::pivots;
 use crate::statistics::{Saved, Statistics};
@@ -62,24 +65,49 @@ pub fn backward(
 ) {
     let together = layout.channels / groups;
     sets.group(layout, together);
-    for sample in layout.each_sample() {
-        let tensors = layout.sample(tensors, sample);
-        let pass = &mut Pass { layout, tensors, weights: None, gated: None, workspace };
+    let sets = &*sets;
+    let one = |sample: usize, workspace: &mut Workspace| {
         let backward = Backward { together, first: sample * groups, saved, eps };
-        for band in sets.bands(2) {
-            let channels = band.start * together..band.end * together;
-            backward.gather(pass, &band);
-            co_moments::sum_up(pass, &channels);
-            backward.settle(pass, &band);
-            if together == 1 {
-                affine::apply_backward(pass, &channels);
-            } else {
-                affine::apply_backward_in_group(pass, &channels);
-            }
+        backward.run([sets, layout], layout.sample(tensors, sample), workspace);
+    };
+    let work = work_of(layout);
+    let of_sample = work.sums / work.number.max(1);
+    let is_shared = share_out(&work, layout, workspace, &|(_, own), sums, samples, _| {
+        for sample in samples {
+            own.clear_gradients();
+            one(sample, own);
+            own.leave_gradients(&sums[sample * of_sample..]);
+        }
+    });
+    for sample in layout.each_sample() {
+        if is_shared {
+            workspace.take_gradients(sample * of_sample);
+        } else {
+            one(sample, workspace);
         }
     }
     gradients.add(layout, workspace);
 }
+
+/// Makes room for a pass with gradients of γ and β.
+pub fn reserve(layout: &Layout, workspace: &mut Workspace) -> Result<(), TryReserveError> {
+    workspace.reserve(layout)?;
+    workspace.crew.reserve_for(&work_of(layout), layout);
+    workspace.reserve_gradients(layout.channels)
+}
+
+/// What the backward pass is to a crew: each sample leaves gradients, which are added up in their
+/// order.
+fn work_of(layout: &Layout) -> Work {
+    let work = by_samples(layout, 3);
+    let sums = layout.samples * 2 * layout.channels.next_multiple_of(LANES);
+    // Of few elements a channel they would be as many as these.
+    let parts = if layout.count < LEAST { 1 } else { work.parts };
+    Work { parts, gradients: layout.channels, sums, ..work }
+}
+
+/// Elements of a channel in a sample.
+const LEAST: usize = 16;
 
 /// A backward pass over one sample.
 struct Backward<'a> {
@@ -92,6 +120,27 @@ struct Backward<'a> {
 }
 
 impl Backward<'_> {
+    /// Over that sample.
+    fn run(
+        &self,
+        [sets, layout]: [&Layout; 2],
+        tensors: [Cells; MAX_OPERANDS],
+        workspace: &mut Workspace,
+    ) {
+        let pass = &mut Pass { layout, tensors, weights: None, gated: None, workspace };
+        for band in sets.bands(2) {
+            let channels = band.start * self.together..band.end * self.together;
+            self.gather(pass, &band);
+            co_moments::sum_up(pass, &channels);
+            self.settle(pass, &band);
+            if self.together == 1 {
+                affine::apply_backward(pass, &channels);
+            } else {
+                affine::apply_backward_in_group(pass, &channels);
+            }
+        }
+    }
+
     fn channels(&self, set: usize) -> Range<usize> {
         set * self.together..(set + 1) * self.together
     }

@@ -23,9 +23,11 @@
 use alloc::collections::TryReserveError;
 use core::array::from_fn;
 use core::mem::take;
+use core::ops::Range;
 
 use crate::Cells;
 use crate::affine;
+use crate::crew::{Work, share_out};
 use crate::lanes::LANES;
 use crate::layout::{Layout, MAX_OPERANDS};
 use crate::moments;
@@ -51,14 +53,40 @@ pub fn reserve(layout: &Layout, (slab, workspace): Room) -> Result<(), TryReserv
         return Ok(());
     }
     slab.rows(layout, 0, rows_of_slab(layout));
+    let blocks = blocks_of(layout);
+    let work = work_of(layout, slab, blocks);
     workspace.reserve(slab)?;
+    workspace.crew.reserve_for(&work, slab);
+    workspace.reserve_along(work.along)?;
+    workspace.reserve_packed(work.packed)?;
+    workspace.reserve_gradients(layout.channels)?;
+    if blocks > 1 { workspace.reserve_totals(layout.channels) } else { Ok(()) }
+}
+
+/// What a pass over so many stretches of rows is to a crew, slab by slab.
+fn work_of(layout: &Layout, slab: &Layout, parts: usize) -> Work {
     // γ, β, and two parts of their gradients; behind them a slab.
     let lanes = layout.channels.next_multiple_of(LANES);
-    let packed = if layout.has_rows() { 0 } else { MAX_OPERANDS * slab.len() };
-    workspace.reserve_along(4 * lanes + slab.len())?;
-    workspace.reserve_packed(packed)?;
-    workspace.reserve_gradients(layout.channels)
+    Work {
+        number: layout.count,
+        parts,
+        elements: MAX_OPERANDS * layout.len(),
+        along: 4 * lanes + slab.len(),
+        packed: if layout.has_rows() { 0 } else { MAX_OPERANDS * slab.len() },
+        gradients: layout.channels,
+        sums: parts * 2 * lanes,
+    }
 }
+
+/// Blocks of rows, each of which sums up gradients for itself: a matter of the shape, whoever does
+/// them.
+fn blocks_of(layout: &Layout) -> usize {
+    let most = (layout.len() / layout.limits.block.max(1)).min(layout.count / TALL);
+    most.clamp(1, Layout::MOST_BLOCKS)
+}
+
+/// Rows of a block, at least: adding its gradients to all others' is work, too.
+const TALL: usize = 64;
 
 /// Normalizes each row, around its mean or 0 as its `own` statistics are.
 ///
@@ -88,13 +116,21 @@ pub fn forward(
     });
     let parameters = Some(&Parameters { gamma: None, beta: None, eps });
     let forward = Forward { parameters, ..forward };
-    let workspace = by_slabs(layout, &[x, y], room, &mut |slab, tensors, workspace, first| {
+    let visit: &Visit = &|slab, tensors, workspace, first| {
         let pass = &mut Pass { layout: slab, tensors, weights: None, gated: None, workspace };
         let band = 0..slab.channels;
         moments::gather(pass, &band, own);
         forward.settle(pass, &band, first, 1);
         affine::apply_forward_along(pass, &band, [0, 1], [gamma, beta]);
+    };
+    let (slab, workspace) = room;
+    let work = work_of(layout, slab, blocks_of(layout));
+    let is_shared = share_out(&work, slab, workspace, &|own, _, rows, _| {
+        by_slabs(layout, rows, &[x, y], own, visit);
     });
+    if !is_shared {
+        by_slabs(layout, 0..layout.count, &[x, y], (slab, &mut *workspace), visit);
+    }
     workspace.along = along;
 }
 
@@ -113,16 +149,23 @@ pub fn backward(
     if layout.is_empty() {
         return;
     }
-    let along = take(&mut room.1.along);
+    let (slab, workspace) = room;
+    let along = take(&mut workspace.along);
     let lanes = layout.channels.next_multiple_of(LANES);
-    let [gamma, zeros, parts @ ..]: [Cells; 4] = from_fn(|k| &along[k * lanes..][..lanes]);
-    let g = &along[4 * lanes..];
+    let [gamma, zeros]: [Cells; 2] = from_fn(|k| &along[k * lanes..][..lanes]);
     for (cell, value) in gamma.iter().zip(saved.gamma) {
         cell.set(value.get() as f32);
     }
     zeros.iter().for_each(|cell| cell.set(0.0));
     let none = &ParameterGradients { gamma: None, beta: None };
-    let workspace = by_slabs(layout, &tensors, room, &mut |slab, tensors, workspace, first| {
+    // With what is behind γ and β, of the caller or of a desk: all else is the same.
+    let visit = |beside: Cells,
+                 slab: &mut Layout,
+                 tensors: [Cells; MAX_OPERANDS],
+                 workspace: &mut Workspace,
+                 first: usize| {
+        let (parts, g) = beside.split_at(2 * lanes);
+        let parts = [&parts[..lanes], &parts[lanes..]];
         let band = 0..slab.channels;
         let [mean, variance] = [saved.mean, saved.variance].map(|all| &all[first..][..band.end]);
         let saved = &Saved::new([mean, variance, &[]]);
@@ -145,27 +188,55 @@ pub fn backward(
         affine::apply_forward_along(pass, &band, [0, 1], [gamma, zeros]);
         slab.channel_strides = [of_x, slab.count, of_dx];
         batch::backward(slab, (&[x, g, dx], None), saved, (own, None), eps, none, workspace);
+    };
+    let blocks = blocks_of(layout);
+    let work = work_of(layout, slab, blocks);
+    let of_block = 2 * lanes;
+    let is_shared = share_out(&work, slab, workspace, &|(slab, own), sums, rows, block| {
+        let beside = take(&mut own.along);
+        own.clear_gradients();
+        by_slabs(layout, rows, &tensors, (slab, &mut *own), &|slab, tensors, workspace, first| {
+            visit(&beside, slab, tensors, workspace, first);
+        });
+        own.leave_gradients(&sums[block * of_block..]);
+        own.along = beside;
     });
+    for block in 0..blocks {
+        if is_shared {
+            workspace.take_gradients(block * of_block);
+            continue;
+        }
+        let rows = block * layout.count / blocks..(block + 1) * layout.count / blocks;
+        let room = (&mut *slab, &mut *workspace);
+        by_slabs(layout, rows, &tensors, room, &|slab, tensors, workspace, first| {
+            visit(&along[2 * lanes..], slab, tensors, workspace, first);
+        });
+        if blocks > 1 {
+            workspace.end_block(block + 1 == blocks);
+        }
+    }
     workspace.along = along;
     gradients.add(layout, workspace);
 }
 
 /// What is done with a slab: its layout, the tensors from there on, the number of rows before it.
-type Visit<'a> = dyn FnMut(&mut Layout, [Cells; MAX_OPERANDS], &mut Workspace, usize) + 'a;
+type Visit<'a> = dyn Fn(&mut Layout, [Cells; MAX_OPERANDS], &mut Workspace, usize) + 'a;
 
-/// Calls `visit` with each slab, of the tensors the last of which is written; gives the workspace
-/// back.
-fn by_slabs<'a>(
+/// Calls `visit` with each slab of some rows, of the tensors the last of which is written.
+#[inline(never)]
+fn by_slabs(
     layout: &Layout,
+    rows: Range<usize>,
     tensors: &[Cells],
-    (slab, workspace): Room<'a>,
-    visit: &mut Visit,
-) -> &'a mut Workspace {
+    (slab, workspace): Room,
+    visit: &Visit,
+) {
     let packed = take(&mut workspace.packed);
     let output = tensors.len() - 1;
-    let mut first = 0;
-    while first < layout.count {
-        let start = slab.rows(layout, first, rows_of_slab(layout));
+    let mut first = rows.start;
+    while first < rows.end {
+        let most = rows_of_slab(layout).min(rows.end - first);
+        let start = slab.rows(layout, first, most);
         let here: [Cells; MAX_OPERANDS] =
             from_fn(|k| tensors.get(k).and_then(|cells| cells.get(start[k]..)).unwrap_or(&[]));
         let rows = slab.channels;
@@ -187,7 +258,6 @@ fn by_slabs<'a>(
         first += rows;
     }
     workspace.packed = packed;
-    workspace
 }
 
 /// Copies rows of so many elements, which lie by strides from one element of a row to the next and

@@ -9,6 +9,8 @@
 //! take up to twice as long: runs of 256 or 1024 elements share few places of the nearest cache.
 
 use core::array::from_fn;
+use core::cell::Cell;
+use core::mem::take;
 
 use super::fold::Step;
 use super::patch::{Along, Patch, load, load_part};
@@ -30,17 +32,19 @@ pub fn fold_across<const P: usize>(
     let parts = parts.map(|part| &part[..len]);
     parts.iter().flat_map(|part| part.iter()).for_each(|part| part.set(0.0));
     let along = Along::new(parts, len);
-    let mut sums = core::mem::take(&mut pass.workspace.gradients);
+    let sums = Cell::new(take(&mut pass.workspace.gradients));
     let lines = pass.layout.all_lines();
-    sweep(pass, band, lines, &[0, 1], Order::Forwards, &mut |_, patch, tiles| {
+    sweep(pass, band, lines, &[0, 1], Order::Forwards, &|_, patch, tiles| {
+        let mut here = sums.take();
         for row in 0..patch.rows() {
             fold_row(patch, row, tiles, along, step);
             if (row + 1) % CHUNK == 0 || row + 1 == patch.rows() {
-                take_parts(patch, along, &mut sums);
+                take_parts(patch, along, &mut here);
             }
         }
+        sums.set(here);
     });
-    pass.workspace.gradients = sums;
+    pass.workspace.gradients = sums.into_inner();
 }
 
 /// One row.

@@ -6,12 +6,14 @@
 //! ```
 
 use core::array::from_fn;
+use core::mem::replace;
 use core::ops::Range;
 
+use super::map::gate_lines;
 use super::patch::{Patch, load, load_part, vectors};
-use super::{CHUNK, Leaf, Pass, STRIP, VECTORS, Walk, gate, sweep};
+use super::{CHUNK, Leaf, Pass, STRIP, VECTORS, Walk, shared, sweep};
 use crate::lanes::{F32x4, F64x2, LANES};
-use crate::layout::{Band, Order, TILE};
+use crate::layout::{Band, Lines, Order, TILE};
 use crate::workspace::{Tile, Turn};
 
 /// What a fold does with a vector of every input: returns the sums with it.
@@ -33,7 +35,7 @@ pub fn fold<const T: usize, const I: usize, const P: usize>(
     inputs: [usize; T],
     step: impl Step<I, P>,
 ) {
-    fold_by(pass, band, &inputs, &mut |walk, patch, tiles| match walk {
+    fold_by(pass, band, &inputs, &|walk, patch, tiles| match walk {
         // Weights come beside as many rows.
         Walk::Columns(_) if I > T => fold_columns::<T, I, P>(patch, CHUNK, tiles, step),
         Walk::Columns(at_once) => fold_columns::<T, I, P>(patch, at_once, tiles, step),
@@ -43,25 +45,42 @@ pub fn fold<const T: usize, const I: usize, const P: usize>(
 
 /// [`fold`] with what it does with a patch. (Compiled once.)
 #[inline(never)]
-fn fold_by(pass: &mut Pass, band: &Band, inputs: &[usize], leaf: &mut Leaf) {
+fn fold_by(pass: &mut Pass, band: &Band, inputs: &[usize], leaf: &Leaf) {
     let layout = pass.layout;
     pass.workspace.spread(layout);
+    let is_shared = shared::fold(pass, band, inputs, leaf);
     let mut turn = Turn::First;
-    for lines in layout.blocks() {
+    for (block, lines) in layout.blocks().enumerate() {
         pass.workspace.turn(layout, band, turn);
         turn = if turn == Turn::First { Turn::Second } else { Turn::Next };
-        // From the nearer caches it comes back at once.
-        if let Some(gated) = pass.gated {
-            let tensors = core::mem::replace(&mut pass.tensors, gated);
-            gate(pass, band, lines.clone());
-            pass.tensors = tensors;
+        if is_shared {
+            shared::take_block(pass, band, block);
+        } else {
+            fold_lines(pass, band, lines, inputs, leaf);
         }
-        sweep(pass, band, lines, inputs, Order::Forwards, leaf);
     }
     if turn == Turn::Next {
         pass.workspace.turn(layout, band, Turn::Last);
     }
     pass.workspace.collect(layout);
+}
+
+/// Sums up some lines of a band; what is gated right before comes back at once, from the nearer
+/// caches.
+#[inline(always)]
+pub(super) fn fold_lines(
+    pass: &mut Pass,
+    band: &Band,
+    lines: Lines,
+    inputs: &[usize],
+    leaf: &Leaf,
+) {
+    if let Some(gated) = pass.gated {
+        let tensors = replace(&mut pass.tensors, gated);
+        gate_lines(pass, band, lines.clone());
+        pass.tensors = tensors;
+    }
+    sweep(pass, band, lines, inputs, Order::Forwards, leaf);
 }
 
 /// Columns, some rows at once: a divisor of [`CHUNK`].

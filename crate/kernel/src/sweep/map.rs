@@ -8,7 +8,7 @@ use core::array::from_fn;
 use core::ops::Range;
 
 use super::patch::{Along, Patch, load, load_part, vectors};
-use super::{CHUNK, Pass, STRIP, VECTORS, Walk, sweep};
+use super::{CHUNK, Leaf, Pass, STRIP, VECTORS, Walk, shared, sweep};
 use crate::Cells;
 use crate::lanes::{F32x4, LANES};
 use crate::layout::{Band, Lines, MAX_OPERANDS, Order, TILE};
@@ -36,9 +36,8 @@ pub fn map<const T: usize, const I: usize, const P: usize>(
     map: impl Map<I, P>,
 ) {
     let operands: [usize; MAX_OPERANDS] = from_fn(|k| *inputs.get(k).unwrap_or(&output));
-    let lines = pass.layout.all_lines();
     pass.workspace.spread(pass.layout);
-    sweep(pass, band, lines, &operands[..=T], order, &mut |walk, patch, tiles| match walk {
+    map_by(pass, band, &operands[..=T], order, &|walk, patch, tiles| match walk {
         // Weights come beside as many rows.
         Walk::Columns(_) if I > T => map_columns::<T, I, P>(patch, CHUNK, tiles, map),
         Walk::Columns(at_once) => map_columns::<T, I, P>(patch, at_once, tiles, map),
@@ -46,15 +45,32 @@ pub fn map<const T: usize, const I: usize, const P: usize>(
     });
 }
 
-/// Writes operand 0 where operand 1 isn't below 0, and else 0, over some lines of operand 2: dy as
-/// it comes through a ReLU, by the sign of its output. Needs no constants, and leaves them alone.
+/// Writes operand 0 where operand 1 isn't below 0, and else 0, over operand 2: dy as it comes
+/// through a ReLU, by the sign of its output. Needs no constants, and leaves them alone.
+pub fn gate(pass: &mut Pass, band: &Band) {
+    map_by(pass, band, &[0, 1, 2], Order::Backwards, &gate_patch);
+}
+
+/// [`gate`] of some lines.
 #[inline(never)]
-pub fn gate(pass: &mut Pass, band: &Band, lines: Lines) {
+pub(super) fn gate_lines(pass: &mut Pass, band: &Band, lines: Lines) {
+    sweep(pass, band, lines, &[0, 1, 2], Order::Backwards, &gate_patch);
+}
+
+fn gate_patch(walk: Walk, patch: &Patch, tiles: &mut [Tile]) {
     let map = |[dy, y]: [F32x4; 2], []: [F32x4; 0]| dy.where_not_below(y);
-    sweep(pass, band, lines, &[0, 1, 2], Order::Backwards, &mut |walk, patch, tiles| match walk {
+    match walk {
         Walk::Columns(at_once) => map_columns::<2, 2, 0>(patch, at_once, tiles, map),
         Walk::Runs => map_runs::<2, 2, 0>(patch, tiles, |row| patch.row::<2, 2>(row), map),
-    });
+    }
+}
+
+/// [`map`] with what it does with a patch.
+#[inline(always)]
+fn map_by(pass: &mut Pass, band: &Band, operands: &[usize], order: Order, leaf: &Leaf) {
+    if !shared::map(pass, band, operands, order, leaf) {
+        sweep(pass, band, pass.layout.all_lines(), operands, order, leaf);
+    }
 }
 
 /// [`map`] of runs, backwards, with vectors `along` each of them as the last inputs.
@@ -69,7 +85,7 @@ pub fn map_along<const T: usize, const S: usize, const I: usize, const P: usize>
     let along = Along::new(along, pass.layout.count);
     let operands: [usize; MAX_OPERANDS] = from_fn(|k| *inputs.get(k).unwrap_or(&output));
     let lines = pass.layout.all_lines();
-    sweep(pass, band, lines, &operands[..=T], Order::Backwards, &mut |_, patch, tiles| {
+    sweep(pass, band, lines, &operands[..=T], Order::Backwards, &|_, patch, tiles| {
         map_runs::<T, I, P>(patch, tiles, |row| patch.row_along::<T, S, I>(row, along), map);
     });
 }

@@ -29,12 +29,15 @@
 //!    summed up for γ and β is summed up *across* the runs ([`mod@across`]).
 //! 8. Weights, one for each element of a channel and the same in all of them, are one more input:
 //!    of runs as they are, of columns spread out, some rows at a time ([`mod@weights`]).
-//! 9. Where f32's range may not do, a channel is summed up once more, in f64 ([`fold_wide`]).
+//! 9. What a crew shares is cut further, into stretches of lines and of channels ([`crate::crew`]).
+//! 10. Where f32's range may not do, a channel is summed up once more, in f64 ([`fold_wide`]).
 
 mod across;
 mod fold;
 mod map;
 mod patch;
+#[cfg(any(feature = "threads", not(target_family = "wasm")))]
+mod shared;
 mod transpose;
 mod weights;
 mod wide;
@@ -120,7 +123,7 @@ fn sweep(
     lines: Lines,
     operands: &[usize],
     order: Order,
-    leaf: &mut Leaf,
+    leaf: &Leaf,
 ) {
     let Pass { layout, tensors, weights, ref mut workspace, .. } = *pass;
     let Workspace { tiles, packed, .. } = &mut **workspace;
@@ -156,4 +159,24 @@ fn sweep(
 }
 
 /// What is done with a patch.
-type Leaf<'a> = dyn FnMut(Walk, &Patch, &mut [Tile]) + 'a;
+type Leaf<'a> = dyn Fn(Walk, &Patch, &mut [Tile]) + 'a;
+
+/// What a hand alone has instead of a crew.
+#[cfg(not(any(feature = "threads", not(target_family = "wasm"))))]
+mod shared {
+    use super::{Leaf, Pass};
+    use crate::layout::{Band, Order};
+
+    #[inline(always)]
+    pub(super) fn fold(_: &mut Pass, _: &Band, _: &[usize], _: &Leaf) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    pub(super) fn take_block(_: &mut Pass, _: &Band, _: usize) {}
+
+    #[inline(always)]
+    pub(super) fn map(_: &mut Pass, _: &Band, _: &[usize], _: Order, _: &Leaf) -> bool {
+        false
+    }
+}

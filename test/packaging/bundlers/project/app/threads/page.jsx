@@ -1,0 +1,14 @@
+"use client";
+import * as ordinary from "batchnorm-wasm";
+import * as threaded from "batchnorm-wasm/threads";
+import { useEffect } from "react";
+import golden from "../../golden.mjs";
+import { report } from "../../report.js";
+import { runThreads } from "../../threads.mjs";
+
+export default function Page() {
+  useEffect(() => {
+    // A page that isn't isolated has no threads, and works all the same.
+    report(() => runThreads(ordinary, threaded, golden, "cross-origin isolated"));
+  }, []);
+}

@@ -1,0 +1,9 @@
+import * as ordinary from "batchnorm-wasm";
+import * as threaded from "batchnorm-wasm/threads";
+import golden from "../golden.mjs";
+import { report } from "../report.js";
+import { runThreads } from "../threads.mjs";
+
+// A server that isolates no page, as those of development do, has no threads to give.
+const reason = crossOriginIsolated ? null : "cross-origin isolated";
+report(() => runThreads(ordinary, threaded, golden, reason));
