@@ -20,6 +20,7 @@ import {
   scope,
   Tensor,
 } from "batchnorm-wasm";
+import { fromSafetensors, toSafetensors } from "batchnorm-wasm/weights";
 import { describe, expect, test, vi } from "vitest";
 import { Allocation } from "../ts/core/allocation.js";
 import { portOf } from "../ts/core/kernel.js";
@@ -1065,6 +1066,16 @@ describe("memory that runs out", () => {
       expectError("out-of-memory", words, () => batchNormBackward(dy, { saved }), [x, dy, saved]);
     }
   });
+});
+
+test("a file that is cut off is refused, and nothing of it was loaded", () => {
+  const bn = new BatchNorm(3);
+  const file = toSafetensors(bn.stateDict());
+  const words = ["fromSafetensors", "the file is cut off"];
+  for (const size of [8, 40, file.length - 1]) {
+    const cut = file.subarray(0, size);
+    expectError("invalid-file", words, () => bn.loadStateDict(fromSafetensors(cut)), [bn]);
+  }
 });
 
 test("every code of ts/core/errors.ts was thrown by a test of this file", () => {
