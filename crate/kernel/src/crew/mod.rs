@@ -33,6 +33,8 @@ pub(crate) use many::share_out;
 pub use many::{Crew, Desk, Hands};
 
 /// What is done for each of some samples or rows, none of which needs another one.
+// A hand alone asks for a few of these.
+#[cfg_attr(not(any(feature = "threads", not(target_family = "wasm"))), allow(dead_code))]
 pub(crate) struct Work {
     /// How many there are.
     pub number: usize,
