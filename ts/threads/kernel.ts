@@ -58,7 +58,15 @@ function instantiateOver(module: KernelModule, memory: LinearMemory, crew: objec
   const exports = instantiate(module, { "./kernel_bg.js": { memory }, crew });
   // Copies the statics, once in a memory.
   (exports as { __wbindgen_start?(): void }).__wbindgen_start?.();
-  return { ...exports, memory };
+  // Shared memory could be posted to a worker, and with it what only looks like a tensor there. What
+  // has a function can't.
+  const linear: LinearMemory = {
+    get buffer() {
+      return memory.buffer;
+    },
+    grow: (pages) => memory.grow(pages),
+  };
+  return { ...exports, memory: linear };
 }
 
 /**
