@@ -32,7 +32,7 @@ export interface Policy {
  * and a byte about a tenth of a nanosecond.
  */
 export const POLICY: Policy = {
-  shared: 3 * 2 ** 18,
+  shared: 2 ** 20,
   woken: 3 * 2 ** 20,
   patience: 0.2,
   rest: 32,
