@@ -16,6 +16,8 @@ await check("Lint and format", npm("lint"));
 await vitest("Tests");
 await vitest("Tests, with memory that grows at every allocation", { GROW_ON_ALLOCATE: "1" });
 
+await vitest("Tests, over the entry with threads", { THREADS: "1" });
+
 await check("Size within budget", ["node", "scripts/size.mjs"]);
 if (installed("test/packaging")) await counted("Package health", npm("test:health"));
 

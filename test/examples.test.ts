@@ -133,11 +133,11 @@ describe("the example of", () => {
 });
 
 describe("README's", () => {
-  test("blocks are found: the ten lines, group norm, state dicts, weights, and slim", () => {
+  test("blocks are found: the ten lines, group norm, state dicts, weights, threads, and slim", () => {
     const found = readme.map(({ imports }) => imports.map(([, from]) => from).join());
     expect(found).toEqual([
       ...["batchnorm-wasm", "batchnorm-wasm", "batchnorm-wasm"],
-      ...["batchnorm-wasm,batchnorm-wasm/weights", "batchnorm-wasm/slim"],
+      ...["batchnorm-wasm,batchnorm-wasm/weights", "batchnorm-wasm/threads", "batchnorm-wasm/slim"],
     ]);
   });
 

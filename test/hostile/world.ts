@@ -18,6 +18,7 @@ import {
 } from "batchnorm-wasm";
 import type { Random } from "../../scripts/random.mjs";
 import { limited } from "../limited.js";
+import { newCrew } from "../threads/crewed.js";
 import { describe, marker } from "./values.js";
 
 /** A broken promise. Faults with one label are one fault. */
@@ -263,6 +264,12 @@ let foreign: Home | undefined;
 const growing = limited(4, 1024);
 const tight = limited(4, 8);
 
+/** A kernel of a world: where THREADS is set, over shared memory, as the entry with threads has. */
+function newKernel(crowded: boolean) {
+  if (process.env.THREADS && !crowded) return newCrew().kernel;
+  return createKernel(crowded ? tight : growing);
+}
+
 /** How a call is made: as a caller would write it, or not. */
 export type Manner = "mild" | "hostile";
 
@@ -298,7 +305,7 @@ export class World {
 
   /** @param crowded whether the memory is small and will be full */
   constructor(readonly crowded: boolean) {
-    this.home = new Home(createKernel(crowded ? tight : growing), "k");
+    this.home = new Home(newKernel(crowded), "k");
     foreign ??= new Home(defaultKernel(), "defaultKernel()");
     this.foreign = foreign;
     // What a sequence that broke off has left there.

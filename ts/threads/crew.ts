@@ -17,7 +17,7 @@ export interface CrewExports {
 export interface Policy {
   /** Bytes of a walk that threads which are awake are worth asking for. */
   readonly shared: number;
-  /** Bytes that are worth it to wake threads, or to make them. */
+  /** Bytes that are worth it to wake threads; of walks that follow each other all that are shared. */
   readonly woken: number;
   /** How long threads look for parts before they sleep, in ms. */
   readonly patience: number;
@@ -32,12 +32,15 @@ export interface Policy {
  * and a byte about a tenth of a nanosecond.
  */
 export const POLICY: Policy = {
-  shared: 2 ** 17,
-  woken: 2 ** 20,
+  shared: 2 ** 20,
+  woken: 3 * 2 ** 20,
   patience: 0.2,
   rest: 32,
   deadline: 10_000,
 };
+
+/** Walks are a stream, after so many that came within so many ms of each other. */
+const STREAM = { walks: 4, ms: 0.5 };
 
 /** More threads than these wait for memory: unless somebody asks for more, there are no more. */
 const USUAL = 4;
@@ -88,6 +91,9 @@ export class Crew {
   /** How often others have kept this thread waiting lately, and how many walks it goes alone by that. */
   #strikes = 0;
   #rest = 0;
+  /** How many walks followed each other, and when the last one was. */
+  #followed = 0;
+  #last = 0;
   #shared = 0;
   #byOthers = 0;
   /** Whether this thread may wait, which a page's may not. */
@@ -252,8 +258,12 @@ export class Crew {
       if (doing === Doing.AWAKE) awake++;
       else if (doing === Doing.ASLEEP) asleep++;
     }
-    this.#wakes = asleep > 0 && bytes >= woken;
-    if (bytes >= woken && !this.#began) this.#spawn();
+    const now = performance.now();
+    this.#followed = now - this.#last < STREAM.ms ? this.#followed + 1 : 0;
+    this.#last = now;
+    const isWorthIt = bytes >= woken || this.#followed >= STREAM.walks;
+    this.#wakes = asleep > 0 && isWorthIt;
+    if (isWorthIt && !this.#began) this.#spawn();
     return this.#wakes ? awake + asleep : awake;
   }
 
@@ -284,7 +294,9 @@ export class Crew {
     this.#shared++;
     this.#byOthers += parts - own;
     this.#join(parts - own);
-    this.#judge(worked - begun, performance.now() - worked);
+    const ended = performance.now();
+    this.#last = ended;
+    this.#judge(parts - own, worked - begun, ended - worked);
     if (Atomics.load(words, At.TRAPPED) !== 0) {
       fail(
         "kernel",
@@ -294,11 +306,11 @@ export class Crew {
   }
 
   /**
-   * Goes alone for a while where others take longer than this thread for all that it has done: they
-   * have no processor. Each time for longer, as long as it goes on so.
+   * Goes alone for a while where others do nothing, or take longer for it than this thread for all
+   * that it has done: they have no processor. Each time for longer, as long as it goes on so.
    */
-  #judge(worked: number, waited: number): void {
-    if (waited < worked + 0.05) {
+  #judge(others: number, worked: number, waited: number): void {
+    if (others > 0 && waited < worked + 0.05) {
       if (this.#strikes > 0) this.#strikes--;
     } else if (++this.#strikes > 1) {
       this.#rest = this.#policy.rest << Math.min(this.#strikes - 2, 8);

@@ -27,6 +27,7 @@ export function crewed(bytes: Uint8Array<ArrayBuffer>, policy?: Policy): Crewed 
   const crew = new Crew(module, memory, policy);
   const exports = instantiateOver(module, memory, crew.imports);
   const kernel = kernelOf(exports);
+  keepFromPosting(kernel);
   const own = portOf(kernel, "createKernel").memory;
   crew.begin(exports as unknown as CrewExports, (size) => own.allocate(size, Contents.Zero));
   return { kernel, crew };
@@ -59,6 +60,15 @@ function instantiateOver(module: KernelModule, memory: LinearMemory, crew: objec
   // Copies the statics, once in a memory.
   (exports as { __wbindgen_start?(): void }).__wbindgen_start?.();
   return { ...exports, memory };
+}
+
+/**
+ * Shared memory could be posted to a worker, and with it what only looks like a kernel or a tensor
+ * there. What has a symbol can't.
+ */
+function keepFromPosting(kernel: Kernel): void {
+  const value = Symbol("a kernel is never posted");
+  Object.defineProperty(kernel, "posted", { value, enumerable: true });
 }
 
 /**
