@@ -57,9 +57,8 @@ function callBatchNorm(tf: Tf, theirs: Call): Call {
         return all[0] as Tensor;
       });
     }
-    // Theirs ends in `FusedBatchNorm`, but for what that isn't there for: ranks from 5 on, and a gradient
-    // without γ.
-    if (rank >= 2 && rank <= 4 && this.gamma) return theirs.call(this, inputs, kwargs);
+    // Theirs ends in `FusedBatchNorm`, but for ranks from 5 on, and has no gradient without γ or β.
+    if (rank >= 2 && rank <= 4 && this.gamma && this.beta) return theirs.call(this, inputs, kwargs);
     return tf.tidy(() => {
       const around = aroundAxis(shape, axis);
       const channels = [1, around[1], 1];
