@@ -104,7 +104,7 @@ function callOver(operation: Operation, problem: Problem, x: View): Call<View> {
 }
 
 /** tfjs knows nothing of what our kernels need. @throws BatchNormError `shape-mismatch` */
-function checkLength(values: ArrayLike<number>, length: number): number {
+export function checkLength(values: { readonly length: number }, length: number): number {
   if (values.length !== length) {
     fail("shape-mismatch", `batchnorm-wasm/tfjs: expected ${length} values, got ${values.length}`);
   }

@@ -77,11 +77,13 @@ class Installation implements Shared {
     this.add(tf);
   }
 
-  /** Another copy of tfjs-core: it has classes of its own. */
+  /** Another copy of tfjs-core, which has classes of its own; not another namespace of the same. */
   add(tf: Tf): void {
-    if (this.namespaces.has(tf)) return;
-    this.namespaces.add(tf);
     const { SerializationMap } = tf.serialization;
+    for (const one of this.namespaces) {
+      if (one.serialization.SerializationMap === SerializationMap) return;
+    }
+    this.namespaces.add(tf);
     const register = SerializationMap.register;
     // Layers that are imported later.
     const registerOurs = (layer: LayerClass) => {

@@ -1,7 +1,7 @@
 /** Our kernels, as tfjs calls them. */
 import { sizeOf } from "../core/geometry.js";
 import { channelsOf } from "./channels.js";
-import { backward, forward, type Given, normalize, type Values } from "./compute.js";
+import { backward, checkLength, forward, type Given, normalize, type Values } from "./compute.js";
 import { type BackendName, HOSTS, type Host } from "./hosts.js";
 import type { Problem, TrainingProblem } from "./problem.js";
 import type { Attributes, Inputs, KernelCall, KernelConfig, TensorInfo } from "./types.js";
@@ -67,16 +67,17 @@ function runForward(host: Host, inputs: Inputs, attrs: Attributes): TensorInfo[]
   const problem = attrs as unknown as TrainingProblem;
   const x = inputs.x as TensorInfo;
   const { gamma, beta, movingMean, movingVariance } = inputs;
+  const moving = [movingMean, movingVariance].filter((one) => one !== undefined);
+  const channels = x.shape[problem.axes[0] as number] as number;
+  for (const one of moving) checkLength({ length: sizeOf(one.shape) }, channels);
   const values = (tensor: TensorInfo | undefined) => valuesOf(host, tensor);
   return forward(problem, x.shape, values(x) as Values, values(gamma), values(beta), (y, bits) => {
     const made = [host.make(x.shape, "float32", y), host.make([bits.length], "int32", bits)];
     // An empty batch moves nothing.
     const kept = y.length > 0 ? problem.momentum : 1;
     const statistics = new Float64Array(bits.buffer, bits.byteOffset, bits.length / 2);
-    [movingMean, movingVariance].forEach((moving, which) => {
-      if (!moving) return;
-      const channels = statistics.length / 2;
-      const old = values(moving) as Values;
+    moving.forEach((one, which) => {
+      const old = values(one) as Values;
       const moved = new Float32Array(channels);
       for (let channel = 0; channel < channels; channel++) {
         const before = old[channel] as number;

@@ -12,7 +12,7 @@ type Call = Layer["call"];
 
 /** Of `BatchNormalization`, what is read. */
 interface BatchNormalization extends Layer {
-  readonly axis: number;
+  readonly axis: number | readonly [number];
   readonly momentum: number;
   readonly epsilon: number;
   readonly gamma?: LayerVariable | null;
@@ -41,7 +41,9 @@ function callBatchNorm(tf: Tf, theirs: Call): Call {
     // What has no arguments has their error.
     if (!input || !kwargs) return theirs.call(this, inputs, kwargs);
     const { rank, shape } = input;
-    const axis = this.axis < 0 ? this.axis + rank : this.axis;
+    // Models that were saved by Keras have it in an array.
+    const given = Number(this.axis);
+    const axis = given < 0 ? given + rank : given;
     const { epsilon } = this;
     if (kwargs.training) {
       return tf.tidy(() => {
