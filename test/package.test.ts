@@ -95,11 +95,25 @@ describe("the packed tarball", () => {
       .map((path) => path.slice(0, -3));
     expect(modules.length).toBeGreaterThan(10);
     const scripts = [
-      ...["inline", "workerd", "edge-light", "slim", "slim-node", "weights", "tfjs", "tfjs-install"],
+      ...[
+        "inline",
+        "workerd",
+        "edge-light",
+        "slim",
+        "slim-node",
+        "weights",
+        "tfjs",
+        "tfjs-install",
+      ],
     ].map((name) => `entry/${name}`);
     const expected = [
       ...["package.json", "README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md"],
-      ...["dist/generated/kernel.wasm", "dist/entry/module.d.ts", "weights/package.json", "tfjs/package.json"],
+      ...[
+        "dist/generated/kernel.wasm",
+        "dist/entry/module.d.ts",
+        "weights/package.json",
+        "tfjs/package.json",
+      ],
       ...[...scripts, "shared"].flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]),
       ...modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.d.ts.map`]),
       ...sources.map((path) => `ts/${path}`),
