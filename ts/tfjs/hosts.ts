@@ -13,10 +13,9 @@ export interface Room {
 
 /** A backend, for the length of a call. */
 export interface Host {
-  /**
-   * A tensor's values; of wasm until the next one is brought or made, which may grow its memory. The
-   * first call of a tensor may bring it from another backend.
-   */
+  /** Has a tensor in this backend's memory, from whichever it is in. */
+  bring(tensor: TensorInfo): void;
+  /** The values of a tensor that was brought; of wasm until the next one is brought or made. */
   values(tensor: TensorInfo): Float32Array | Int32Array;
   /** A new tensor with a copy of values. */
   make(shape: number[], dtype: "float32" | "int32", values: Float32Array | Int32Array): TensorInfo;
@@ -41,11 +40,10 @@ export const HOSTS: { readonly [name in BackendName]: (backend: object) => Host 
   wasm(backend) {
     const wasm = backend as BackendWasm;
     return {
-      values(tensor) {
-        // It has no view before the tensor is there.
+      bring(tensor) {
         wasm.dataIdMap.get(tensor.dataId);
-        return wasm.typedArrayFromHeap(tensor);
       },
+      values: (tensor) => wasm.typedArrayFromHeap(tensor),
       make(shape, dtype, values) {
         const info = wasm.makeOutput(shape, dtype);
         wasm.typedArrayFromHeap(info).set(values);
@@ -61,6 +59,8 @@ export const HOSTS: { readonly [name in BackendName]: (backend: object) => Host 
   cpu(backend) {
     const cpu = backend as BackendCpu;
     return {
+      // Nothing else moves when one does: reading it is soon enough.
+      bring() {},
       values: (tensor) => cpu.data.get(tensor.dataId).values,
       // Slicing fills memory once, where zeros would be written first.
       make: (shape, dtype, values) => cpu.makeTensorInfo(shape, dtype, values.slice()),

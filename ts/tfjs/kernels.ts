@@ -34,7 +34,7 @@ function valuesOf(host: Host, tensor: TensorInfo | null | undefined): Values | n
 function bring(host: Host, inputs: Inputs): void {
   for (const name in inputs) {
     const tensor = inputs[name];
-    if (tensor) host.values(tensor);
+    if (tensor) host.bring(tensor);
   }
 }
 

@@ -12,6 +12,24 @@ export const INITIAL_BYTES = 128 * 2 ** 20;
 
 let initialBytes = INITIAL_BYTES;
 let kernel: Kernel | null = null;
+let heap: Heap | null = null;
+
+/** The memory of a kernel, as float32. */
+export class Heap {
+  readonly port: ReturnType<typeof portOf>;
+  #floats = new Float32Array(0);
+
+  constructor(port: Heap["port"]) {
+    this.port = port;
+  }
+
+  /** All of it: a view is made anew only where growing has detached the one before. */
+  floats(): Float32Array {
+    // Asking for its buffer would cost more than what is done with it.
+    if (this.#floats.length === 0) this.#floats = new Float32Array(this.port.memory.linear.buffer);
+    return this.#floats;
+  }
+}
 
 /** How much memory it starts with from the next call on; drops the one that there is. */
 export function setInitialBytes(bytes: number): void {
@@ -20,9 +38,12 @@ export function setInitialBytes(bytes: number): void {
 }
 
 /** The kernel of now: between two calls it can be another one. */
-export function currentPort(): ReturnType<typeof portOf> {
-  kernel ??= createKernel(kernelModule(), { initialBytes });
-  return portOf(kernel, "batchnorm-wasm/tfjs");
+export function currentHeap(): Heap {
+  if (!heap) {
+    kernel = createKernel(kernelModule(), { initialBytes });
+    heap = new Heap(portOf(kernel, "batchnorm-wasm/tfjs"));
+  }
+  return heap;
 }
 
 /**
@@ -35,6 +56,7 @@ export function currentPort(): ReturnType<typeof portOf> {
  */
 export function releaseMemory(): void {
   kernel = null;
+  heap = null;
 }
 
 /**
