@@ -1,7 +1,10 @@
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-const entry = (name: string) => fileURLToPath(new URL(`ts/entry/${name}.ts`, import.meta.url));
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const entry = (name: string) => here(`ts/entry/${name}.ts`);
+const tfjs = here("test/tfjs/node_modules/@tensorflow/");
 
 // THREADS=1 runs the suite over the entry with threads.
 const main = process.env.THREADS ? "threads-node" : "node";
@@ -11,11 +14,17 @@ export default defineConfig({
     // The longer name first: the shorter one stands before all that begins with it.
     alias: {
       "batchnorm-wasm/weights": entry("weights"),
+      "batchnorm-wasm/tfjs/install": entry("tfjs-install"),
+      "batchnorm-wasm/tfjs": entry("tfjs"),
       "batchnorm-wasm": entry(main),
+      // Packages of the tests' own, whose main files are CommonJS.
+      "@tensorflow/tfjs-core": `${tfjs}tfjs-core/dist/tf-core.node.js`,
     },
   },
   test: {
     include: ["test/**/*.test.ts"],
+    // `npm test` says so; `npm ci --prefix test/tfjs` installs it.
+    exclude: ["**/node_modules/**", ...(existsSync(tfjs) ? [] : ["test/tfjs/**"])],
     setupFiles: ["test/setup.ts"],
     // No test asserts a time; on a shared machine any may take long.
     testTimeout: 120_000,

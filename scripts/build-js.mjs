@@ -10,7 +10,10 @@ import { kernelText } from "./kernel-text.mjs";
 // The floor of engines: esbuild keeps to their syntax, the type check to their methods
 // (tsconfig.build.json), README and `no-simd` name them.
 const ENGINES = ["node18", "chrome91", "firefox90", "safari16.4"];
-const ENTRIES = ["inline", "workerd", "edge-light", "slim", "slim-node", "weights"];
+const ENTRIES = [
+  ...["inline", "workerd", "edge-light", "slim", "slim-node", "weights"],
+  ...["tfjs", "tfjs-install"],
+];
 /** Copies of the package with a default kernel of their own: they share nothing with the others. */
 const THREADS = ["threads", "threads-workerd", "threads-edge-light"];
 
@@ -18,10 +21,14 @@ const THREADS = ["threads", "threads-workerd", "threads-edge-light"];
 const kernel = {
   name: "kernel",
   setup({ onResolve, onLoad }) {
-    // Modules, and slim, which Node's entry of it is laid around.
-    onResolve({ filter: /\.wasm(\?module)?$|^\.\/slim\.js$|^node:/ }, ({ path }) => ({
-      path,
+    // Modules, what is the program's own, and entries that others are laid around: slim, tfjs.
+    const outside = /\.wasm(\?module)?$|^\.\/(slim|tfjs-install)\.js$|^node:|^@tensorflow\//;
+    onResolve({ filter: outside }, ({ path }) => ({ path, external: true }));
+    // By its name, so that tests have their own.
+    onResolve({ filter: /^batchnorm-wasm$/ }, () => ({
+      path: "./inline.js",
       external: true,
+      sideEffects: true,
     }));
     onResolve({ filter: /\.wasm\?text$/ }, ({ path, resolveDir }) => ({
       path: relative(".", join(resolveDir, path.replace("?text", ""))),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings a machine that has Node to the runtimes, browsers and bundlers that the
-# packed package is tried in: npm's from the lock files, browsers from Debian.
+# packed package is tried in, and to TensorFlow.js: npm's from the lock files, browsers from
+# Debian.
 #
 #   scripts/packaging-setup.sh    installs what is missing; seconds when all is there
 #
@@ -32,7 +33,7 @@ install_browsers() {
 }
 
 install_browsers
-for folder in test/packaging test/packaging/bundlers; do
+for folder in test/packaging test/packaging/bundlers test/tfjs; do
   say "installing the packages of $folder"
   # Not `npm ci`, which refuses a lock file that lacks another platform's binaries:
   # registries that mirror lag behind with these.

@@ -13,6 +13,10 @@ const remarks = [];
 await check("Package builds", npm("build:js"), npm("build:types"));
 await check("Types", npm("typecheck"));
 await check("Lint and format", npm("lint"));
+// What is missing there, vitest leaves out.
+const hasTfjs = installed("test/tfjs");
+if (hasTfjs)
+  await check("Types of the tests of tfjs", ["npx", "tsc", "--noEmit", "-p", "test/tfjs"]);
 await vitest("Tests");
 await vitest("Tests, with memory that grows at every allocation", { GROW_ON_ALLOCATE: "1" });
 

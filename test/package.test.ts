@@ -85,7 +85,10 @@ const stepped = ["-1,-1,1,1 1"];
 
 describe("the packed tarball", () => {
   test("has the entries, the kernel, types and sources of each module, and nothing else", () => {
-    const own = ["entry/node.ts", "entry/threads-node.ts", "runtime.d.ts"];
+    const own = [
+      ...["entry/node.ts", "entry/threads-node.ts", "entry/tfjs-core.d.ts"],
+      "runtime.d.ts",
+    ];
     const sources = readdirSync(join(project, "ts"), { recursive: true, encoding: "utf8" })
       .map((path) => path.replaceAll("\\", "/"))
       .filter((path) => path.endsWith(".ts") && !own.includes(path));
@@ -96,11 +99,16 @@ describe("the packed tarball", () => {
     expect(modules.length).toBeGreaterThan(10);
     const scripts = [
       ...["inline", "workerd", "edge-light", "slim", "slim-node", "weights"],
-      ...["threads", "threads-workerd", "threads-edge-light"],
+      ...["threads", "threads-workerd", "threads-edge-light", "tfjs", "tfjs-install"],
     ].map((name) => `entry/${name}`);
     const expected = [
       ...["package.json", "README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md"],
-      ...["dist/generated/kernel.wasm", "dist/entry/module.d.ts", "weights/package.json"],
+      ...[
+        "dist/generated/kernel.wasm",
+        "dist/entry/module.d.ts",
+        "weights/package.json",
+        "tfjs/package.json",
+      ],
       ...[...scripts, "shared"].flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]),
       ...modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.d.ts.map`]),
       ...sources.map((path) => `ts/${path}`),
@@ -140,9 +148,13 @@ describe("the packed tarball", () => {
     const manifest = JSON.parse(
       readFileSync(join(consumer, "node_modules/batchnorm-wasm/package.json"), "utf8"),
     );
-    for (const field of ["dependencies", "peerDependencies", "optionalDependencies"]) {
+    for (const field of ["dependencies", "optionalDependencies"]) {
       expect(manifest).not.toHaveProperty(field);
     }
+    // For `batchnorm-wasm/tfjs` alone, and not installed with it.
+    const peer = "@tensorflow/tfjs-core";
+    expect(manifest.peerDependencies).toEqual({ [peer]: "^4.0.0" });
+    expect(manifest.peerDependenciesMeta).toEqual({ [peer]: { optional: true } });
     for (const script of ["preinstall", "install", "postinstall"]) {
       expect(manifest.scripts).not.toHaveProperty(script);
     }
@@ -189,6 +201,20 @@ describe("in Node", () => {
       }
       console.log(library.BatchNormError === BatchNormError);`;
     expect(runFile("weights.mjs", code)).toEqual(["1,2", "true invalid-file", "true"]);
+  });
+
+  test("tfjs/install needs no tfjs to be imported, and has the errors of the default entry", () => {
+    const code = `
+      WebAssembly.Module = class { constructor() { throw Error("compiled"); } };
+      const { BatchNormError, install } = await import("batchnorm-wasm/tfjs/install");
+      const library = await import("batchnorm-wasm");
+      console.log(library.BatchNormError === BatchNormError);
+      try { install({}); } catch (error) { console.log(error.code); }
+      await import("batchnorm-wasm/tfjs").catch(({ code, message }) => {
+        console.log(code, message.includes("@tensorflow/tfjs-core"));
+      });`;
+    const missing = "ERR_MODULE_NOT_FOUND true";
+    expect(runFile("tfjs.mjs", code)).toEqual(["true", "invalid-option", missing]);
   });
 
   test("importing compiles nothing, adds no global and leaves nothing running", () => {
@@ -305,6 +331,7 @@ describe("in TypeScript", () => {
     import type { BatchNormErrorCode, PlainResult } from "batchnorm-wasm";
     import { fromLayersModel, fromSafetensors, toSafetensors } from "batchnorm-wasm/weights";
     import type { WeightDict } from "batchnorm-wasm/weights";
+    import { install, normalizations, type InstallOptions } from "batchnorm-wasm/tfjs";
     const bn: BatchNorm = new BatchNorm(3, { preset: "keras", momentum: 0.9 });
     const y: Tensor = scope(() => bn.train().forward(Tensor.zeros([4, 3])));
     const data: Float32Array = y.data;
@@ -321,6 +348,12 @@ describe("in TypeScript", () => {
     export default [data, plain.data.length, grad, keras.gamma];
     // @ts-expect-error text is no file
     fromSafetensors("weights.safetensors");
+    const options: InstallOptions = { backends: ["cpu"] };
+    // Without tfjs: anything that has its layers will do, and gives them their type.
+    const layers = { batchNormalization: (_?: { name: string }) => ({ built: true }) };
+    export const tfjs = () => normalizations({ layers }).groupNormalization({ groups: 2 }).built;
+    // @ts-expect-error no tfjs
+    export const none = () => install({}, options);
     // @ts-expect-error a wrong preset
     new BatchNorm(3, { preset: "pytorch" });
     // @ts-expect-error plain in, plain out

@@ -9,7 +9,10 @@ import { BARE_LOOPS, NORM_ALONE } from "./limits/names.mjs";
  */
 
 /** Where one stands is seen without these: they are in the full tables alone, and not in quick runs. */
-export const SECONDARY = ["batchnorm-wasm plain", "naive loop", "tfjs cpu"];
+export const SECONDARY = [
+  ...["batchnorm-wasm plain", "naive loop", "tfjs cpu"],
+  ...["tfjs cpu + batchnorm-wasm", "tfjs wasm + batchnorm-wasm"],
+];
 
 /** Contestants in their order. @param {readonly Record[]} records */
 export function contestantsOf(records) {

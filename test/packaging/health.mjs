@@ -16,6 +16,7 @@ import kernel from "batchnorm-wasm/kernel.wasm";
 import { BatchNorm as SlimBatchNorm, init, initSync } from "batchnorm-wasm/slim";
 import { fromLayersModel, fromSafetensors, toSafetensors } from "batchnorm-wasm/weights";
 import type { WeightDict } from "batchnorm-wasm/weights";
+import { install, normalizations } from "batchnorm-wasm/tfjs";
 const bn: BatchNorm = new BatchNorm(3, { preset: "keras", momentum: 0.9 });
 using y: Tensor = scope(() => bn.train().forward(Tensor.zeros([4, 3])));
 const data: Float32Array = y.data;
@@ -30,6 +31,10 @@ export const ready: Promise<void> = init("kernel.wasm");
 export const code = (error: unknown): BatchNormErrorCode | null =>
   error instanceof BatchNormError ? error.code : null;
 export default [data, plain.data.length, same, new BatchNormalization().gamma];
+const layers = { batchNormalization: (_?: { name: string }) => ({ built: true }) };
+export const tfjs = (): boolean => normalizations({ layers }).rmsNormalization().built;
+// @ts-expect-error no tfjs
+export const none = () => install({});
 // @ts-expect-error a wrong preset
 new BatchNorm(3, { preset: "pytorch" });
 // @ts-expect-error plain in, plain out

@@ -8,6 +8,7 @@ import { testCommands } from "./runtimes/commands.mjs";
 import { testEdgeRuntime } from "./runtimes/edge-runtime.mjs";
 import { testJsdom } from "./runtimes/jsdom.mjs";
 import { testWorkerd } from "./runtimes/workerd.mjs";
+import { testTfjs } from "./tfjs/index.mjs";
 
 const tarball = pack();
 const consumer = install(tarball);
@@ -22,5 +23,6 @@ async function* all() {
   yield* testWorkerd(consumer);
   yield* testEdgeRuntime(consumer);
   yield* testJsdom(consumer);
+  yield* testTfjs(consumer);
   yield* testBrowsers(consumer);
 }

@@ -3,6 +3,7 @@
 import { Contents } from "../generated/abi.js";
 import { COUNT, isCount } from "./checks.js";
 import { fail, mustBe } from "./errors.js";
+import type { KernelModule } from "./instance.js";
 import { type Kernel, type Port, portOf } from "./kernel.js";
 import type { MemoryUsage } from "./memory.js";
 import { readOptions } from "./options.js";
@@ -10,11 +11,22 @@ import { readOptions } from "./options.js";
 // The only state of this package outside of kernels: the default one, made once,
 // from what the entry that was imported knows how to find.
 let provideDefault: (() => Kernel) | undefined;
+let provideModule: (() => KernelModule) | undefined;
 let theDefault: Kernel | undefined;
 
-/** For entries: how to make the default kernel when it is first needed. */
-export function provideDefaultKernel(provide: () => Kernel): void {
+/**
+ * For entries: how to make the default kernel when it is first needed.
+ *
+ * @param module where to find what it is made of, for kernels beside it
+ */
+export function provideDefaultKernel(provide: () => Kernel, module?: () => KernelModule): void {
   provideDefault ??= provide;
+  provideModule ??= module;
+}
+
+/** What the entry that was imported has kernels made of. */
+export function kernelModule(): KernelModule {
+  return provideModule?.() ?? fail("kernel", "no kernel is part of the entry that was imported");
 }
 
 /** For entries: whether one has told so already. */

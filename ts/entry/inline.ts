@@ -6,6 +6,7 @@ import kernel from "../generated/kernel.wasm?text";
 import { decode } from "./text.js";
 
 // At first use, not at import: a program that only might normalize pays nothing.
-provideDefaultKernel(() => kernelOf(instantiate(decode(kernel))));
+const bytes = () => decode(kernel);
+provideDefaultKernel(() => kernelOf(instantiate(bytes())), bytes);
 
 export * from "../index.js";

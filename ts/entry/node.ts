@@ -3,6 +3,9 @@ import { kernelBytes } from "../../scripts/kernel/under-test.mjs";
 import { provideDefaultKernel } from "../core/default-kernel.js";
 import { createKernel } from "../core/kernel.js";
 
-provideDefaultKernel(() => createKernel(kernelBytes));
+provideDefaultKernel(
+  () => createKernel(kernelBytes),
+  () => kernelBytes,
+);
 
 export * from "../index.js";

@@ -13,5 +13,7 @@ export const CONTESTANTS = [
   () => import("./set-loop.mjs"),
   () => import("./tfjs-cpu.mjs"),
   () => import("./tfjs-wasm.mjs"),
+  () => import("./tfjs-cpu-ours.mjs"),
+  () => import("./tfjs-wasm-ours.mjs"),
   () => import("./onnxruntime-web.mjs"),
 ];

@@ -19,6 +19,9 @@ const MEANING = {
   "loop by set": "JavaScript, without a library",
   "tfjs cpu": "TensorFlow.js in JavaScript",
   "tfjs wasm": "TensorFlow.js on its WebAssembly backend",
+  "tfjs cpu + batchnorm-wasm": "TensorFlow.js in JavaScript, with this package's kernels",
+  "tfjs wasm + batchnorm-wasm":
+    "TensorFlow.js on its WebAssembly backend, with this package's kernels",
   "onnxruntime-web": "ONNX Runtime in WebAssembly",
   "onnxruntime-node": "ONNX Runtime, native",
   PyTorch: "native",

@@ -26,6 +26,8 @@ const STYLES = {
   "flat loop": { color: "#56b4e9", dash: SOLID },
   "tfjs cpu": { color: "#b39b00", dash: DOTTED },
   "tfjs wasm": { color: "#b39b00", dash: SOLID },
+  "tfjs cpu + batchnorm-wasm": { color: "#8f7ab8", dash: DOTTED },
+  "tfjs wasm + batchnorm-wasm": { color: "#8f7ab8", dash: DASHED },
   "onnxruntime-web": { color: "#009e73", dash: DOTTED },
   "onnxruntime-node": { color: "#009e73", dash: SOLID },
   PyTorch: { color: "#cc79a7", dash: SOLID },

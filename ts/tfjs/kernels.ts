@@ -1,0 +1,180 @@
+/** Our kernels, as tfjs calls them. */
+import { sizeOf } from "../core/geometry.js";
+import { channelsOf } from "./channels.js";
+import { backward, checkLength, forward, type Given, normalize, type Values } from "./compute.js";
+import { type BackendName, HOSTS, type Host } from "./hosts.js";
+import type { Problem, TrainingProblem } from "./problem.js";
+import type { Attributes, Inputs, KernelCall, KernelConfig, TensorInfo } from "./types.js";
+
+/** tfjs's own kernel and gradient, which ours stand before. */
+export const FUSED_BATCH_NORM = "FusedBatchNorm";
+
+/**
+ * Kernels that tfjs has not. What a gradient needs of the inputs must be there, so that those without γ
+ * have names of their own.
+ */
+export const Kernels = {
+  /** x, γ, β and moving statistics, if there are any, to y, the statistics' bits, and moved ones. */
+  Forward: "BatchNormWasmForward",
+  ForwardUnscaled: "BatchNormWasmForwardUnscaled",
+  /** dy, x, the statistics' bits and γ to dx, dγ and dβ. */
+  Backward: "BatchNormWasmBackward",
+  BackwardUnscaled: "BatchNormWasmBackwardUnscaled",
+  /** dy, x, given statistics and γ to dx, dγ, dβ, dμ and dσ². */
+  FusedBackward: "BatchNormWasmFusedBackward",
+  FusedBackwardUnscaled: "BatchNormWasmFusedBackwardUnscaled",
+} as const;
+
+/** Values of an input, or `null` where it is absent. */
+function valuesOf(host: Host, tensor: TensorInfo | null | undefined): Values | null {
+  return tensor ? (host.values(tensor) as Values) : null;
+}
+
+/** Reads inputs after all are there: bringing one may move tfjs's memory under another. */
+function bring(host: Host, inputs: Inputs): void {
+  for (const name in inputs) {
+    const tensor = inputs[name];
+    if (tensor) host.bring(tensor);
+  }
+}
+
+/** Our own kernels of a backend. */
+export function ownKernels(backendName: BackendName, setupFunc: () => void): KernelConfig[] {
+  const config = (
+    kernelName: string,
+    run: (host: Host, inputs: Inputs, attrs: Attributes) => TensorInfo[],
+  ): KernelConfig => ({
+    kernelName,
+    backendName,
+    setupFunc,
+    kernelFunc({ inputs, backend, attrs }) {
+      const host = HOSTS[backendName](backend);
+      bring(host, inputs);
+      return run(host, inputs, attrs);
+    },
+  });
+  return [
+    config(Kernels.Forward, runForward),
+    config(Kernels.ForwardUnscaled, runForward),
+    config(Kernels.Backward, runBackward),
+    config(Kernels.BackwardUnscaled, runBackward),
+    config(Kernels.FusedBackward, runFusedBackward),
+    config(Kernels.FusedBackwardUnscaled, runFusedBackward),
+  ];
+}
+
+function runForward(host: Host, inputs: Inputs, attrs: Attributes): TensorInfo[] {
+  const problem = attrs as unknown as TrainingProblem;
+  const x = inputs.x as TensorInfo;
+  const { gamma, beta, movingMean, movingVariance } = inputs;
+  const moving = [movingMean, movingVariance].filter((one) => one !== undefined);
+  const channels = x.shape[problem.axes[0] as number] as number;
+  for (const one of moving) checkLength({ length: sizeOf(one.shape) }, channels);
+  const values = (tensor: TensorInfo | undefined) => valuesOf(host, tensor);
+  return forward(problem, x.shape, values(x) as Values, values(gamma), values(beta), (y, bits) => {
+    const made = [host.make(x.shape, "float32", y), host.make([bits.length], "int32", bits)];
+    // An empty batch moves nothing.
+    const kept = y.length > 0 ? problem.momentum : 1;
+    const statistics = new Float64Array(bits.buffer, bits.byteOffset, bits.length / 2);
+    moving.forEach((one, which) => {
+      const old = values(one) as Values;
+      const moved = new Float32Array(channels);
+      for (let channel = 0; channel < channels; channel++) {
+        const before = old[channel] as number;
+        const now = statistics[which * channels + channel] as number;
+        moved[channel] = kept === 1 ? before : before + (now - before) * (1 - kept);
+      }
+      made.push(host.make([channels], "float32", moved));
+    });
+    return made;
+  });
+}
+
+function runBackward(host: Host, inputs: Inputs, attrs: Attributes): TensorInfo[] {
+  const problem = attrs as unknown as Problem;
+  const { dy, x, statistics, gamma } = inputs as { [name: string]: TensorInfo };
+  const { shape } = x as TensorInfo;
+  const values = (tensor: TensorInfo | undefined) => valuesOf(host, tensor) as Values;
+  const parameters = [...problem.parameters];
+  const bits = host.values(statistics as TensorInfo) as Int32Array;
+  const gammaValues = valuesOf(host, gamma);
+  return backward(problem, shape, values(x), values(dy), gammaValues, bits, (dx, dgamma, dbeta) => [
+    host.make(shape, "float32", dx),
+    host.make(parameters, "float32", dgamma),
+    // Of RMS norm, which has no β, nobody asks for it.
+    host.make(parameters, "float32", dbeta ?? new Float32Array(dgamma.length)),
+  ]);
+}
+
+/** Through statistics that are constant: dμ = −γ·r·dβ, dσ² = −½·γ·r²·dγ, with r = 1/√(σ² + ε). */
+function runFusedBackward(host: Host, inputs: Inputs, attrs: Attributes): TensorInfo[] {
+  const { dy, x, mean, variance, scale } = inputs as { [name: string]: TensorInfo };
+  const { shape } = x as TensorInfo;
+  const epsilon = attrs.varianceEpsilon as number;
+  const around = channelsOf(inputs) as readonly number[];
+  const problem: Problem = { norm: "batch", axes: [1], groups: 0, epsilon, parameters: [] };
+  const values = (tensor: TensorInfo | undefined) => valuesOf(host, tensor) as Values;
+  const gamma = valuesOf(host, scale);
+  const given = { mean: values(mean), variance: values(variance) };
+  return backward(problem, around, values(x), values(dy), gamma, given, (dx, dgamma, dbeta) => {
+    const one = (mean as TensorInfo).shape;
+    // Read anew: what was made since may have moved them.
+    const channels = dgamma.length;
+    const [dmean, dvariance] = [new Float32Array(channels), new Float32Array(channels)];
+    const made = [host.make(shape, "float32", dx)];
+    const [weights, variances] = [valuesOf(host, scale), values(variance)];
+    for (let channel = 0; channel < channels; channel++) {
+      const r = 1 / Math.sqrt((variances[channel] as number) + epsilon);
+      const a = r * (weights ? (weights[channel] as number) : 1);
+      dmean[channel] = -a * ((dbeta as Values)[channel] as number);
+      dvariance[channel] = -0.5 * a * r * (dgamma[channel] as number);
+    }
+    for (const gradient of [dgamma, dbeta as Values, dmean, dvariance]) {
+      made.push(host.make(one, "float32", gradient));
+    }
+    return made;
+  });
+}
+
+/**
+ * tfjs's kernel with ours before it.
+ *
+ * @param compose gives y by operations that broadcast
+ */
+export function overFused(
+  original: KernelConfig,
+  backendName: BackendName,
+  compose: (inputs: Inputs, epsilon: number) => TensorInfo,
+): KernelConfig {
+  return {
+    ...original,
+    kernelFunc(call: KernelCall) {
+      const { inputs, backend, attrs } = call;
+      const { x, mean, variance, scale, offset } = inputs as { [name: string]: TensorInfo };
+      const epsilon = attrs.varianceEpsilon as number;
+      const isOurs =
+        (x as TensorInfo).dtype === "float32" && (mean as TensorInfo).dtype === "float32";
+      const around = isOurs ? channelsOf(inputs) : "full";
+      if (around === "broadcast") return compose(inputs, epsilon);
+      const { shape } = x as TensorInfo;
+      const size = sizeOf(shape);
+      if (around === "full" || size === 0 || !(epsilon >= 0)) return original.kernelFunc(call);
+      const host = HOSTS[backendName](backend);
+      bring(host, inputs);
+      // A square root of a negative number is tfjs's affair: NaN, and none of our errors.
+      if ((host.values(variance as TensorInfo) as Values).some((value) => value < 0)) {
+        return compose(inputs, epsilon);
+      }
+      const { info, put } = host.room(shape, size);
+      const given: Given = {
+        mean: host.values(mean as TensorInfo) as Values,
+        variance: host.values(variance as TensorInfo) as Values,
+        gamma: valuesOf(host, scale),
+        beta: valuesOf(host, offset),
+        epsilon,
+      };
+      normalize(around, host.values(x as TensorInfo) as Values, given, put);
+      return info;
+    },
+  };
+}

@@ -1,0 +1,73 @@
+/**
+ * The kernel that tensors of tfjs are computed in: one of its own, whose memory is large enough from
+ * the start. The first memory that grows anywhere in a program slows loops over typed arrays by 14 to
+ * 26 %, and tfjs's cpu backend is made of these (`scripts/bench/NOTES.md`).
+ */
+import { kernelModule } from "../core/default-kernel.js";
+import { createKernel, type Kernel, portOf } from "../core/kernel.js";
+import type { MemoryUsage } from "../core/memory.js";
+
+/** Bytes that are only reserved: what isn't written to takes no room. */
+export const INITIAL_BYTES = 128 * 2 ** 20;
+
+let initialBytes = INITIAL_BYTES;
+let kernel: Kernel | null = null;
+let heap: Heap | null = null;
+
+/** The memory of a kernel, as float32. */
+export class Heap {
+  readonly port: ReturnType<typeof portOf>;
+  #floats = new Float32Array(0);
+
+  constructor(port: Heap["port"]) {
+    this.port = port;
+  }
+
+  /** All of it: a view is made anew only where growing has detached the one before. */
+  floats(): Float32Array {
+    // Asking for its buffer would cost more than what is done with it.
+    if (this.#floats.length === 0) this.#floats = new Float32Array(this.port.memory.linear.buffer);
+    return this.#floats;
+  }
+}
+
+/** How much memory it starts with from the next call on; drops the one that there is. */
+export function setInitialBytes(bytes: number): void {
+  if (bytes !== initialBytes) releaseMemory();
+  initialBytes = bytes;
+}
+
+/** The kernel of now: between two calls it can be another one. */
+export function currentHeap(): Heap {
+  if (!heap) {
+    kernel = createKernel(kernelModule(), { initialBytes });
+    heap = new Heap(portOf(kernel, "batchnorm-wasm/tfjs"));
+  }
+  return heap;
+}
+
+/**
+ * Gives up the memory in which tensors of tfjs are normalized: a copy of the largest inputs so far, as
+ * long as a call takes, and what was reserved. The next call makes a new one. Nothing is lost by it.
+ *
+ * @example
+ * import { releaseMemory } from "batchnorm-wasm/tfjs";
+ * releaseMemory();   // after training, before something else needs the room
+ */
+export function releaseMemory(): void {
+  kernel = null;
+  heap = null;
+}
+
+/**
+ * What is in use of that memory: between two calls of tfjs nothing.
+ *
+ * @returns bytes; `null` before the first call, and after {@link releaseMemory}
+ *
+ * @example
+ * import { normalizationMemory } from "batchnorm-wasm/tfjs";
+ * normalizationMemory()?.liveBytes;   // 0
+ */
+export function normalizationMemory(): MemoryUsage | null {
+  return kernel?.memoryUsage() ?? null;
+}
