@@ -103,12 +103,9 @@ describe("the packed tarball", () => {
     ].map((name) => `entry/${name}`);
     const expected = [
       ...["package.json", "README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md"],
-      ...[
-        "dist/generated/kernel.wasm",
-        "dist/entry/module.d.ts",
-        "weights/package.json",
-        "tfjs/package.json",
-      ],
+      ...["dist/generated/kernel.wasm", "dist/entry/module.d.ts"],
+      // For bundlers that read no `exports`.
+      ...["weights", "tfjs", "tfjs/install"].map((folder) => `${folder}/package.json`),
       ...[...scripts, "shared"].flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]),
       ...modules.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.d.ts.map`]),
       ...sources.map((path) => `ts/${path}`),
