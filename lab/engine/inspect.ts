@@ -128,7 +128,7 @@ function deadOf(active: Values, { channels, area }: Network): number {
   return same.filter((one) => one).length;
 }
 
-function findingsOf({ norm, before, after, dAfter, dBefore }: Block): readonly string[] {
+function findingsOf({ norm, before, dAfter, dBefore }: Block): readonly string[] {
   if (!norm || dAfter.length === 0) return [];
-  return norm.health({ x: before, y: after, dy: dAfter, dx: dBefore })?.findings ?? [];
+  return norm.health({ x: before, dy: dAfter, dx: dBefore })?.findings ?? [];
 }

@@ -70,13 +70,11 @@ export class Norm implements Layer {
   }
 
   /** What stands out, by the package's `health`; `null` of other norms than batch norm. */
-  health(seen: { x: Values; y: Values; dy?: Values | undefined; dx?: Values | undefined }) {
+  health(seen: { x: Values; dy: Values; dx: Values }) {
     const { batch } = this;
     if (!batch) return null;
     const rows = seen.x.length / this.shape.reduce((product, size) => product * size);
-    const given = Object.entries(seen).flatMap(([key, values]) =>
-      values ? [[key, this.#tensor(values, rows)] as const] : [],
-    );
+    const given = Object.entries(seen).map(([key, values]) => [key, this.#tensor(values, rows)]);
     return health({ ...Object.fromEntries(given), layer: batch }) satisfies Health;
   }
 

@@ -1,0 +1,36 @@
+/** What the page and the workers say to each other. */
+import type { Dataset } from "./engine/dataset.js";
+import type { Settings } from "./engine/settings.js";
+import type { Snapshot } from "./engine/trainer.js";
+
+export type ToWorker =
+  | {
+      readonly type: "make";
+      readonly id: number;
+      readonly data: Dataset;
+      readonly settings: Settings;
+      readonly seed: number;
+    }
+  | { readonly type: "run"; readonly until: number }
+  | { readonly type: "pause" | "step" | "drawn" | "stateDict" };
+
+export type FromWorker =
+  /** What was sent before is of an earlier run. */
+  | { readonly type: "made"; readonly id: number }
+  | {
+      readonly type: "snapshot";
+      readonly snapshot: Snapshot;
+      readonly surface: Surface | null;
+      readonly running: boolean;
+    }
+  /** Settings, or data, that the package refuses, in its words. */
+  | { readonly type: "refused"; readonly message: string }
+  | { readonly type: "stateDict"; readonly dict: Readonly<Record<string, readonly number[]>> };
+
+/** What a network makes of the plane from −range to range: of each cell its class, and how sure it is. */
+export interface Surface {
+  readonly grid: number;
+  readonly range: number;
+  readonly label: Uint8Array;
+  readonly sure: Float32Array;
+}

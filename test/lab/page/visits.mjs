@@ -1,0 +1,251 @@
+/** What is tried in the page. Runs are short: that they learn is the engine's test. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const SHORT = "data=rings&steps=60&run=&run=norm:none";
+
+/**
+ * @type {{
+ *   check: string, only?: "Chromium" | "Firefox",
+ *   run(visit: import("./visit.mjs").Visit): Promise<void>,
+ * }[]}
+ */
+export const visits = [
+  {
+    check: "starts, pauses, steps and goes on to the end",
+    async run(visit) {
+      await visit.open("data=digits&steps=300");
+      assert.deepEqual(await visit.texts(".card .state"), ["not started", "not started"]);
+      await visit.click("#start");
+      await visit.until("both learn", `${steps(".every((step) => step > 5)")}`);
+      await visit.click("#start");
+      await visit.until("both are paused", `${states("/^paused/")}`);
+      const paused = await visit.steps();
+      assert.ok(
+        paused.every((step) => step > 5 && step < 300),
+        `${paused}`,
+      );
+      await sleep(500);
+      assert.deepEqual(await visit.steps(), paused, "a paused run learns");
+      await visit.click("#step");
+      const [a = 0, b = 0] = paused;
+      await visit.until("one step", `${steps(`.join() === "${a + 1},${b + 1}"`)}`);
+      assert.equal(await visit.text("#start"), "Go on");
+      await visit.click("#start");
+      await visit.done();
+      assert.deepEqual(await visit.steps(), [300, 300]);
+      const accuracies = (await visit.texts(".card dd:nth-of-type(1)")).map(Number.parseFloat);
+      assert.ok(
+        accuracies.every((accuracy) => accuracy > 80),
+        `${accuracies}`,
+      );
+      assert.match(
+        await visit.text("#status"),
+        /All runs are done\. Run A: step 300, test accuracy/,
+      );
+      assert.match(await visit.text("#frames"), /Frames: [\d.]+ ms/);
+    },
+  },
+  {
+    check: "draws charts, layers and the plane",
+    async run(visit) {
+      await visit.open(SHORT);
+      await visit.click("#start");
+      await visit.done();
+      for (const selector of [".plot canvas", ".surface", ".layer canvas", "canvas.channels"]) {
+        assert.ok((await visit.ink(selector)) > 100, `${selector} is empty`);
+      }
+      assert.match(await visit.text(".layer figcaption"), /^before the norm: mean −?[\d.e−]+/);
+      assert.equal(await visit.page.$$eval(".run-1 .layer canvas", (all) => all.length > 0), true);
+      await visit.click("#reset");
+      await visit.until("back at the beginning", `${states("/^not started/")}`);
+    },
+  },
+  {
+    check: "a setting changes the link, and the link brings all back",
+    async run(visit) {
+      await visit.open();
+      await visit.select("#data", "moons");
+      await visit.type("#steps", "50");
+      await visit.type("#learningRate-1", "0.25");
+      await visit.select("#norm-1", "group");
+      await visit.click("#gamma-0");
+      await visit.click("#add-run");
+      const hash = await visit.hash();
+      for (const part of ["data=moons", "steps=50", "norm:group", "learningRate:0.25"]) {
+        assert.ok(hash.includes(part), `${hash} has no ${part}`);
+      }
+      assert.ok(hash.includes("gamma:false"), hash);
+      const shown = () =>
+        visit.page.$$eval("#settings input, #settings select, #controls input, #data", (all) =>
+          all.map((one) => {
+            const field = /** @type {HTMLInputElement} */ (one);
+            return `${field.id}=${field.type === "checkbox" ? field.checked : field.value}`;
+          }),
+        );
+      const before = await shown();
+      await visit.page.reload();
+      await visit.page.waitForSelector(".card");
+      assert.deepEqual(await shown(), before);
+      assert.equal((await visit.texts(".card")).length, 3);
+      await visit.click("#start");
+      await visit.done();
+      await visit.click("#remove-2");
+      assert.equal((await visit.texts(".card")).length, 2);
+    },
+  },
+  {
+    check: "what can't be is said beside the field, and changes nothing",
+    async run(visit) {
+      await visit.open(SHORT);
+      const before = await visit.hash();
+      await visit.type("#width-0", "1e9");
+      assert.match(await visit.text("#notice"), /Run A: width: expected a whole number from 1/);
+      assert.equal(await visit.page.$eval("#width-0", (one) => one.ariaInvalid), "true");
+      assert.equal(await visit.hash(), before);
+      await visit.type("#width-0", "16");
+      assert.equal(await visit.page.$eval("#notice", (one) => one.hasAttribute("hidden")), true);
+      // Only the package knows that a batch of one has no statistics.
+      await visit.type("#batchSize-0", "1");
+      await visit.click("#start");
+      await visit.until("A is refused", `/^can't run: /.test(${first(".run-0 .state")})`);
+      await visit.until("B is done", `/^done/.test(${first(".run-1 .state")})`);
+    },
+  },
+  {
+    check: "a link that can't be read is said, in words",
+    async run(visit) {
+      await visit.open("data=moons&run=norm:weight");
+      assert.match(
+        await visit.text("#notice"),
+        /The link was not read: norm: expected one of none/,
+      );
+      assert.equal((await visit.texts(".card")).length, 2);
+    },
+  },
+  {
+    check: "by the keyboard alone: start, view code, close",
+    async run(visit) {
+      await visit.open(SHORT);
+      const { keyboard } = visit.page;
+      const focus = async (/** @type {string} */ name) => {
+        for (let i = 0; i < 120; i++) {
+          await keyboard.press("Tab");
+          if ((await visit.page.evaluate(() => document.activeElement?.textContent)) === name)
+            return;
+        }
+        assert.fail(`Tab doesn't lead to ${name}`);
+      };
+      await focus("Start");
+      await keyboard.press("Enter");
+      await visit.done();
+      await focus("View code");
+      await keyboard.press(" ");
+      assert.match(await visit.text("#code code"), /new BatchNorm\(32, \{ eps: 0.00001/);
+      assert.equal(await visit.text("#code-title"), "Run A as a program");
+      await visit.checkAccess("the program");
+      await keyboard.press("Escape");
+      assert.equal(await visit.page.$eval("#code", (one) => one.hasAttribute("open")), false);
+    },
+  },
+  {
+    check: "four runs at a phone's width, dark and light, shut nobody out",
+    only: "Chromium",
+    async run(visit) {
+      await visit.open("data=moons&steps=40&run=&run=norm:none&run=norm:group&run=norm:rms");
+      await visit.click("#start");
+      await visit.done();
+      for (const width of [1440, 800, 360]) {
+        for (const value of ["light", "dark"]) {
+          await visit.page.setViewport({ width, height: 800 });
+          await visit.page.emulateMediaFeatures([{ name: "prefers-color-scheme", value }]);
+          await visit.checkWidth(`${width}, ${value}`);
+          await visit.checkAccess(`${width}, ${value}`);
+        }
+      }
+    },
+  },
+  {
+    check: "state dicts and results are files",
+    only: "Chromium",
+    async run(visit) {
+      const folder = mkdtempSync(join(tmpdir(), "lab-"));
+      try {
+        const session = await visit.page.createCDPSession();
+        await session.send("Browser.setDownloadBehavior", {
+          behavior: "allow",
+          downloadPath: folder,
+        });
+        await visit.open(SHORT);
+        await visit.click("#start");
+        await visit.done();
+        await visit.click(".run-0 .buttons button:nth-of-type(2)");
+        const dict = await read(folder, "lab-run-A.json");
+        assert.equal(dict["1.norm.running_mean"].length, 32);
+        assert.equal(dict["1.weight"].length, 64);
+        assert.deepEqual(dict["1.norm.num_batches_tracked"], [60]);
+        await visit.click("#results");
+        const { runs, link } = await read(folder, "lab-results.json");
+        assert.deepEqual(
+          runs.map((/** @type {any} */ run) => [run.settings.norm, run.history.at(-1).step]),
+          [
+            ["batch", 60],
+            ["none", 60],
+          ],
+        );
+        assert.ok(link.includes("#data=rings"));
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  },
+  {
+    check: "the policy is in force, in the page and in its workers",
+    only: "Chromium",
+    async run(visit) {
+      await visit.open(SHORT);
+      const refused = await visit.page.evaluate(async () => {
+        const said = new Promise((resolve) =>
+          addEventListener("securitypolicyviolation", (event) => resolve(event.violatedDirective)),
+        );
+        const image = new Image();
+        image.src = "http://127.0.0.1:9/x.png";
+        return said;
+      });
+      assert.equal(refused, "img-src");
+      // That is what was complained about.
+      assert.equal(visit.log.length > 0, true);
+      visit.log.length = 0;
+      const response = await fetch(`${visit.origin}/worker.js`);
+      assert.match(response.headers.get("content-security-policy") ?? "", /default-src 'none'/);
+    },
+  },
+];
+
+/** @param {string} test behind the array of steps */
+function steps(test) {
+  return `[...document.querySelectorAll(".card .state")].map((one) => Number(/\\d+/.exec(one.textContent)))${test}`;
+}
+
+/** @param {string} pattern */
+function states(pattern) {
+  return `[...document.querySelectorAll(".card .state")].every((one) => ${pattern}.test(one.textContent))`;
+}
+
+/** @param {string} selector */
+function first(selector) {
+  return `document.querySelector("${selector}").textContent`;
+}
+
+/** A file that the browser is about to write. @param {string} folder @param {string} name @returns {Promise<any>} */
+async function read(folder, name) {
+  for (let i = 0; i < 100; i++) {
+    if (readdirSync(folder).includes(name))
+      return JSON.parse(readFileSync(join(folder, name), "utf8"));
+    await sleep(100);
+  }
+  return assert.fail(`${name} was not saved; there is ${readdirSync(folder)}`);
+}
