@@ -1,5 +1,5 @@
 /** What the page and the workers say to each other. */
-import type { Dataset } from "./engine/dataset.js";
+import type { Dataset, Samples } from "./engine/dataset.js";
 import type { Settings } from "./engine/settings.js";
 import type { Snapshot } from "./engine/trainer.js";
 
@@ -8,6 +8,8 @@ export type ToWorker =
       readonly type: "make";
       readonly id: number;
       readonly data: Dataset;
+      /** Whether it may go in as it is; a table of somebody's own may not. */
+      readonly standardized: boolean;
       readonly settings: Settings;
       readonly seed: number;
     }
@@ -33,4 +35,6 @@ export interface Surface {
   readonly range: number;
   readonly label: Uint8Array;
   readonly sure: Float32Array;
+  /** What it is tested on, up to some hundred. */
+  readonly points: Samples;
 }

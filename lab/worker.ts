@@ -3,7 +3,8 @@
  * page has drawn the last one, and never more often than it can be seen.
  */
 import { BatchNormError } from "batchnorm-wasm";
-import type { Dataset } from "./engine/dataset.js";
+import { standardize } from "./data/standardize.js";
+import { type Dataset, slice } from "./engine/dataset.js";
 import { SettingError } from "./engine/settings.js";
 import { Trainer } from "./engine/trainer.js";
 import type { FromWorker, Surface, ToWorker } from "./messages.js";
@@ -12,6 +13,8 @@ import type { FromWorker, Surface, ToWorker } from "./messages.js";
 const [SLICE, PERIOD] = [25, 120];
 /** Points of a side of the decision surface. */
 const GRID = 40;
+/** Points of the test data that are drawn on it. */
+const POINTS = 300;
 
 let trainer: Trainer | null = null;
 let until = 0;
@@ -43,7 +46,11 @@ addEventListener("message", ({ data: message }: MessageEvent<ToWorker>) => {
         drawn = true;
         // Before what may be refused: all that comes from here on is of this run.
         send({ type: "made", id: message.id });
-        trainer = new Trainer(message.data, message.settings, message.seed);
+        trainer = new Trainer(
+          message.standardized ? message.data : standardize(message.data),
+          message.settings,
+          message.seed,
+        );
         break;
       case "run":
         until = message.until;
@@ -113,7 +120,8 @@ function surfaceOf(trainer: Trainer): Surface | null {
     label[cell] = Math.max(0, own.indexOf(highest));
     sure[cell] = 1 / sum;
   });
-  return { grid: GRID, range, label, sure };
+  const { test } = data;
+  return { grid: GRID, range, label, sure, points: slice(test, 0, Math.min(test.rows, POINTS)) };
 }
 
 function rangeOf({ train }: Dataset): number {

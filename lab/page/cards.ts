@@ -1,5 +1,4 @@
 /** A card a run: its figures, what stands out, and what its layers are like. */
-import type { Samples } from "../engine/dataset.js";
 import type { BlockReport } from "../engine/inspect.js";
 import type { Settings } from "../engine/settings.js";
 import type { Snapshot } from "../engine/trainer.js";
@@ -81,7 +80,7 @@ export class Card {
     this.findingsTitle.hidden = true;
   }
 
-  draw(run: Run, steps: number, points: Samples): void {
+  draw(run: Run, steps: number): void {
     const { last, surface } = run;
     this.drawState(run, steps);
     if (!last) return;
@@ -90,7 +89,7 @@ export class Card {
     const fill = colour(`run-${this.index}`);
     if (surface) {
       this.surfaceFigure.hidden = false;
-      drawSurface(this.surface, surface, points);
+      drawSurface(this.surface, surface);
       const { accuracy } = last.test.evaluation;
       this.surface.setAttribute(
         "aria-label",

@@ -2,13 +2,18 @@
 import { readDigits } from "../data/digits.js";
 import { makeToy } from "../data/toys.js";
 import type { Dataset } from "../engine/dataset.js";
+import { datasetOf, type OwnTable } from "./own-table.js";
 import type { LabState } from "./state.js";
+import { texts } from "./texts.js";
 
 let digits: Promise<string> | null = null;
 
-/** @throws Error where digits can't be fetched; the next call tries again */
-export async function dataOf({ data, seed }: LabState): Promise<Dataset> {
+/** @throws Error where digits can't be fetched (the next call tries again), or no table is there */
+export async function dataOf({ data, seed }: LabState, own: OwnTable | null): Promise<Dataset> {
   switch (data) {
+    case "table":
+      if (own === null) throw new Error(texts.table.none);
+      return datasetOf(own, seed);
     case "digits":
     case "images":
       digits ??= fetchText("digits.csv");

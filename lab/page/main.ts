@@ -1,4 +1,6 @@
 /** The page: its state, which the link holds, the runs of it, and what is drawn of them. */
+import { TableError } from "../data/csv.js";
+import type { TableOptions } from "../data/table.js";
 import type { Dataset } from "../engine/dataset.js";
 import { type Settings, settingsOf } from "../engine/settings.js";
 import { Card } from "./cards.js";
@@ -8,6 +10,7 @@ import { dataOf } from "./data.js";
 import { byId, download, element } from "./dom.js";
 import { showFields } from "./fields.js";
 import { number, percent } from "./findings.js";
+import { type OwnTable, readFile, retold, showTable, takeFiles } from "./own-table.js";
 import { LETTERS, Session } from "./session.js";
 import {
   DATA_NAMES,
@@ -24,6 +27,7 @@ import { texts } from "./texts.js";
 
 let state = firstState();
 let data: Dataset | null = null;
+let own: OwnTable | null = null;
 let cards: Card[] = [];
 let wasRunning = false;
 
@@ -69,11 +73,18 @@ async function show(next: LabState, notice: string | null): Promise<void> {
     },
     refuse,
   });
+  showOwn();
   const shown = state;
   let made: Dataset;
   try {
-    made = await dataOf(shown);
+    made = await dataOf(shown, own);
   } catch (error) {
+    if (shown !== state) return;
+    data = null;
+    cards = [];
+    byId("cards").replaceChildren();
+    session.end();
+    showButtons();
     refuse(texts.failed((error as Error).message));
     return;
   }
@@ -84,7 +95,28 @@ async function show(next: LabState, notice: string | null): Promise<void> {
     (_, run) => new Card(run, shown, { viewCode: () => viewCode(run), save: () => save(run) }),
   );
   byId("cards").replaceChildren(...cards.map(({ root }) => root));
-  session.make(made, shown.runs, shown.seed);
+  session.make(made, shown.data !== "table", shown.runs, shown.seed);
+}
+
+function showOwn(): void {
+  const shown = state.data === "table" ? own : null;
+  showTable(byId("table"), shown, (changes: TableOptions) => {
+    if (shown) void take(shown.name, () => retold(shown, changes));
+  });
+}
+
+/** Takes a table, or says why not, and leaves all as it is. */
+async function take(name: string, read: () => OwnTable | Promise<OwnTable>): Promise<void> {
+  try {
+    own = await read();
+  } catch (error) {
+    if (!(error instanceof TableError)) throw error;
+    refuse(texts.table.refused(name, error.message));
+    // What was changed in the fields is as it was.
+    showOwn();
+    return;
+  }
+  change({ data: "table" });
 }
 
 function change(changes: Partial<LabState>): void {
@@ -127,6 +159,7 @@ function makeControls() {
   );
   const select = labelled(texts.data, element("select", { id: "data" }, ...options));
   select.addEventListener("change", () => change({ data: select.value as DataName }));
+  byId("controls").append(takeFiles((file) => take(file.name, () => readFile(file))));
   const seed = count("seed", texts.seed, 0, MOST_SEED, (seed) => change({ seed }));
   const steps = count("steps", texts.steps, 1, MOST_STEPS, (steps) => {
     // More steps go on from where the runs are.
@@ -247,7 +280,7 @@ function draw(): void {
     const { runs, running } = session;
     cards.forEach((card, i) => {
       const run = runs[i];
-      if (run) card.draw(run, state.steps, data?.test as Dataset["test"]);
+      if (run) card.draw(run, state.steps);
     });
     charts.draw(runs.map(({ history }) => history));
     session.drawn();

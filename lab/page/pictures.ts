@@ -1,5 +1,4 @@
 /** What is drawn of a layer: histograms, channels, and the decision surface. */
-import type { Samples } from "../engine/dataset.js";
 import type { Distribution, Statistics } from "../engine/inspect.js";
 import type { Surface } from "../messages.js";
 import { colour, contextOf } from "./dom.js";
@@ -88,9 +87,9 @@ export function drawParameters(
 }
 
 /** What the network makes of the plane, and the points that it is tested on. */
-export function drawSurface(canvas: HTMLCanvasElement, surface: Surface, points: Samples): void {
+export function drawSurface(canvas: HTMLCanvasElement, surface: Surface): void {
   const { context, width, height } = contextOf(canvas);
-  const { grid, range, label, sure } = surface;
+  const { grid, range, label, sure, points } = surface;
   const classes = ["class-0", "class-1", "class-2", "class-3"].map(colour);
   const of = (c: number) => classes[c % classes.length] as string;
   const [across, down] = [width / grid, height / grid];

@@ -52,7 +52,7 @@ export class Session {
   }
 
   /** Begins anew. Workers are kept: to start one takes longer than many steps. */
-  make(data: Dataset, all: readonly Settings[], seed: number): void {
+  make(data: Dataset, standardized: boolean, all: readonly Settings[], seed: number): void {
     const id = ++this.count;
     const workers = this.hired.map(({ worker }) => worker);
     for (const worker of workers.splice(all.length)) worker.terminate();
@@ -68,10 +68,16 @@ export class Session {
         worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.hear(hired, data);
       };
       worker.onerror = (event) => this.failed(event.message ?? "a worker");
-      this.tell(worker, { type: "make", id, data, settings, seed });
+      this.tell(worker, { type: "make", id, data, standardized, settings, seed });
       return hired;
     });
     this.changed();
+  }
+
+  /** There is nothing to learn. */
+  end(): void {
+    for (const { worker } of this.hired) worker.terminate();
+    this.hired = [];
   }
 
   /** Learns until all have made so many steps. */

@@ -7,7 +7,7 @@ import {
   settingsOf,
 } from "../engine/settings.js";
 
-export const DATA_NAMES = ["digits", "images", "spirals", "moons", "rings"] as const;
+export const DATA_NAMES = ["digits", "images", "spirals", "moons", "rings", "table"] as const;
 export type DataName = (typeof DATA_NAMES)[number];
 
 export interface LabState {

@@ -18,7 +18,30 @@ const english = {
     spirals: "Two spirals",
     moons: "Two moons",
     rings: "Three rings",
+    table: "A table of your own",
   } satisfies Record<DataName, string>,
+  ownTable: "Your own table: choose or drop a CSV file",
+  table: {
+    title: (name: string) => `Your table: ${name}`,
+    read: (rows: number, features: number) =>
+      `${rows} lines of ${features} numbers; a quarter is tested on. It stays in this page.`,
+    classes: (classes: readonly string[]) =>
+      `${classes.length} classes: ${classes.slice(0, 12).join(", ")}${classes.length > 12 ? ", …" : ""}.`,
+    regression: "A number is told: losses are in its squared standard deviations.",
+    words: (columns: readonly string[]) =>
+      `Left out, for they are no numbers: ${columns.join(", ")}.`,
+    header: "The first line has names",
+    target: "To be told",
+    kind: "as",
+    kinds: { classes: "classes", regression: "a number" },
+    whole: "No line was left out.",
+    leftOut: (lines: number) =>
+      lines === 1 ? "1 line was left out" : `${lines} lines were left out`,
+    problem: (line: number, reason: string) => `Line ${line}: ${reason}`,
+    more: (lines: number) => `… and ${lines} more`,
+    none: "a table of your own is in no link: choose or drop its file, and all other settings are as they were",
+    refused: (name: string, reason: string) => `${name} was not read: ${reason}.`,
+  },
   seed: "Seed",
   steps: "Steps",
   start: "Start",

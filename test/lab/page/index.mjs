@@ -1,6 +1,8 @@
 /**
  * `npm run test:lab`: the lab's page as a user meets it, by real clicks and keys, under its policy.
  * It needs the browsers of `scripts/packaging-setup.sh`.
+ *
+ *     npm run test:lab -- table    the visits whose names have this
  */
 
 import { execFileSync } from "node:child_process";
@@ -14,6 +16,7 @@ import { Visit } from "./visit.mjs";
 import { visits } from "./visits.mjs";
 
 const suite = "lab";
+const wanted = process.argv[2] ?? "";
 /** A visit takes seconds; on a machine that does much else a minute. */
 const SECONDS = 120;
 
@@ -42,7 +45,9 @@ async function* all() {
  * @returns {AsyncGenerator<import("../../packaging/results.mjs").Result>}
  */
 async function* visitIn(name, origin) {
-  const chosen = visits.filter(({ only }) => only === undefined || only === name);
+  const chosen = visits.filter(
+    ({ only, check }) => (only === undefined || only === name) && check.includes(wanted),
+  );
   const missing = browsers[name].needs.filter((command) => !findCommand(command)).join(", ");
   if (missing) {
     for (const { check } of chosen) yield skipped({ suite, name, version: "", check }, missing);

@@ -1,6 +1,6 @@
 /** What is tried in the page. Runs are short: that they learn is the engine's test. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -171,36 +171,90 @@ export const visits = [
   {
     check: "state dicts and results are files",
     only: "Chromium",
-    async run(visit) {
-      const folder = mkdtempSync(join(tmpdir(), "lab-"));
-      try {
-        const session = await visit.page.createCDPSession();
-        await session.send("Browser.setDownloadBehavior", {
-          behavior: "allow",
-          downloadPath: folder,
-        });
-        await visit.open(SHORT);
-        await visit.click("#start");
-        await visit.done();
-        await visit.click(".run-0 .buttons button:nth-of-type(2)");
-        const dict = await read(folder, "lab-run-A.json");
-        assert.equal(dict["1.norm.running_mean"].length, 32);
-        assert.equal(dict["1.weight"].length, 64);
-        assert.deepEqual(dict["1.norm.num_batches_tracked"], [60]);
-        await visit.click("#results");
-        const { runs, link } = await read(folder, "lab-results.json");
-        assert.deepEqual(
-          runs.map((/** @type {any} */ run) => [run.settings.norm, run.history.at(-1).step]),
-          [
-            ["batch", 60],
-            ["none", 60],
-          ],
-        );
-        assert.ok(link.includes("#data=rings"));
-      } finally {
-        rmSync(folder, { recursive: true });
-      }
-    },
+    run: withFolder(async (visit, folder) => {
+      const session = await visit.page.createCDPSession();
+      await session.send("Browser.setDownloadBehavior", {
+        behavior: "allow",
+        downloadPath: folder,
+      });
+      await visit.open(SHORT);
+      await visit.click("#start");
+      await visit.done();
+      await visit.click(".run-0 .buttons button:nth-of-type(2)");
+      const dict = await read(folder, "lab-run-A.json");
+      assert.equal(dict["1.norm.running_mean"].length, 32);
+      assert.equal(dict["1.weight"].length, 64);
+      assert.deepEqual(dict["1.norm.num_batches_tracked"], [60]);
+      await visit.click("#results");
+      const { runs, link } = await read(folder, "lab-results.json");
+      assert.deepEqual(
+        runs.map((/** @type {any} */ run) => [run.settings.norm, run.history.at(-1).step]),
+        [
+          ["batch", 60],
+          ["none", 60],
+        ],
+      );
+      assert.ok(link.includes("#data=rings"));
+    }),
+  },
+  {
+    check: "a table of one's own is chosen, told about, and learned",
+    run: withFolder(async (visit, folder) => {
+      await visit.open("steps=60&run=&run=norm:none");
+      const file = writeTable(folder, ["oops", '7,"8,odd', "1,?,even"]);
+      await choose(visit, file);
+      await visit.until("it is shown", `!document.querySelector("#table").hidden`);
+      assert.match(await visit.text("#table p"), /^40 lines of 2 numbers/);
+      assert.match(await visit.text("#table p"), /2 classes: even, odd\./);
+      assert.deepEqual(await visit.texts("#left-out li"), [
+        "Line 22: it has 1 cells, and the first line 3",
+        "Line 23: the quote of line 23 is never closed",
+        "Line 24: second is missing",
+      ]);
+      await visit.click("#start");
+      await visit.done();
+      assert.ok((await visit.ink(".surface")) > 1000);
+      // To be told is a number now, and accuracies are none.
+      await visit.select("#target", "1");
+      await visit.until("a number is told", `/squared standard/.test(${first("#table p")})`);
+      await visit.click("#start");
+      await visit.done();
+      assert.match(await visit.text(".card dt"), /^Test loss/);
+      // What can't be told leaves all as it was.
+      await visit.select("#target", "2");
+      await visit.until("classes again", `/2 classes/.test(${first("#table p")})`);
+      await visit.select("#kind", "regression");
+      await visit.until("refused", `/was not read: 0 lines can/.test(${first("#notice")})`);
+      assert.equal(
+        await visit.page.$eval("#kind", (one) => /** @type {HTMLSelectElement} */ (one).value),
+        "classes",
+      );
+      // The link knows of a table, but has it not.
+      await visit.page.reload();
+      await visit.until("it is asked for", `/choose or drop/.test(${first("#notice")})`);
+      assert.equal(await visit.page.$eval("#start", (one) => one.hasAttribute("disabled")), true);
+    }),
+  },
+  {
+    check: "a file is dropped, and what is none is refused in words",
+    only: "Chromium",
+    run: withFolder(async (visit, folder) => {
+      await visit.open(SHORT);
+      const picture = join(folder, "picture.csv");
+      writeFileSync(picture, Buffer.from([0x89, 0x50, 0x4e, 0x47, 0, 0, 1, 2]));
+      await drop(visit, picture);
+      await visit.until(
+        "refused",
+        `/picture.csv was not read: .*zero bytes/.test(${first("#notice")})`,
+      );
+      assert.ok((await visit.hash()).startsWith("data=rings"));
+      await drop(visit, writeTable(folder, []));
+      await visit.until("it is shown", `!document.querySelector("#table").hidden`);
+      assert.equal(await visit.text("#left-out"), "No line was left out.");
+      await visit.checkAccess("a table");
+      await visit.page.setViewport({ width: 360, height: 800 });
+      await visit.checkWidth("a table at 360");
+    }),
   },
   {
     check: "the policy is in force, in the page and in its workers",
@@ -238,6 +292,49 @@ function states(pattern) {
 /** @param {string} selector */
 function first(selector) {
   return `document.querySelector("${selector}").textContent`;
+}
+
+/**
+ * A visit with a folder of its own.
+ *
+ * @param {(visit: import("./visit.mjs").Visit, folder: string) => Promise<void>} body
+ * @returns {(visit: import("./visit.mjs").Visit) => Promise<void>}
+ */
+function withFolder(body) {
+  return async (visit) => {
+    const folder = mkdtempSync(join(tmpdir(), "lab-"));
+    try {
+      await body(visit, folder);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  };
+}
+
+/** Forty lines, and others in their middle. @param {string} folder @param {string[]} bad */
+function writeTable(folder, bad) {
+  const good = Array.from({ length: 40 }, (_, i) => `${i % 7},${i},${i % 2 ? "odd" : "even"}`);
+  const lines = ["first,second,kind", ...good.slice(0, 20), ...bad, ...good.slice(20)];
+  const path = join(folder, "table.csv");
+  writeFileSync(path, lines.join("\n"));
+  return path;
+}
+
+/** @param {import("./visit.mjs").Visit} visit @param {string} path */
+async function choose(visit, path) {
+  const input = await visit.page.waitForSelector("#file");
+  await /** @type {import("../../packaging/browsers/launch.mjs").FileInput} */ (input).uploadFile(
+    path,
+  );
+}
+
+/** As from a folder of the desktop. @param {import("./visit.mjs").Visit} visit @param {string} path */
+async function drop(visit, path) {
+  const session = await visit.page.createCDPSession();
+  const data = { items: [], files: [path], dragOperationsMask: 1 };
+  for (const type of /** @type {const} */ (["dragEnter", "dragOver", "drop"])) {
+    await session.send("Input.dispatchDragEvent", { type, x: 600, y: 400, data });
+  }
 }
 
 /** A file that the browser is about to write. @param {string} folder @param {string} name @returns {Promise<any>} */

@@ -65,7 +65,10 @@ async function launchFirefox() {
   });
 }
 
-/** @typedef {import("puppeteer-core").Page} ClickPage */
+/**
+ * @typedef {import("puppeteer-core").Page} ClickPage
+ * @typedef {import("puppeteer-core").ElementHandle<HTMLInputElement>} FileInput
+ */
 
 /** A page to click in, of a browser that puppeteer drives. @param {"Chromium" | "Firefox"} name */
 export async function launchToClick(name) {
