@@ -7,6 +7,8 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    // Of memory that grows these say nothing that test/lab/trainer.test.ts doesn't, and take a minute.
+    exclude: process.env.GROW_ON_ALLOCATE ? ["test/lab/experiments.test.ts"] : [],
     setupFiles: ["test/setup.ts"],
     // No test asserts a time; on a shared machine any may take long.
     testTimeout: 120_000,

@@ -12,6 +12,7 @@ export type ToWorker =
       readonly standardized: boolean;
       readonly settings: Settings;
       readonly seed: number;
+      readonly testBatch: number;
     }
   | { readonly type: "run"; readonly until: number }
   | { readonly type: "pause" | "step" | "drawn" | "stateDict" };

@@ -50,6 +50,7 @@ addEventListener("message", ({ data: message }: MessageEvent<ToWorker>) => {
           message.standardized ? message.data : standardize(message.data),
           message.settings,
           message.seed,
+          message.testBatch,
         );
         break;
       case "run":

@@ -42,3 +42,20 @@ export function slice({ x, y, rows }: Samples, start: number, end: number): Samp
     y: y.subarray(start, end),
   };
 }
+
+/** Data whose test rows have drifted: each feature by so many of its standard deviations in training. */
+export function drifted(data: Dataset, drift: number): Dataset {
+  if (drift === 0) return data;
+  const { train, test } = data;
+  const { inputs } = data.input;
+  const by = Float64Array.from({ length: inputs }, (_, c) => {
+    let [sum, square] = [0, 0];
+    for (let at = c; at < train.x.length; at += inputs) sum += train.x[at] as number;
+    const mean = sum / train.rows;
+    for (let at = c; at < train.x.length; at += inputs)
+      square += ((train.x[at] as number) - mean) ** 2;
+    return drift * Math.sqrt(square / train.rows);
+  });
+  const x = test.x.map((value, at) => value + (by[at % inputs] as number));
+  return { ...data, test: { ...test, x } };
+}

@@ -75,7 +75,8 @@ export class Network {
       return block;
     });
     const last = width * this.area;
-    const std = initialScale * Math.sqrt(1 / last);
+    // No norm follows it: its scale is that of the outputs, whatever the hidden layers' is.
+    const std = Math.sqrt(1 / last);
     layers.push([new Dense("out", last, outputs, normal, std, true, false), null]);
     this.layers = layers;
     this.parameters = layers.flatMap(([layer]) => layer.parameters);

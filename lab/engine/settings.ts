@@ -15,7 +15,7 @@ export interface Settings {
   /** Units of each, or channels. */
   width: number;
   activation: ActivationKind;
-  /** Times He's standard deviation √(2/inputs) of the first weights. */
+  /** Times He's standard deviation √(2/inputs) of the hidden layers' first weights. */
   initialScale: number;
   /** What follows each hidden layer. */
   norm: NormKind;

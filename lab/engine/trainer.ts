@@ -61,6 +61,8 @@ export class Trainer {
     readonly data: Dataset,
     settings: Settings,
     private readonly seed: number,
+    /** Rows of a batch where test data are normalized by their own statistics; 0: as in the steps. */
+    private readonly testBatch = 0,
   ) {
     if (data.train.rows < 1 || data.test.rows < 1) {
       throw new RangeError("the data have no rows to learn from, or none to test on");
@@ -167,11 +169,11 @@ export class Trainer {
     const { data, since, last } = this;
     const blocks = this.#inspect();
     const train = slice(data.train, 0, Math.min(EVALUATED, data.train.rows));
-    const both = (samples: Samples) => ({
+    const both = (samples: Samples, batch?: number) => ({
       evaluation: this.evaluate(samples, "evaluation"),
-      training: this.evaluate(samples, "training"),
+      training: this.evaluate(samples, "training", batch),
     });
-    const scores = { train: both(train), test: both(data.test) };
+    const scores = { train: both(train), test: both(data.test, this.testBatch || undefined) };
     const count = Math.max(1, since.steps);
     this.since = { steps: 0, loss: 0, ms: 0, normMs: 0 };
     return {

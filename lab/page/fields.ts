@@ -7,6 +7,9 @@ import { texts } from "./texts.js";
 
 /** What the page does when somebody has changed something. */
 export interface FieldActions {
+  /** Of test data, which are the same for all runs. */
+  drift(text: string): void;
+  testBatch(text: string): void;
   change(run: number, settings: Settings): void;
   add(): void;
   remove(run: number): void;
@@ -17,7 +20,8 @@ export interface FieldActions {
 const OPEN = matchMedia("(min-width: 40rem)").matches ? ["network", "norm", "optimizer"] : [];
 
 /** Makes the fields anew; which sections are open, and where the focus is, stays. */
-export function showFields(place: HTMLElement, { runs }: LabState, actions: FieldActions): void {
+export function showFields(place: HTMLElement, state: LabState, actions: FieldActions): void {
+  const { runs } = state;
   const focused = document.activeElement?.id;
   const open = new Set(
     place.childElementCount
@@ -50,9 +54,58 @@ export function showFields(place: HTMLElement, { runs }: LabState, actions: Fiel
   place.replaceChildren(
     element("h2", {}, texts.settings),
     ...sections,
+    testSection(
+      open.has("section-test") || state.drift !== 0 || state.testBatch !== 0,
+      state,
+      actions,
+    ),
     element("p", { class: "buttons" }, add, ...buttons),
   );
   if (focused) document.getElementById(focused)?.focus();
+}
+
+/** What is done to the test data of all runs. */
+function testSection(open: boolean, state: LabState, actions: FieldActions): HTMLElement {
+  const rows = (
+    [
+      ["drift", texts.drift, texts.driftHint],
+      ["testBatch", texts.testBatch, texts.testBatchHint],
+    ] as const
+  ).map(([key, name, hint]) => {
+    const field = element("input", {
+      ...{ id: key, type: "text", inputmode: "decimal", autocomplete: "off" },
+      ...{ value: `${state[key]}`, "aria-label": name },
+    });
+    field.addEventListener("change", () => {
+      try {
+        actions[key](field.value);
+      } catch (error) {
+        field.setAttribute("aria-invalid", "true");
+        actions.refuse((error as Error).message);
+      }
+    });
+    const title = element("th", { scope: "row" }, name, element("small", {}, hint));
+    return element("tr", {}, title, element("td", {}, field));
+  });
+  const head = element(
+    "tr",
+    {},
+    element("th", { scope: "col" }, texts.setting),
+    element("th", { scope: "col" }, texts.allRuns),
+  );
+  return element(
+    "details",
+    { id: "section-test", open },
+    element("summary", {}, texts.testData),
+    element(
+      "table",
+      {},
+      element("caption", { class: "unseen" }, texts.testData),
+      element("colgroup", {}, element("col", { class: "name" }), element("col")),
+      element("thead", {}, head),
+      element("tbody", {}, ...rows),
+    ),
+  );
 }
 
 function tableOf(

@@ -8,6 +8,8 @@ import { Charts } from "./charts.js";
 import { codeOf } from "./code.js";
 import { dataOf } from "./data.js";
 import { byId, download, element } from "./dom.js";
+import { showExperiments } from "./experiment-list.js";
+import { experiment } from "./experiments.js";
 import { showFields } from "./fields.js";
 import { number, percent } from "./findings.js";
 import { type OwnTable, readFile, retold, showTable, takeFiles } from "./own-table.js";
@@ -20,7 +22,9 @@ import {
   type LabState,
   MOST_SEED,
   MOST_STEPS,
+  MOST_TEST_BATCH,
   readCount,
+  readDrift,
   toLink,
 } from "./state.js";
 import { texts } from "./texts.js";
@@ -72,6 +76,12 @@ async function show(next: LabState, notice: string | null): Promise<void> {
       change({ runs: state.runs.filter((_, i) => i !== run) });
     },
     refuse,
+    drift: (text) => change({ drift: readDrift(texts.drift, text) }),
+    testBatch: (text) =>
+      change({ testBatch: readCount(texts.testBatch, text, 0, MOST_TEST_BATCH) }),
+  });
+  showExperiments(byId("experiments"), state.experiment, (name) => {
+    void show(experiment(name), null).then(start);
   });
   showOwn();
   const shown = state;
@@ -95,7 +105,7 @@ async function show(next: LabState, notice: string | null): Promise<void> {
     (_, run) => new Card(run, shown, { viewCode: () => viewCode(run), save: () => save(run) }),
   );
   byId("cards").replaceChildren(...cards.map(({ root }) => root));
-  session.make(made, shown.data !== "table", shown.runs, shown.seed);
+  session.make(made, shown);
 }
 
 function showOwn(): void {
@@ -119,8 +129,15 @@ async function take(name: string, read: () => OwnTable | Promise<OwnTable>): Pro
   change({ data: "table" });
 }
 
+function start(): void {
+  say(texts.status.started);
+  session.run(state.steps);
+}
+
+/** What is changed is no experiment any more, but by another seed. */
 function change(changes: Partial<LabState>): void {
-  void show({ ...state, ...changes }, null);
+  const same = Object.keys(changes).every((key) => key === "seed");
+  void show({ ...state, experiment: same ? state.experiment : null, ...changes }, null);
 }
 
 function refuse(message: string | null): void {
@@ -168,14 +185,11 @@ function makeControls() {
     refuse(null);
     draw();
   });
-  const start = button("start", texts.start, () => {
+  const startButton = button("start", texts.start, () => {
     if (session.running) session.pause();
-    else {
-      say(texts.status.started);
-      session.run(state.steps);
-    }
+    else start();
   });
-  start.classList.add("first");
+  startButton.classList.add("first");
   const step = button("step", texts.step, () => session.step());
   button("reset", texts.reset, () => {
     say(texts.status.reset);
@@ -194,7 +208,7 @@ function makeControls() {
     const runs = session.runs.map(({ settings, history }) => ({ settings, history }));
     download("lab-results.json", JSON.stringify({ link: location.href, runs }));
   });
-  return { data: select, seed, steps, start, step, results };
+  return { data: select, seed, steps, start: startButton, step, results };
 }
 
 function makeCharts(): Charts {

@@ -3,6 +3,7 @@ import type { Dataset } from "../engine/dataset.js";
 import type { Settings } from "../engine/settings.js";
 import type { Snapshot } from "../engine/trainer.js";
 import type { FromWorker, Surface, ToWorker } from "../messages.js";
+import type { LabState } from "./state.js";
 
 export const LETTERS = ["A", "B", "C", "D"];
 
@@ -52,7 +53,9 @@ export class Session {
   }
 
   /** Begins anew. Workers are kept: to start one takes longer than many steps. */
-  make(data: Dataset, standardized: boolean, all: readonly Settings[], seed: number): void {
+  make(data: Dataset, state: LabState): void {
+    const { runs: all, seed, testBatch } = state;
+    const standardized = state.data !== "table";
     const id = ++this.count;
     const workers = this.hired.map(({ worker }) => worker);
     for (const worker of workers.splice(all.length)) worker.terminate();
@@ -68,7 +71,7 @@ export class Session {
         worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.hear(hired, data);
       };
       worker.onerror = (event) => this.failed(event.message ?? "a worker");
-      this.tell(worker, { type: "make", id, data, standardized, settings, seed });
+      this.tell(worker, { type: "make", id, data, standardized, settings, seed, testBatch });
       return hired;
     });
     this.changed();

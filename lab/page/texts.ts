@@ -3,7 +3,15 @@
  * `texts`. What the package says itself (errors, `health`) is English.
  */
 import type { Settings } from "../engine/settings.js";
+import type { ExperimentName } from "./experiments.js";
 import type { DataName } from "./state.js";
+
+/** What an experiment is about, what is to be seen, and how far the reasons are known. */
+interface ExperimentText {
+  readonly name: string;
+  readonly look: string;
+  readonly why: string;
+}
 
 const english = {
   language: "en",
@@ -42,6 +50,65 @@ const english = {
     none: "a table of your own is in no link: choose or drop its file, and all other settings are as they were",
     refused: (name: string, reason: string) => `${name} was not read: ${reason}.`,
   },
+  experiments: {
+    title: "Experiments",
+    lead: "With one click; each claim is tested over five seeds.",
+    look: "What to look at",
+    why: "Why",
+    of: {
+      rate: {
+        name: "The learning rate ten times up",
+        look: "A and C learn with a rate of 0.2. With 2, B (batch norm) learns as well as A, and D (no norm) doesn't learn at all: its accuracy is that of guessing, and most of its channels are dead.",
+        why: "That batch norm bears larger rates is what is measured most often. Known is that the scale of a weight doesn't change what comes out behind the norm, so that large steps make the next steps smaller. Whether it also smooths the loss (Santurkar et al. 2018, arXiv:1805.11604) or reduces internal covariate shift (Ioffe & Szegedy 2015, arXiv:1502.03167) are hypotheses; the first is better supported.",
+      },
+      smallBatch: {
+        name: "Batches of 64 and of 2",
+        look: "A has batches of 64; B has batches of 2 and learns badly, since of two values each is ±1 behind the norm. C (renorm) and D (group norm) have batches of 2 as well, and learn better, D most. (A also sees 32 times as many samples in its steps.)",
+        why: "With few samples the batch's statistics are noise. That is arithmetic: of two values x̂ is (almost) +1 and −1, whatever they are. Renorm corrects towards the running statistics, and group norm has none of the batch at all.",
+      },
+      slowMomentum: {
+        name: "A momentum too slow for few steps",
+        look: "All three learn the same: their dashed lines lie on each other. B's running statistics have a momentum of 0.001 and are far behind after 150 steps, so that its evaluation is much worse. C averages all batches, and with them those of the first steps, when the network was another.",
+        why: "Arithmetic: after n steps (1 − momentum)ⁿ of the first value is left, of 0.001 and 150 steps 86 %. Nothing is wrong with the weights: with precise statistics (`preciseBatchNorm`) B would be as good as A.",
+      },
+      fewTested: {
+        name: "Evaluation in training mode",
+        look: "Test data come in batches of two. By the running statistics (solid) batch norm is as good as ever; left in training mode (dashed) it is far worse, for each sample is judged by its neighbour. Group norm is the same in both.",
+        why: "A program that forgets `eval()`. A batch of one is worse still: x̂ is 0 for all that comes, and the package refuses it, as PyTorch does.",
+      },
+      drift: {
+        name: "Test data that have drifted",
+        look: "Each pixel of the test data is brighter by two of its standard deviations. By the running statistics of the training data (solid) batch norm loses much, here more than the network without norm; by the test batches' own (dashed) it has it back, and is better than that. Without norm there is no such way back: the lines are one.",
+        why: "A shift of a layer's input by a constant is exactly what subtracting the batch's mean takes away. In practice this is prediction-time batch norm (Nado et al. 2020, arXiv:2006.10963), in the package `adaptBatchNorm`. It needs test batches that are mixed as the training data were.",
+      },
+      deep: {
+        name: "A deep network and its gradients",
+        look: "Fifteen layers of tanh, with weights that begin small. Without norm (A) the first layer's gradients are thousands of times smaller than the last one's, and nothing is learned. With batch norm (B) they arrive, and it learns.",
+        why: "Each layer of A multiplies what goes through by less than one, forward and backward. Batch norm sets the scale anew in each layer. It doesn't make depth harmless: in B the first layer's gradients are some times larger than the last one's at the beginning, and grow with the depth (Yang et al. 2019, arXiv:1902.08129).",
+      },
+      scale: {
+        name: "Batch norm and weight decay",
+        look: "B and C begin with hidden weights ten times as large as A's. The first loss is the same to three digits, for batch norm takes the scale away; but B learns slowly. C has L2, and catches up with time.",
+        why: "Behind batch norm a weight's scale changes nothing but the gradient, which is smaller by it: the effective learning rate is the rate divided by the square of the weight's length (van Laarhoven 2017, arXiv:1706.05350). So L2 on these weights is no regularizer of what the network can say: it holds the effective rate up.",
+      },
+      dropout: {
+        name: "Dropout before and behind the norm",
+        look: "Half of the values are dropped, in A behind the norm, in B before it. B's running deviations are 1.4 times and more too large for evaluation, where nothing is dropped; its test loss is the higher one.",
+        why: "Dropout before the norm makes the variance larger in training alone: with half dropped at least twice as large (Li et al. 2019, arXiv:1801.05134). That shift is arithmetic. How much it costs depends on the network: here it is little.",
+      },
+      slimming: {
+        name: "Slimming: L1 of γ",
+        look: "B has an L1 penalty on γ: a third and more of its γ are near 0, and the accuracy is within some per cents of A's. Channels with small γ can go (`pruneByScale`).",
+        why: "L1 draws what is of little use to 0, and γ is one number for a channel (Liu et al. 2017, arXiv:1708.06519). That small γ means little use holds as far as what follows doesn't scale it up again; therefore networks are trained on after pruning.",
+      },
+    } satisfies Record<ExperimentName, ExperimentText>,
+  },
+  testData: "Test data",
+  drift: "Drift",
+  driftHint: "of test data, in standard deviations",
+  testBatch: "Batch in training mode",
+  testBatchHint: "rows of the dashed lines' batches; 0: as in the steps",
+  allRuns: "All runs",
   seed: "Seed",
   steps: "Steps",
   start: "Start",

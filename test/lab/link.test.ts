@@ -7,6 +7,7 @@ import { Norm } from "../../lab/engine/norm.js";
 import { SETTINGS, type Setting, type Settings, settingsOf } from "../../lab/engine/settings.js";
 import { Trainer } from "../../lab/engine/trainer.js";
 import { codeOf, makingOf } from "../../lab/page/code.js";
+import { EXPERIMENT_NAMES, experiment } from "../../lab/page/experiments.js";
 import { findingsOf, number } from "../../lab/page/findings.js";
 import { DATA_NAMES, firstState, fromLink, toLink } from "../../lab/page/state.js";
 import { texts } from "../../lab/page/texts.js";
@@ -21,6 +22,9 @@ test("a link brings back the state that it was made of", () => {
     seed: fc.nat(),
     steps: fc.integer({ min: 1, max: 100_000 }),
     runs: fc.array(anySettings, { minLength: 1, maxLength: 4 }),
+    drift: fc.double({ min: -100, max: 100, noNaN: true }).map((value) => value + 0),
+    testBatch: fc.integer({ min: 0, max: 512 }),
+    experiment: fc.constantFrom(null, ...EXPERIMENT_NAMES),
   });
   fc.assert(
     fc.property(states, (state) => {
@@ -35,6 +39,14 @@ test("a link brings back the state that it was made of", () => {
   });
 });
 
+test.each(EXPERIMENT_NAMES)(
+  "the experiment %s is a state of the page, and so has a link",
+  (name) => {
+    const state = experiment(name);
+    expect(fromLink(toLink(state))).toEqual(state);
+  },
+);
+
 test.each([
   ["data=cats", /the link's data are "cats"/],
   ["seed=-1", /seed: expected a whole number from 0/],
@@ -48,6 +60,9 @@ test.each([
   ["run=constructor:1", /constructor: there is no such setting/],
   ["run=depth", /depth: expected a whole number/],
   ["run=&run=&run=&run=&run=", /more than 4 runs/],
+  ["drift=far", /drift: expected a number from -100 to 100/],
+  ["testBatch=1.5", /testBatch: expected a whole number/],
+  ["experiment=mine", /the link's experiment is "mine"/],
   ["colour=red", /"colour", which says nothing here/],
 ])("%s is refused in words", (link, words) => {
   expect(() => fromLink(link)).toThrow(words);

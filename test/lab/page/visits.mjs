@@ -257,6 +257,38 @@ export const visits = [
     }),
   },
   {
+    check: "an experiment is one click, with its text, and what is changed is none any more",
+    async run(visit) {
+      await visit.open();
+      await visit.click("#experiments summary");
+      await visit.click("#experiment-slowMomentum");
+      await visit.done();
+      assert.deepEqual(await visit.steps(), [150, 150, 150]);
+      assert.match(
+        await visit.text("#experiments .text"),
+        /What to look at\. All three learn the same/,
+      );
+      assert.match(await visit.text(".run-1 .findings"), /Running statistics don't fit/);
+      assert.match(await visit.hash(), /experiment=slowMomentum/);
+      await visit.checkAccess("an experiment");
+      // Another one, while the first is done.
+      await visit.click("#experiment-fewTested");
+      await visit.done();
+      assert.equal(
+        await visit.page.$eval("#testBatch", (one) => /** @type {HTMLInputElement} */ (one).value),
+        "2",
+      );
+      const [, training = ""] = await visit.texts(".run-0 dd");
+      assert.ok(Number.parseFloat(training) < 70, training);
+      await visit.type("#drift", "0.5");
+      assert.doesNotMatch(await visit.hash(), /experiment/);
+      assert.match(await visit.hash(), /drift=0\.5/);
+      assert.equal(await visit.page.$("#experiments .text"), null);
+      await visit.type("#drift", "much");
+      assert.match(await visit.text("#notice"), /Drift: expected a number from -100 to 100/);
+    },
+  },
+  {
     check: "the policy is in force, in the page and in its workers",
     only: "Chromium",
     async run(visit) {
