@@ -69,17 +69,17 @@ const english = {
       slowMomentum: {
         name: "A momentum too slow for few steps",
         look: "All three learn the same: their dashed lines lie on each other. B's running statistics have a momentum of 0.001 and are far behind after 150 steps, so that its evaluation is much worse. C averages all batches, and with them those of the first steps, when the network was another.",
-        why: "Arithmetic: after n steps (1 − momentum)ⁿ of the first value is left, of 0.001 and 150 steps 86 %. Nothing is wrong with the weights: with precise statistics (`preciseBatchNorm`) B would be as good as A.",
+        why: "Arithmetic: after n steps (1 − momentum)ⁿ of the first value is left, of 0.001 and 150 steps 86 %. Nothing is wrong with the weights: with precise statistics (preciseBatchNorm) B would be as good as A.",
       },
       fewTested: {
         name: "Evaluation in training mode",
         look: "Test data come in batches of two. By the running statistics (solid) batch norm is as good as ever; left in training mode (dashed) it is far worse, for each sample is judged by its neighbour. Group norm is the same in both.",
-        why: "A program that forgets `eval()`. A batch of one is worse still: x̂ is 0 for all that comes, and the package refuses it, as PyTorch does.",
+        why: "A program that forgets eval(). A batch of one is worse still: x̂ is 0 for all that comes, and the package refuses it, as PyTorch does.",
       },
       drift: {
         name: "Test data that have drifted",
         look: "Each pixel of the test data is brighter by two of its standard deviations. By the running statistics of the training data (solid) batch norm loses much, here more than the network without norm; by the test batches' own (dashed) it has it back, and is better than that. Without norm there is no such way back: the lines are one.",
-        why: "A shift of a layer's input by a constant is exactly what subtracting the batch's mean takes away. In practice this is prediction-time batch norm (Nado et al. 2020, arXiv:2006.10963), in the package `adaptBatchNorm`. It needs test batches that are mixed as the training data were.",
+        why: "A shift of a layer's input by a constant is exactly what subtracting the batch's mean takes away. In practice this is prediction-time batch norm (Nado et al. 2020, arXiv:2006.10963), in the package adaptBatchNorm. It needs test batches that are mixed as the training data were.",
       },
       deep: {
         name: "A deep network and its gradients",
@@ -98,7 +98,7 @@ const english = {
       },
       slimming: {
         name: "Slimming: L1 of γ",
-        look: "B has an L1 penalty on γ: a third and more of its γ are near 0, and the accuracy is within some per cents of A's. Channels with small γ can go (`pruneByScale`).",
+        look: "B has an L1 penalty on γ: a third and more of its γ are near 0, and the accuracy is within some per cents of A's. Channels with small γ can go (pruneByScale).",
         why: "L1 draws what is of little use to 0, and γ is one number for a channel (Liu et al. 2017, arXiv:1708.06519). That small γ means little use holds as far as what follows doesn't scale it up again; therefore networks are trained on after pruning.",
       },
     } satisfies Record<ExperimentName, ExperimentText>,

@@ -58,10 +58,10 @@ describe.each([1, 2, 3, 4, 5])("seed %i", (seed) => {
 
   test("the test data's own statistics take their drift away", () => {
     const [a, b] = see("drift", seed);
-    const before = ({ trainer }: Seen) =>
+    const undrifted = ({ trainer }: Seen) =>
       trainer.evaluate(digits.test, "evaluation").accuracy as number;
-    const asTheyWere = before(a);
-    expect(asTheyWere - accuracy(a)).toBeGreaterThan(before(b) - accuracy(b));
+    const asTheyWere = undrifted(a);
+    expect(asTheyWere - accuracy(a)).toBeGreaterThan(undrifted(b) - accuracy(b));
     expect(accuracy(a)).toBeLessThan(asTheyWere - 0.15);
     expect(accuracy(a, "training")).toBeGreaterThan(asTheyWere - 0.04);
     expect(Math.abs(accuracy(b) - accuracy(b, "training"))).toBeLessThan(0.01);
