@@ -1,6 +1,7 @@
 /** What the page and the workers say to each other. */
 import type { Dataset, Samples } from "./engine/dataset.js";
 import type { Settings } from "./engine/settings.js";
+import type { Outcome } from "./engine/sweep.js";
 import type { Snapshot } from "./engine/trainer.js";
 
 export type ToWorker =
@@ -15,6 +16,16 @@ export type ToWorker =
       readonly testBatch: number;
     }
   | { readonly type: "run"; readonly until: number }
+  /** A whole run at once, of which only the end is asked for; `data` where they are others than the last ones. */
+  | {
+      readonly type: "trial";
+      readonly trial: number;
+      readonly data: Dataset | null;
+      readonly standardized: boolean;
+      readonly settings: Settings;
+      readonly seed: number;
+      readonly steps: number;
+    }
   | { readonly type: "pause" | "step" | "drawn" | "stateDict" };
 
 export type FromWorker =
@@ -26,6 +37,7 @@ export type FromWorker =
       readonly surface: Surface | null;
       readonly running: boolean;
     }
+  | { readonly type: "outcome"; readonly outcome: Outcome; readonly refused: string | null }
   /** Settings, or data, that the package refuses, in its words. */
   | { readonly type: "refused"; readonly message: string }
   | { readonly type: "stateDict"; readonly dict: Readonly<Record<string, readonly number[]>> };

@@ -17,6 +17,8 @@ const GRID = 40;
 const POINTS = 300;
 
 let trainer: Trainer | null = null;
+/** What a sweep learns from. */
+let swept: Dataset | null = null;
 let until = 0;
 let running = false;
 let drawn = true;
@@ -72,12 +74,38 @@ addEventListener("message", ({ data: message }: MessageEvent<ToWorker>) => {
       case "drawn":
         drawn = true;
         break;
+      case "trial":
+        send(outcomeOf(message));
+        break;
       case "stateDict":
         if (trainer) send({ type: "stateDict", dict: stateDictOf(trainer) });
         break;
     }
   });
 });
+
+/** Of a sweep: the end of a run. What the package refuses is an outcome, too. */
+function outcomeOf(message: Extract<ToWorker, { type: "trial" }>): FromWorker {
+  const { trial, settings, seed, steps } = message;
+  if (message.data) {
+    swept = message.standardized ? message.data : standardize(message.data);
+  }
+  if (swept === null) throw new Error("a trial without data");
+  const { classes } = swept;
+  const worst = { loss: Number.POSITIVE_INFINITY, accuracy: classes ? 0 : null };
+  let run: Trainer | null = null;
+  try {
+    run = new Trainer(swept, settings, seed);
+    while (run.step < steps && !run.diverged) run.learn();
+    const score = run.diverged ? worst : run.evaluate(swept.test, "evaluation");
+    return { type: "outcome", outcome: { trial, seed, ...score }, refused: null };
+  } catch (error) {
+    if (!(error instanceof BatchNormError)) throw error;
+    return { type: "outcome", outcome: { trial, seed, ...worst }, refused: error.message };
+  } finally {
+    run?.dispose();
+  }
+}
 
 function work(): void {
   guarded(() => {

@@ -5,6 +5,7 @@ import type { Snapshot } from "../engine/trainer.js";
 import { differences } from "./code.js";
 import { colour, element } from "./dom.js";
 import { findingsOf, number, percent } from "./findings.js";
+import { settingsInWords } from "./names.js";
 import { drawHistogram, drawParameters, drawStatistics, drawSurface } from "./pictures.js";
 import { LETTERS, type Run } from "./session.js";
 import type { LabState } from "./state.js";
@@ -240,16 +241,5 @@ function nameOf(runs: readonly Settings[], index: number): string {
   const run = runs[index] as Settings;
   const keys = differences(runs);
   const named = keys.length > 0 ? keys : (["norm"] as const);
-  return named
-    .map((key) => {
-      const value = run[key];
-      const shown =
-        typeof value === "boolean"
-          ? value
-            ? texts.on
-            : texts.off
-          : (texts.values[`${value}`] ?? `${value}`);
-      return `${texts.labels[key]}: ${shown}`;
-    })
-    .join(", ");
+  return settingsInWords(run, named);
 }

@@ -27,6 +27,7 @@ import {
   readDrift,
   toLink,
 } from "./state.js";
+import { Sweep } from "./sweep.js";
 import { texts } from "./texts.js";
 
 let state = firstState();
@@ -45,6 +46,13 @@ document.documentElement.lang = texts.language;
 document.title = texts.title;
 byId("head").append(element("h1", {}, texts.title), element("p", { id: "lead" }, texts.lead));
 const dialog = makeDialog();
+new Sweep(byId("sweep"), {
+  now: () => ({ state, data }),
+  showRuns: (runs) => change({ runs }),
+  viewCode: (place, settings) => showCode(texts.code.place(place), settings, [settings]),
+  refuse,
+  say,
+});
 readLink();
 addEventListener("hashchange", readLink);
 
@@ -262,9 +270,14 @@ function makeDialog() {
 }
 
 function viewCode(run: number): void {
-  dialog.title.textContent = texts.code.title(LETTERS[run] as string);
+  showCode(texts.code.title(LETTERS[run] as string), state.runs[run] as Settings, state.runs);
+}
+
+/** The program of settings, with the link to a page of these runs. */
+function showCode(title: string, settings: Settings, runs: readonly Settings[]): void {
+  dialog.title.textContent = title;
   const image = data?.input.image ?? null;
-  dialog.text.textContent = codeOf(state.runs[run] as Settings, image, state);
+  dialog.text.textContent = codeOf(settings, image, { ...state, runs });
   dialog.copy.textContent = texts.code.copy;
   dialog.root.showModal();
 }

@@ -289,6 +289,51 @@ export const visits = [
     },
   },
   {
+    check: "a sweep searches, stops, and shows the best as runs",
+    async run(visit) {
+      await visit.open("data=moons&steps=40&run=depth:1,width:8");
+      await visit.click("#sweep summary");
+      await visit.type("#sweep-norm", "none, weight");
+      await visit.click("#sweep-begin");
+      assert.match(await visit.text("#notice"), /norm: expected one of none, batch.*"weight"/);
+      // Of one rate nothing comes, and a batch of one is refused by batch norm alone.
+      await visit.type("#sweep-norm", "none, batch");
+      await visit.type("#sweep-batchSize", "1, 32");
+      await visit.type("#sweep-learningRate", "1e-9, 0.1");
+      await visit.type("#sweep-normMomentum", "0.1");
+      await visit.type("#sweep-regularizer", "none");
+      await visit.type("#sweep-seeds", "2");
+      await visit.type("#sweep-steps", "60");
+      await visit.click("#sweep-begin");
+      await visit.until("it is done", `/^Done: 16 runs/.test(${first("#sweep-progress")})`);
+      const text = await visit.text("#sweep-results");
+      assert.match(text, /All 8 combinations are tried/);
+      assert.match(text, /Norm: batch, Learning rate: 0.1, Batch size: 1 can't run: .*1 value/);
+      const places = await visit.texts("#sweep-results tbody th");
+      assert.equal(places.length, 6);
+      assert.match(places[0] ?? "", /Learning rate: 0.1/);
+      assert.match(places.at(-1) ?? "", /1e-9/);
+      const [median = ""] = await visit.texts(
+        "#sweep-results tbody tr:first-child td:nth-of-type(2)",
+      );
+      assert.ok(Number.parseFloat(median) > 75, median);
+      await visit.checkAccess("a sweep");
+      await visit.page.setViewport({ width: 360, height: 800 });
+      await visit.checkWidth("a sweep at 360");
+      await visit.click("#sweep-results .buttons button:nth-of-type(2)");
+      assert.match(await visit.text("#code code"), /learning rate 0.1/);
+      await visit.page.keyboard.press("Escape");
+      await visit.click("#sweep-show");
+      await visit.until("three runs", `document.querySelectorAll(".card").length === 3`);
+      assert.match(await visit.hash(), /run=depth:1,width:8/);
+      await visit.type("#sweep-steps", "100000");
+      await visit.click("#sweep-begin");
+      await visit.until("it runs", `document.querySelector("#sweep-begin").textContent === "Stop"`);
+      await visit.click("#sweep-begin");
+      assert.match(await visit.text("#sweep-progress"), /^Stopped after \d+ of 16 runs/);
+    },
+  },
+  {
     check: "the policy is in force, in the page and in its workers",
     only: "Chromium",
     async run(visit) {
