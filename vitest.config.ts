@@ -23,8 +23,13 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    // `npm test` says so; `npm ci --prefix test/tfjs` installs it.
-    exclude: ["**/node_modules/**", ...(existsSync(tfjs) ? [] : ["test/tfjs/**"])],
+    exclude: [
+      "**/node_modules/**",
+      // `npm test` says so; `npm ci --prefix test/tfjs` installs it.
+      ...(existsSync(tfjs) ? [] : ["test/tfjs/**"]),
+      // Of memory that grows these say nothing that test/lab/trainer.test.ts doesn't, and take a minute.
+      ...(process.env.GROW_ON_ALLOCATE ? ["test/lab/experiments.test.ts"] : []),
+    ],
     setupFiles: ["test/setup.ts"],
     // No test asserts a time; on a shared machine any may take long.
     testTimeout: 120_000,

@@ -6,13 +6,13 @@ import { root } from "./pack.mjs";
  * One cell of the table in README.
  *
  * @typedef {{
- *   suite: "runtimes" | "bundlers" | "health", name: string, version: string, check: string,
+ *   suite: "runtimes" | "bundlers" | "health" | "lab", name: string, version: string, check: string,
  *   status: "passed" | "failed" | "skipped", reason?: string, ms: number,
  * }} Result
  */
 
 /**
- * @param {"runtimes" | "bundlers" | "health"} suite @param {AsyncIterable<Result>} results
+ * @param {Result["suite"]} suite @param {AsyncIterable<Result>} results
  */
 export async function report(suite, results) {
   /** @type {Result[]} */

@@ -49,7 +49,6 @@ export function reusable(name) {
   return it;
 }
 
-/** @returns {Promise<Browser>} */
 async function launchChromium() {
   return throughPuppeteer({
     browser: "chrome",
@@ -59,7 +58,6 @@ async function launchChromium() {
   });
 }
 
-/** @returns {Promise<Browser>} */
 async function launchFirefox() {
   return throughPuppeteer({
     browser: "firefox",
@@ -67,12 +65,26 @@ async function launchFirefox() {
   });
 }
 
-/** @param {import("puppeteer-core").LaunchOptions} options @returns {Promise<Browser>} */
+/**
+ * @typedef {import("puppeteer-core").Page} ClickPage
+ * @typedef {import("puppeteer-core").ElementHandle<HTMLInputElement>} FileInput
+ */
+
+/** A page to click in, of a browser that puppeteer drives. @param {"Chromium" | "Firefox"} name */
+export async function launchToClick(name) {
+  const { browser, ...shell } = await within(90, `starting ${name}`, starts[name]());
+  return { version: shell.version, newPage: () => browser.newPage(), close: shell.close };
+}
+
+const starts = { Chromium: launchChromium, Firefox: launchFirefox };
+
+/** @param {import("puppeteer-core").LaunchOptions} options */
 async function throughPuppeteer(options) {
   const browser = await puppeteer.launch({ ...options, headless: true, timeout: 60_000 });
   return {
+    browser,
     version: (await browser.version()).replace(/^.*\//, ""),
-    async open(address) {
+    async open(/** @type {string} */ address) {
       const page = await browser.newPage();
       /** @type {string[]} */
       const log = [];

@@ -1,0 +1,43 @@
+/**
+ * What the layers of the lab have in common. Values are float64, in plain TypeScript; a norm goes
+ * through the package's kernels, which are float32.
+ */
+
+export type Values = Float64Array;
+
+/** What a forward pass is for. */
+export interface Pass {
+  /** Batch statistics and dropout, as in a step of the optimizer. */
+  readonly training: boolean;
+  /** Whether running statistics move and dropout drops: in steps, but not where they are watched. */
+  readonly learning: boolean;
+  /** Of dropout's mask, another one each step. */
+  readonly seed: number;
+}
+
+/** What the optimizer moves. */
+export interface Parameter {
+  readonly name: string;
+  readonly role: "weight" | "bias" | "gamma" | "beta";
+  readonly values: Values;
+  /** The gradient of the last step. */
+  readonly grad: Values;
+  /** Hands changed values on to where they are used, if that is elsewhere. */
+  store?(): void;
+}
+
+export interface Layer {
+  readonly parameters: readonly Parameter[];
+  /** @param x `[rows, …]`, row-major; it is kept for the backward pass */
+  forward(x: Values, rows: number, pass: Pass): Values;
+  /** The gradient with respect to x; sets the gradients of the parameters. */
+  backward(dy: Values): Values;
+  /** Gives kernel memory back. */
+  dispose?(): void;
+}
+
+/** A place that a forward pass fills and `backward` reads. */
+export function kept<T>(value: T | null): T {
+  if (value === null) throw new Error("backward before forward");
+  return value;
+}

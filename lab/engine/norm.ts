@@ -1,0 +1,123 @@
+/** A norm of the package as a layer of the lab: values go into kernel memory and come back. */
+import {
+  BatchNorm,
+  GroupNorm,
+  type Health,
+  health,
+  InstanceNorm,
+  LayerNorm,
+  RMSNorm,
+  type SampleNorm,
+  Tensor,
+  type Parameter as Weights,
+} from "batchnorm-wasm";
+import type { Layer, Parameter, Pass, Values } from "./layer.js";
+import type { Settings } from "./settings.js";
+
+type AnyNorm = BatchNorm | SampleNorm;
+
+export class Norm implements Layer {
+  readonly parameters: readonly Parameter[];
+  /** Time in its kernels and in the copies to and from them since `ms` was last set to 0. */
+  ms = 0;
+  readonly norm: AnyNorm;
+
+  /** @param shape of a row: `[channels]` or `[channels, height, width]` */
+  constructor(
+    name: string,
+    private readonly shape: readonly number[],
+    settings: Settings,
+  ) {
+    this.norm = makeNorm(shape, settings);
+    const { weight, bias } = this.norm;
+    this.parameters = [
+      ...(weight ? [parameterOf(`${name}.gamma`, "gamma", weight)] : []),
+      ...(bias ? [parameterOf(`${name}.beta`, "beta", bias)] : []),
+    ];
+  }
+
+  /** Batch norm, whose running statistics are to be seen; `null` of other norms. */
+  get batch(): BatchNorm | null {
+    return this.norm instanceof BatchNorm ? this.norm : null;
+  }
+
+  forward(x: Values, rows: number, { training, learning }: Pass): Values {
+    const start = performance.now();
+    const { batch } = this;
+    if (batch) batch.updateRunningStats = learning ? "auto" : false;
+    const y = this.norm.forward(this.#tensor(x, rows), { training });
+    const values = Float64Array.from(y.data);
+    this.ms += performance.now() - start;
+    return values;
+  }
+
+  backward(dy: Values): Values {
+    const start = performance.now();
+    const rows = dy.length / this.shape.reduce((product, size) => product * size);
+    const given = this.#tensor(dy, rows);
+    const { norm } = this;
+    norm.zeroGrad();
+    const back = norm instanceof BatchNorm ? norm.backward(given) : norm.backward(given);
+    const dx = Float64Array.from(back.data);
+    const { weight, bias } = norm;
+    [weight, bias]
+      .filter((one) => one !== null)
+      .forEach(({ grad }, i) => {
+        if (grad) this.parameters[i]?.grad.set(grad.data);
+      });
+    this.ms += performance.now() - start;
+    return dx;
+  }
+
+  /** What stands out, by the package's `health`; `null` of other norms than batch norm. */
+  health(seen: { x: Values; dy: Values; dx: Values }) {
+    const { batch } = this;
+    if (!batch) return null;
+    const rows = seen.x.length / this.shape.reduce((product, size) => product * size);
+    const given = Object.entries(seen).map(([key, values]) => [key, this.#tensor(values, rows)]);
+    return health({ ...Object.fromEntries(given), layer: batch }) satisfies Health;
+  }
+
+  dispose(): void {
+    this.norm.dispose();
+  }
+
+  #tensor(values: Values, rows: number): Tensor {
+    // What float32 can't hold is infinite there: a run that diverges is seen as one.
+    return Tensor.from(Float32Array.from(values), [rows, ...this.shape]);
+  }
+}
+
+/** The parameter's values are kept in float64 and rounded into the kernel's memory. */
+function parameterOf(name: string, role: "gamma" | "beta", weights: Weights): Parameter {
+  const values = Float64Array.from(weights.data);
+  const store = () => void weights.set(Float32Array.from(values));
+  return { name, role, values, grad: new Float64Array(values.length), store };
+}
+
+function makeNorm(shape: readonly number[], settings: Settings): AnyNorm {
+  const { norm, eps, gamma: scale, beta: offset } = settings;
+  const channels = shape[0] as number;
+  switch (norm) {
+    case "batch":
+      return new BatchNorm(channels, {
+        ...{ eps, scale, offset },
+        momentum: settings.normMomentum || null,
+        virtualBatchSize: settings.ghost || null,
+        renorm: settings.renorm
+          ? { rMax: Math.max(1, settings.renorm), dMax: Math.max(0, settings.renorm - 1) }
+          : null,
+        statistics: settings.frozen ? "running" : "auto",
+      });
+    case "group":
+      return new GroupNorm(settings.groups, channels, { eps, scale, offset });
+    case "instance":
+      return new InstanceNorm(channels, { eps, scale, offset });
+    case "layer":
+      return new LayerNorm(shape, { eps, elementwiseAffine: scale, bias: offset });
+    case "rms":
+      return new RMSNorm(shape, { eps, elementwiseAffine: scale });
+    case "none":
+      throw new Error("none is no norm");
+  }
+}
