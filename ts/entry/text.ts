@@ -18,7 +18,7 @@ const DECODER = /* @__PURE__ */ Uint8Array.of(
   ...[0, 97, 115, 109, 1, 0, 0, 0],
   ...[1, 7, 1, 96, 2, 127, 127, 1, 127], // (i32, i32) -> i32
   ...[3, 2, 1, 0],
-  ...[5, 3, 1, 0, 1], // a memory of one page
+  ...[5, 3, 1, 0, 1], // a memory of one page, or as many as are written there
   ...[7, 9, 2, 1, 109, 2, 0, 1, 100, 0, 0], // exports: m, the memory, and d, decode
   // decode(length, table), and locals: from, to, page, code
   ...[10, 76, 1, 74, 1, 4, 127],
@@ -33,6 +33,9 @@ const DECODER = /* @__PURE__ */ Uint8Array.of(
   ...[32, 3, 11], // return to
 );
 
+/** Where the decoder says how many pages it has; up to 127 are one byte. */
+const PAGES = 25;
+
 interface Decoder {
   m: WebAssembly.Memory;
   d(length: number, table: number): number;
@@ -45,9 +48,11 @@ interface Decoder {
  * @throws BatchNormError `kernel` where WebAssembly is refused
  */
 export function decode(text: string): Uint8Array<ArrayBuffer> {
-  const { m: memory, d: decode } = instantiate(DECODER) as unknown as Decoder;
   const { length } = text;
-  memory.grow((length + 300) >> 16);
+  // From the start: growing detaches a buffer, and the first one that is detached anywhere slows
+  // JavaScript's loops over typed arrays for good.
+  DECODER[PAGES] = 1 + ((length + 300) >> 16);
+  const { m: memory, d: decode } = instantiate(DECODER) as unknown as Decoder;
   const bytes = new Uint8Array(memory.buffer);
   // Which byte a character stands for: by pages of 86, the frequent bytes first.
   const table = bytes.length - 300;

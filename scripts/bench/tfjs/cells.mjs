@@ -46,6 +46,9 @@ export const MODELS = [
 /** Of what the prototype reached, this much is to be. */
 export const SHARE = 0.8;
 
+/** A whole model is not to be slower, but by what two runs of the same differ. */
+export const LEAST = 0.97;
+
 /** @param {LayerCell | ModelCell} cell */
 export function nameOf(cell) {
   const what = cell.kind === "layer" ? `layer ${cell.shape.join("×")}` : cell.model;

@@ -2,7 +2,15 @@
  * The packed package under TensorFlow.js: in Node, in whatever order it is imported, and in Chromium as a
  * minified bundle and beside tfjs's published scripts, with cross-origin isolation and without.
  */
-import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -15,6 +23,7 @@ import { run } from "../runtimes/child.mjs";
 
 const modules = fileURLToPath(new URL("../../tfjs/node_modules", import.meta.url));
 const wasm = join(modules, "@tensorflow/tfjs-backend-wasm/dist");
+const example = fileURLToPath(new URL("../../../examples/tfjs", import.meta.url));
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 
 const isolation = {
@@ -26,6 +35,8 @@ const BACKEND = `
   import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";`;
 const START = `setWasmPaths(${JSON.stringify(`${wasm}/`)}); setThreadsCount(1);`;
 const PRINT = `console.log(JSON.stringify(await run(tf, ours)));`;
+
+const PAGES = ["minified bundle", "scripts", "examples/tfjs"];
 
 /** Programs for Node, by what they show. */
 const PROGRAMS = {
@@ -54,11 +65,8 @@ export async function* testTfjs(consumer) {
   const suite = /** @type {const} */ ("runtimes");
   const name = "tfjs";
   const checks = [
-    ...Object.keys(PROGRAMS).map((check) => `Node: ${check}`),
-    ...["minified bundle", "scripts"].flatMap((check) => [
-      `Chromium: ${check}`,
-      `Chromium: ${check}, isolated`,
-    ]),
+    ...[...Object.keys(PROGRAMS), "examples/tfjs"].map((check) => `Node: ${check}`),
+    ...PAGES.flatMap((check) => [`Chromium: ${check}`, `Chromium: ${check}, isolated`]),
   ];
   if (!existsSync(modules)) {
     for (const check of checks)
@@ -80,10 +88,29 @@ export async function* testTfjs(consumer) {
         return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
       });
     }
+    cpSync(example, join(folder, "example"), { recursive: true });
+    yield cell({ suite, name, version, check: "Node: examples/tfjs" }, async () => {
+      const { stdout } = await run([process.execPath, "index.js"], {
+        cwd: join(folder, "example"),
+      });
+      return { checks: [checkExample(stdout)] };
+    });
     yield* testPages(folder, { suite, name, version });
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** Its three lines, the last better than the one before. @param {string} shown */
+function checkExample(shown) {
+  const [first = 0, before = 0, after = 0] = [...shown.matchAll(/(\d+) %/g)].map(([, digits]) =>
+    Number(digits),
+  );
+  const holds = first > 90 && before < 80 && after > 95;
+  const name = "accuracies";
+  return holds
+    ? { name, status: /** @type {const} */ ("passed") }
+    : { name, status: /** @type {const} */ ("failed"), reason: `it shows ${shown}` };
 }
 
 /** A folder with the package, tfjs and the program. @param {string} consumer */
@@ -112,7 +139,7 @@ async function* testPages(folder, about) {
   const collector = await collect();
   const browser = reusable("Chromium");
   try {
-    for (const page of ["minified bundle", "scripts"]) {
+    for (const page of PAGES) {
       for (const [how, { origin }] of Object.entries(servers)) {
         const check = `Chromium: ${page}${how}`;
         if (!findCommand("chromium")) {
@@ -121,12 +148,12 @@ async function* testPages(folder, about) {
         }
         yield await cell({ ...about, check }, () =>
           browser.use(async (browser) => {
-            const address = `${origin}/${page.replaceAll(" ", "-")}.html`;
+            const address = `${origin}/${page.replaceAll(" ", "-")}${page.includes("/") ? "/" : ".html"}`;
             const found = await collector.ask(browser, address);
             if (found.isolated !== (how !== "")) {
               throw new Error(`crossOriginIsolated is ${found.isolated}`);
             }
-            return found;
+            return found.shown === undefined ? found : { checks: [checkExample(found.shown)] };
           }),
         );
       }
@@ -186,6 +213,32 @@ async function makeSite(folder) {
   ours.install(tf);
   const { setThreadsCount, setWasmPaths } = tf.wasm; ${start} ${send}
 </script>`),
+  );
+  // The example, with the files that it names, and what reports what it shows.
+  const shown = join(site, "examples/tfjs");
+  cpSync(example, shown, { recursive: true });
+  const packages = join(shown, "node_modules");
+  cpSync(join(folder, "node_modules/batchnorm-wasm"), join(packages, "batchnorm-wasm"), {
+    recursive: true,
+  });
+  for (const name of ["tfjs/dist/tf.min.js", "tfjs-backend-wasm/dist/tf-backend-wasm.min.js"]) {
+    cpSync(join(modules, "@tensorflow", name), join(packages, "@tensorflow", name));
+  }
+  cpSync(join(site, "wasm"), join(packages, "@tensorflow/tfjs-backend-wasm/dist"), {
+    recursive: true,
+  });
+  appendFileSync(
+    join(shown, "index.html"),
+    `<script type="module">
+  import { report } from "../../report.js";
+  await report(async () => {
+    const { textContent: begun } = document.querySelector("output");
+    while (document.querySelector("output").textContent === begun) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return { shown: document.querySelector("pre").textContent, isolated: crossOriginIsolated };
+  });
+</script>`,
   );
   return site;
 }
