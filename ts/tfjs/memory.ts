@@ -17,7 +17,7 @@ let heap: Heap | null = null;
 /** The memory of a kernel, as float32. */
 export class Heap {
   readonly port: ReturnType<typeof portOf>;
-  #floats = new Float32Array(0);
+  #floats: Float32Array = new Float32Array(0);
 
   constructor(port: Heap["port"]) {
     this.port = port;
