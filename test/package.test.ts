@@ -378,6 +378,24 @@ describe("in TypeScript", () => {
       expect(status).toBe(0);
     });
   }
+
+  test("views may be shared in a program that imports the entry with threads, and in no other", () => {
+    const errorsOf = (entry: string) => {
+      const code = `import { Tensor } from "batchnorm-wasm${entry}";
+        export const any: ArrayBufferLike = Tensor.zeros([1]).data.buffer;
+        export const copy: ArrayBuffer = Tensor.zeros([1]).toFloat32Array().buffer;
+        export const own: ArrayBuffer = Tensor.zeros([1]).data.buffer;`;
+      writeFileSync(join(consumer, "views.mts"), code);
+      const compiler = join(root, "node_modules/typescript/bin/tsc");
+      const flags =
+        "--noEmit --strict --module nodenext --target es2022 --lib es2023,esnext.disposable";
+      const args = [compiler, ...flags.split(" "), "--ignoreConfig", "views.mts"];
+      const { stdout } = spawnSync(process.execPath, args, { cwd: consumer, encoding: "utf8" });
+      return [...stdout.matchAll(/views\.mts\((\d+),.*error (TS\d+)/g)].map(([, ...one]) => one);
+    };
+    expect(errorsOf("")).toEqual([]);
+    expect(errorsOf("/threads")).toEqual([["4", "TS2322"]]);
+  });
 });
 
 test("what the oldest engines lack, or only a page or Node has, doesn't compile in ts/", () => {

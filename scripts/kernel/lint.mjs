@@ -7,5 +7,8 @@ import { environmentOf, fail, findToolchain, run } from "./cargo.mjs";
 process.chdir(fileURLToPath(new URL("../..", import.meta.url)));
 const { path, reason } = findToolchain();
 if (path === undefined) fail(`no toolchain\n${reason}`);
-const command = "clippy --locked --workspace --target wasm32-unknown-unknown -- -D warnings";
-run("cargo", command.split(" "), environmentOf(path));
+const env = environmentOf(path);
+for (const features of ["", "--features batchnorm-boundary/threads "]) {
+  const command = `clippy --locked --workspace --target wasm32-unknown-unknown ${features}-- -D warnings`;
+  run("cargo", command.split(" "), env);
+}

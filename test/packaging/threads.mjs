@@ -2,21 +2,29 @@
  * The program over the entry with threads, and calls that are long enough to be shared: as many
  * threads as there can be here, and the bits of the ordinary entry's.
  */
-import { run } from "./program.mjs";
+import { runWhole } from "./program.mjs";
 
 /** @import * as Ordinary from "batchnorm-wasm" */
 /** @import * as Threaded from "batchnorm-wasm/threads" */
+/** @import * as Weights from "batchnorm-wasm/weights" */
 
 /**
  * @param {typeof Ordinary} ordinary
  * @param {typeof Threaded} threaded
+ * @param {typeof Weights} weights
  * @param {any} golden
  * @param {string | null} reason what tells why there is one thread alone, a pattern; `null` where
  *   there are two
  */
-export async function runThreads(ordinary, threaded, golden, reason) {
+export async function runThreads(ordinary, threaded, weights, golden, reason) {
   const { setThreads, shutdown, threads } = threaded;
-  const found = run(threaded, golden);
+  // Files of weights are the ordinary copy's matter, and so are their errors.
+  const errors = [ordinary, threaded].map(({ BatchNormError }) => BatchNormError);
+  const BatchNormError = /** @type {any} */ ({
+    [Symbol.hasInstance]: (/** @type {unknown} */ error) =>
+      errors.some((Errors) => error instanceof Errors),
+  });
+  const found = await runWhole({ ...threaded, BatchNormError }, weights, golden);
 
   /** @param {string} name @param {() => unknown} body */
   async function check(name, body) {
@@ -61,8 +69,7 @@ export async function runThreads(ordinary, threaded, golden, reason) {
   await check("tensors of two kernels don't meet", () => {
     const layer = new threaded.BatchNorm(3);
     try {
-      // @ts-expect-error: whoever has no types may do so
-      layer.forward(ordinary.Tensor.zeros([2, 3]));
+      layer.forward(/** @type {any} */ (ordinary.Tensor.zeros([2, 3])));
     } catch (error) {
       expect(error instanceof threaded.BatchNormError, `${error}`);
       return;

@@ -47,7 +47,7 @@ export async function stress(calls: number, seed: number): Promise<Tally> {
       tally.killed++;
     } else if (chance === 6 && bytes() < 2 ** 30) {
       const before = bytes();
-      held.push(Tensor.zeros([2 ** 20 * (1 + random.below(4))], { kernel }));
+      held.push(Tensor.zeros([2 ** 22 * (1 + random.below(3))], { kernel }));
       if (bytes() > before) tally.grown++;
     } else if (chance === 7) {
       for (const tensor of held) tensor.dispose();

@@ -6,10 +6,14 @@ import { temporaryFolder } from "../pack.mjs";
 
 const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 
-/** A folder with the example, whose page also reports what it shows. @param {string} consumer */
-export function makeExample(consumer) {
+/**
+ * A folder with an example, whose page also reports what it shows.
+ *
+ * @param {string} consumer @param {"browser" | "browser-threads"} name
+ */
+export function makeExample(consumer, name) {
   const folder = temporaryFolder();
-  cpSync(here("../../../examples/browser"), folder, { recursive: true });
+  cpSync(here(`../../../examples/${name}`), folder, { recursive: true });
   cpSync(join(consumer, "node_modules"), join(folder, "node_modules"), { recursive: true });
   for (const name of ["report.js", "shown.js"]) cpSync(here(`site/${name}`), join(folder, name));
   // Modules run in the order of the page: after the example's own.
@@ -37,6 +41,22 @@ export function checkExample({ rows, output }) {
   const reason = `it shows ${JSON.stringify({ rows, output })}`;
   return {
     checks: [{ name: "table", ...(holds ? { status: "passed" } : { status: "failed", reason }) }],
+  };
+}
+
+/**
+ * Holds the page with threads to having had all that there are.
+ *
+ * @param {{ rows: string[][], output: string }} shown
+ * @returns {{ checks: import("../program.mjs").Check[] }}
+ */
+export function checkThreadsExample({ rows, output }) {
+  const [, ready = "", most = ""] = /^(\d+) of (\d+) threads$/.exec(output) ?? [];
+  const timed = rows.every((cells) => Number(cells[1]) > 0 && Number(cells[2]) > 0);
+  const holds = rows.length === Number(most) && timed && ready === most && Number(most) > 0;
+  const reason = `it shows ${JSON.stringify({ rows, output })}`;
+  return {
+    checks: [{ name: "threads", ...(holds ? { status: "passed" } : { status: "failed", reason }) }],
   };
 }
 

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { findCommand } from "../../../scripts/find-command.mjs";
 import { temporaryFolder } from "../pack.mjs";
 import { cell, skipped } from "../results.mjs";
-import { checkExample, makeExample } from "./example.mjs";
+import { checkExample, checkThreadsExample, makeExample } from "./example.mjs";
 import { browsers, reusable } from "./launch.mjs";
 import { collect, serve } from "./servers.mjs";
 
@@ -36,13 +36,15 @@ const threaded = ["threads page", "threads module worker"];
  */
 export async function* testBrowsers(consumer) {
   const site = makeSite(consumer);
-  const example = makeExample(consumer);
+  const example = makeExample(consumer, "browser");
+  const threads = makeExample(consumer, "browser-threads");
   const servers = {
     plain: await serve(site, policy),
     isolated: await serve(site, { ...policy, ...isolation }),
     workers: await serve(site, { ...workers, ...isolation }),
     closed: await serve(site, { "Content-Security-Policy": "script-src 'self'" }),
     example: await serve(example),
+    threads: await serve(threads, isolation),
     collector: await collect(),
   };
   try {
@@ -52,18 +54,18 @@ export async function* testBrowsers(consumer) {
     yield* testBrowser("WebKit", cells);
   } finally {
     for (const server of Object.values(servers)) server.close();
-    for (const folder of [site, example]) rmSync(folder, { recursive: true });
+    for (const folder of [site, example, threads]) rmSync(folder, { recursive: true });
   }
 }
 
 /**
- * @param {Record<"plain" | "isolated" | "workers" | "closed" | "example", { origin: string }> & {
+ * @param {Record<"plain" | "isolated" | "workers" | "closed" | "example" | "threads", { origin: string }> & {
  *   collector: Awaited<ReturnType<typeof collect>>,
  * }} servers
  * @returns {Cell[]}
  */
 function cellsOf(servers) {
-  const { closed, example, collector } = servers;
+  const { closed, example, threads, collector } = servers;
   return [
     ...contexts.map((context) => underPolicy(context, "plain")),
     ...contexts.map((context) => underPolicy(context, "isolated")),
@@ -89,6 +91,10 @@ function cellsOf(servers) {
     {
       check: "examples/browser",
       run: async (browser) => checkExample(await collector.ask(browser, example.origin)),
+    },
+    {
+      check: "examples/browser-threads",
+      run: async (browser) => checkThreadsExample(await collector.ask(browser, threads.origin)),
     },
   ];
 

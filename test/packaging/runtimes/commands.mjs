@@ -52,8 +52,9 @@ const print = "console.log(JSON.stringify(found));";
 // What the entry with threads is told: whether there are some, or why not.
 const runThreads = (/** @type {string | null} */ reason) => `
   import * as ordinary from "batchnorm-wasm"; import * as threaded from "batchnorm-wasm/threads";
+  import * as weights from "batchnorm-wasm/weights";
   import golden from "./golden.mjs"; import { runThreads } from "./threads.mjs";
-  const found = await runThreads(ordinary, threaded, golden, ${JSON.stringify(reason)}); ${print}`;
+  const found = await runThreads(ordinary, threaded, weights, golden, ${JSON.stringify(reason)}); ${print}`;
 
 const runSlim = `import * as weights from "batchnorm-wasm/weights"; import golden from "./golden.mjs"; import { runWhole } from "./program.mjs";
   const found = await runWhole(library, weights, golden); ${print}`;

@@ -33,10 +33,11 @@ const slimProgram = `import { refusesBytes } from "../refuse-bytes.mjs";
 
 const threadsProgram = `import { refusesBytes } from "../refuse-bytes.mjs";
   import * as ordinary from "batchnorm-wasm"; import * as threaded from "batchnorm-wasm/threads";
+  import * as weights from "batchnorm-wasm/weights";
   import golden from "../golden.mjs"; import { runThreads } from "../threads.mjs";
   export default {
     async fetch() {
-      const found = await runThreads(ordinary, threaded, golden, "no workers");
+      const found = await runThreads(ordinary, threaded, weights, golden, "no workers");
       return Response.json({ ...found, refuses: refusesBytes() });
     },
   };`;

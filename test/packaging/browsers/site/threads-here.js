@@ -4,11 +4,12 @@ import * as ordinary from "./package.js";
 import { refusesEval } from "./refuses-eval.js";
 import * as threaded from "./threaded.js";
 import { runThreads } from "./threads.mjs";
+import * as weights from "./weights.js";
 
 /** @param {string | null} reason why there is one thread alone; empty where there are two */
 export async function threadsHere(reason) {
   try {
-    const found = await runThreads(ordinary, threaded, golden, reason || null);
+    const found = await runThreads(ordinary, threaded, weights, golden, reason || null);
     return { ...found, evalRefused: refusesEval() };
   } catch (error) {
     return { error: `${error}\n${error?.stack}` };

@@ -1,6 +1,7 @@
 "use client";
 import * as ordinary from "batchnorm-wasm";
 import * as threaded from "batchnorm-wasm/threads";
+import * as weights from "batchnorm-wasm/weights";
 import { useEffect } from "react";
 import golden from "../../golden.mjs";
 import { report } from "../../report.js";
@@ -9,6 +10,6 @@ import { runThreads } from "../../threads.mjs";
 export default function Page() {
   useEffect(() => {
     // A page that isn't isolated has no threads, and works all the same.
-    report(() => runThreads(ordinary, threaded, golden, "cross-origin isolated"));
+    report(() => runThreads(ordinary, threaded, weights, golden, "cross-origin isolated"));
   }, []);
 }
