@@ -139,6 +139,7 @@ const english = {
     show: "Show the best three as runs",
     code: (place: number) => `View code of place ${place}`,
     save: "Save the table",
+    plain: "no regularizer",
   },
   testData: "Test data",
   drift: "Drift",
