@@ -164,10 +164,7 @@ function stateDictOf({ network }: Trainer): Record<string, number[]> {
     if (role === "weight" || role === "bias") dict[name] = Array.from(values);
   }
   network.blocks.forEach(({ norm }, i) => {
-    const own = norm?.norm.stateDict({ prefix: `${i + 1}.norm.` }) ?? {};
-    for (const [name, values] of Object.entries(own)) {
-      dict[name] = typeof values === "number" ? [values] : Array.from(values);
-    }
+    Object.assign(dict, norm?.stateDict(`${i + 1}.norm.`));
   });
   return dict;
 }

@@ -43,8 +43,22 @@ export function slice({ x, y, rows }: Samples, start: number, end: number): Samp
   };
 }
 
-/** Data whose test rows have drifted: each feature by so many of its standard deviations in training. */
-export function drifted(data: Dataset, drift: number): Dataset {
+/**
+ * Data to which something was done: `offset` is added to all features, and each feature of the test rows has
+ * drifted by so many of its standard deviations in training.
+ */
+export function changed(data: Dataset, { offset, drift }: Changes): Dataset {
+  if (offset === 0) return drifted(data, drift);
+  const move = (samples: Samples) => ({ ...samples, x: samples.x.map((value) => value + offset) });
+  return drifted({ ...data, train: move(data.train), test: move(data.test) }, drift);
+}
+
+export interface Changes {
+  readonly offset: number;
+  readonly drift: number;
+}
+
+function drifted(data: Dataset, drift: number): Dataset {
   if (drift === 0) return data;
   const { train, test } = data;
   const { inputs } = data.input;

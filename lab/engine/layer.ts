@@ -3,6 +3,8 @@
  * through the package's kernels, which are float32.
  */
 
+import type { BatchNorm, Health } from "batchnorm-wasm";
+
 export type Values = Float64Array;
 
 /** What a forward pass is for. */
@@ -34,6 +36,19 @@ export interface Layer {
   backward(dy: Values): Values;
   /** Gives kernel memory back. */
   dispose?(): void;
+}
+
+/** A layer that normalizes. */
+export interface NormLayer extends Layer {
+  /** Time that it took since this was last set to 0. */
+  ms: number;
+  /** The package's batch norm, whose running statistics are to be seen; `null` of any other. */
+  readonly batch: BatchNorm | null;
+  /** What stands out, by the package's `health`; `null` of any other. */
+  health(seen: { x: Values; dy: Values; dx: Values }): Health | null;
+  /** All that it has learned, by PyTorch's names behind the prefix. */
+  stateDict(prefix: string): Record<string, number[]>;
+  dispose(): void;
 }
 
 /** A place that a forward pass fills and `backward` reads. */

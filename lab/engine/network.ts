@@ -6,7 +6,8 @@ import { Activation } from "./activation.js";
 import { Convolution } from "./convolution.js";
 import { Dense } from "./dense.js";
 import { Dropout } from "./drop.js";
-import type { Layer, Parameter, Pass, Values } from "./layer.js";
+import type { Layer, NormLayer, Parameter, Pass, Values } from "./layer.js";
+import { NaiveNorm } from "./naive.js";
 import { Norm } from "./norm.js";
 import { normalFrom, randomFrom } from "./random.js";
 import type { Settings } from "./settings.js";
@@ -19,7 +20,7 @@ export type InputShape =
 /** What a block's last pass has left. */
 export interface Block {
   readonly linear: Dense | Convolution;
-  readonly norm: Norm | null;
+  readonly norm: NormLayer | null;
   /** What goes into the norm and what comes out; without norm both are the linear layer's output. */
   before: Values;
   after: Values;
@@ -50,7 +51,10 @@ export class Network {
     this.area = height * across;
     // Norms that center each channel cancel a bias before them: its gradient would be rounding alone,
     // of which Adam makes steps.
-    const biased = !(norm === "instance" || (norm === "batch" && !settings.frozen));
+    const biased = !(
+      norm === "instance" ||
+      ((norm === "batch" || norm === "naive") && !settings.frozen)
+    );
     const shape = input.image ? [width, height, across] : [width];
     const none = new Float64Array(0);
     const layers: (readonly [Layer, Block | null])[] = [];
@@ -61,7 +65,7 @@ export class Network {
       const linear = input.image
         ? new Convolution(name, inputs, width, height, across, normal, std, biased, i === 0)
         : new Dense(name, inputs, width, normal, std, biased, i === 0);
-      const normLayer = norm === "none" ? null : new Norm(name, shape, settings);
+      const normLayer = normOf(name, shape, settings);
       const block: Block = {
         ...{ linear, norm: normLayer },
         ...{ before: none, after: none, active: none, dAfter: none, dBefore: none },
@@ -104,6 +108,12 @@ export class Network {
   dispose(): void {
     for (const [layer] of this.layers) layer.dispose?.();
   }
+}
+
+function normOf(name: string, shape: readonly number[], settings: Settings): NormLayer | null {
+  if (settings.norm === "none") return null;
+  const Made = settings.norm === "naive" ? NaiveNorm : Norm;
+  return new Made(name, shape, settings);
 }
 
 /** Where there is no norm. */

@@ -11,12 +11,12 @@ import {
   Tensor,
   type Parameter as Weights,
 } from "batchnorm-wasm";
-import type { Layer, Parameter, Pass, Values } from "./layer.js";
+import type { NormLayer, Parameter, Pass, Values } from "./layer.js";
 import type { Settings } from "./settings.js";
 
 type AnyNorm = BatchNorm | SampleNorm;
 
-export class Norm implements Layer {
+export class Norm implements NormLayer {
   readonly parameters: readonly Parameter[];
   /** Time in its kernels and in the copies to and from them since `ms` was last set to 0. */
   ms = 0;
@@ -78,6 +78,13 @@ export class Norm implements Layer {
     return health({ ...Object.fromEntries(given), layer: batch }) satisfies Health;
   }
 
+  stateDict(prefix: string): Record<string, number[]> {
+    const dict = Object.entries(this.norm.stateDict({ prefix }));
+    return Object.fromEntries(
+      dict.map(([name, values]) => [name, typeof values === "number" ? [values] : [...values]]),
+    );
+  }
+
   dispose(): void {
     this.norm.dispose();
   }
@@ -118,6 +125,7 @@ function makeNorm(shape: readonly number[], settings: Settings): AnyNorm {
     case "rms":
       return new RMSNorm(shape, { eps, elementwiseAffine: scale });
     case "none":
-      throw new Error("none is no norm");
+    case "naive":
+      throw new Error(`${norm} is no norm of the package`);
   }
 }

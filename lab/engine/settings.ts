@@ -3,7 +3,7 @@
  * run is checked.
  */
 
-export type NormKind = "none" | "batch" | "group" | "instance" | "layer" | "rms";
+export type NormKind = "none" | "batch" | "group" | "instance" | "layer" | "rms" | "naive";
 export type ActivationKind = "relu" | "leaky-relu" | "tanh";
 export type OptimizerKind = "sgd" | "adam";
 export type DropoutPlace = "before" | "after";
@@ -68,9 +68,11 @@ export type Setting = {
   | { readonly kind: "switch"; readonly initial: boolean }
 );
 
-const NORMED = ["batch", "group", "instance", "layer", "rms"] as const;
+const NORMED = ["batch", "group", "instance", "layer", "rms", "naive"] as const;
 const BATCH = ["batch"] as const;
-const WITH_BETA = ["batch", "group", "instance", "layer"] as const;
+/** Naive batch norm is there to be compared, and has no more than the formula. */
+const BATCHES = ["batch", "naive"] as const;
+const WITH_BETA = ["batch", "group", "instance", "layer", "naive"] as const;
 
 export const SETTINGS: readonly Setting[] = [
   ...section("network", [
@@ -82,10 +84,10 @@ export const SETTINGS: readonly Setting[] = [
   ...section("norm", [
     { key: "norm", kind: "choice", values: ["none", ...NORMED], initial: "batch" },
     { key: "eps", kind: "number", min: 1e-12, max: 1, initial: 1e-5, norms: NORMED },
-    { key: "normMomentum", kind: "number", min: 0, max: 1, initial: 0.1, norms: BATCH },
+    { key: "normMomentum", kind: "number", min: 0, max: 1, initial: 0.1, norms: BATCHES },
     { key: "ghost", kind: "number", min: 0, max: 512, whole: true, initial: 0, norms: BATCH },
     { key: "renorm", kind: "number", min: 0, max: 100, initial: 0, norms: BATCH },
-    { key: "frozen", kind: "switch", initial: false, norms: BATCH },
+    { key: "frozen", kind: "switch", initial: false, norms: BATCHES },
     { key: "gamma", kind: "switch", initial: true, norms: NORMED },
     { key: "beta", kind: "switch", initial: true, norms: WITH_BETA },
     { key: "groups", kind: "number", min: 1, max: 128, whole: true, initial: 4, norms: ["group"] },

@@ -1,4 +1,6 @@
 /** Loss and accuracy over steps, by uPlot. */
+// Before uPlot, which wants a language.
+import "./language.js";
 import uPlot from "uplot";
 import type { Snapshot } from "../engine/trainer.js";
 import { colour } from "./dom.js";

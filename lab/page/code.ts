@@ -2,7 +2,7 @@
 import { SETTINGS, type Settings } from "../engine/settings.js";
 import { toLink } from "./state.js";
 
-/** The layer's making alone, `new BatchNorm(32, { … })`; `null` of no norm. */
+/** The layer's making alone, `new BatchNorm(32, { … })`; `null` of none, or none of the package. */
 export function makingOf(settings: Settings, image: readonly number[] | null): string | null {
   const { norm, width, eps } = settings;
   const shape = image ? `[${[width, ...image].join(", ")}]` : `${width}`;
@@ -14,6 +14,7 @@ export function makingOf(settings: Settings, image: readonly number[] | null): s
   const offset = settings.beta ? undefined : false;
   switch (norm) {
     case "none":
+    case "naive":
       return null;
     case "batch": {
       const { renorm, ghost, frozen, normMomentum } = settings;
@@ -69,6 +70,9 @@ export function codeOf(
     "",
     `// ${settings.depth} such blocks, each behind a linear layer or a convolution of yours.`,
     ...(making ? [`const norm = ${making};`] : []),
+    ...(norm === "naive"
+      ? ["// Behind it batch norm by σ² = Σx²/n − (Σx/n)²: not the package's."]
+      : []),
     "",
     "function forward(x: Tensor, seed: number): Tensor {",
     ...(before ? [drop("x")] : []),

@@ -1,7 +1,7 @@
 /** The data of a state; digits are fetched once, from beside the page. */
 import { readDigits } from "../data/digits.js";
 import { makeToy } from "../data/toys.js";
-import { type Dataset, drifted } from "../engine/dataset.js";
+import { changed, type Dataset } from "../engine/dataset.js";
 import { datasetOf, type OwnTable } from "./own-table.js";
 import type { LabState } from "./state.js";
 import { texts } from "./texts.js";
@@ -10,7 +10,7 @@ let digits: Promise<string> | null = null;
 
 /** @throws Error where digits can't be fetched (the next call tries again), or no table is there */
 export async function dataOf(state: LabState, own: OwnTable | null): Promise<Dataset> {
-  return drifted(await asTheyWere(state, own), state.drift);
+  return changed(await asTheyWere(state, own), state);
 }
 
 async function asTheyWere({ data, seed }: LabState, own: OwnTable | null): Promise<Dataset> {

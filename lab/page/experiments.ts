@@ -15,6 +15,7 @@ export const EXPERIMENT_NAMES = [
   "scale",
   "dropout",
   "slimming",
+  "naive",
 ] as const;
 export type ExperimentName = (typeof EXPERIMENT_NAMES)[number];
 
@@ -27,7 +28,7 @@ export function experiment(name: ExperimentName, seed = 1): LabState {
     runs: readonly Partial<Settings>[],
     more: Partial<LabState> = {},
   ): LabState => ({
-    ...{ data, seed, steps, drift: 0, testBatch: 0, experiment: name },
+    ...{ data, seed, steps, offset: 0, drift: 0, testBatch: 0, experiment: name },
     runs: runs.map((run) => settingsOf({ ...common, ...run })),
     ...more,
   });
@@ -79,5 +80,7 @@ export function experiment(name: ExperimentName, seed = 1): LabState {
         { gammaL1: 0 },
         { gammaL1: 0.01 },
       ]);
+    case "naive":
+      return state("rings", 300, {}, [{ norm: "batch" }, { norm: "naive" }], { offset: 10_000 });
   }
 }

@@ -7,7 +7,8 @@ import { texts } from "./texts.js";
 
 /** What the page does when somebody has changed something. */
 export interface FieldActions {
-  /** Of test data, which are the same for all runs. */
+  /** Of the data, which are the same for all runs. */
+  offset(text: string): void;
   drift(text: string): void;
   testBatch(text: string): void;
   change(run: number, settings: Settings): void;
@@ -55,7 +56,7 @@ export function showFields(place: HTMLElement, state: LabState, actions: FieldAc
     element("h2", {}, texts.settings),
     ...sections,
     testSection(
-      open.has("section-test") || state.drift !== 0 || state.testBatch !== 0,
+      open.has("section-test") || state.offset !== 0 || state.drift !== 0 || state.testBatch !== 0,
       state,
       actions,
     ),
@@ -64,10 +65,11 @@ export function showFields(place: HTMLElement, state: LabState, actions: FieldAc
   if (focused) document.getElementById(focused)?.focus();
 }
 
-/** What is done to the test data of all runs. */
+/** What is done to the data of all runs. */
 function testSection(open: boolean, state: LabState, actions: FieldActions): HTMLElement {
   const rows = (
     [
+      ["offset", texts.offset, texts.offsetHint],
       ["drift", texts.drift, texts.driftHint],
       ["testBatch", texts.testBatch, texts.testBatchHint],
     ] as const

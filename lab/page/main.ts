@@ -20,11 +20,13 @@ import {
   firstState,
   fromLink,
   type LabState,
+  MOST_DRIFT,
+  MOST_OFFSET,
   MOST_SEED,
   MOST_STEPS,
   MOST_TEST_BATCH,
   readCount,
-  readDrift,
+  readNumber,
   toLink,
 } from "./state.js";
 import { Sweep } from "./sweep.js";
@@ -84,7 +86,8 @@ async function show(next: LabState, notice: string | null): Promise<void> {
       change({ runs: state.runs.filter((_, i) => i !== run) });
     },
     refuse,
-    drift: (text) => change({ drift: readDrift(texts.drift, text) }),
+    offset: (text) => change({ offset: readNumber(texts.offset, text, MOST_OFFSET) }),
+    drift: (text) => change({ drift: readNumber(texts.drift, text, MOST_DRIFT) }),
     testBatch: (text) =>
       change({ testBatch: readCount(texts.testBatch, text, 0, MOST_TEST_BATCH) }),
   });

@@ -18,6 +18,8 @@ export interface LabState {
   /** How many steps a run makes. */
   readonly steps: number;
   readonly runs: readonly Settings[];
+  /** What is added to all features. */
+  readonly offset: number;
   /** By how many standard deviations the test data have drifted. */
   readonly drift: number;
   /** Rows of a batch where test data are normalized by their own statistics; 0: as in the steps. */
@@ -28,9 +30,9 @@ export interface LabState {
 
 export const MOST_RUNS = 4;
 export const [MOST_STEPS, MOST_SEED] = [100_000, 2 ** 31 - 1];
-export const [MOST_DRIFT, MOST_TEST_BATCH] = [100, 512];
+export const [MOST_OFFSET, MOST_DRIFT, MOST_TEST_BATCH] = [1e9, 100, 512];
 
-const KEYS = ["data", "seed", "steps", "run", "drift", "testBatch", "experiment"];
+const KEYS = ["data", "seed", "steps", "run", "offset", "drift", "testBatch", "experiment"];
 
 /** With and without batch norm, on spirals: what the page begins with. */
 export function firstState(): LabState {
@@ -39,19 +41,20 @@ export function firstState(): LabState {
     data: "spirals",
     seed: 1,
     steps: 1000,
-    ...{ drift: 0, testBatch: 0, experiment: null },
+    ...{ offset: 0, drift: 0, testBatch: 0, experiment: null },
     runs: [settingsOf(common), settingsOf({ ...common, norm: "none" })],
   };
 }
 
 /** As what stands behind `#`: `data=spirals&seed=1&steps=1000&run=norm:none,depth:4&run=…`. */
 export function toLink(state: LabState): string {
-  const { data, seed, steps, runs, drift, testBatch, experiment } = state;
+  const { data, seed, steps, runs, offset, drift, testBatch, experiment } = state;
   const run = (settings: Settings) =>
     SETTINGS.filter(({ key, initial }) => settings[key] !== initial)
       .map(({ key }) => `${key}:${settings[key]}`)
       .join(",");
   return [`data=${data}`, `seed=${seed}`, `steps=${steps}`]
+    .concat(offset ? `offset=${offset}` : [])
     .concat(drift ? `drift=${drift}` : [], testBatch ? `testBatch=${testBatch}` : [])
     .concat(experiment ? `experiment=${experiment}` : [])
     .concat(runs.map((settings) => `run=${run(settings)}`))
@@ -84,7 +87,8 @@ export function fromLink(link: string): LabState {
     seed: readCount("seed", given.get("seed") ?? `${first.seed}`, 0, MOST_SEED),
     steps: readCount("steps", given.get("steps") ?? `${first.steps}`, 1, MOST_STEPS),
     runs: runs.length > 0 ? runs : first.runs,
-    drift: readDrift("drift", given.get("drift") ?? "0"),
+    offset: readNumber("offset", given.get("offset") ?? "0", MOST_OFFSET),
+    drift: readNumber("drift", given.get("drift") ?? "0", MOST_DRIFT),
     testBatch: readCount("testBatch", given.get("testBatch") ?? "0", 0, MOST_TEST_BATCH),
     experiment,
   };
@@ -99,12 +103,12 @@ export function readCount(name: string, text: string, min: number, max: number):
   );
 }
 
-/** A number of standard deviations as somebody wrote it. @throws RangeError */
-export function readDrift(name: string, text: string): number {
+/** A number as somebody wrote it, up to `most` to either side. @throws RangeError */
+export function readNumber(name: string, text: string, most: number): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
-  if (Math.abs(value) <= MOST_DRIFT) return value;
+  if (Math.abs(value) <= most) return value;
   throw new RangeError(
-    `${name}: expected a number from ${-MOST_DRIFT} to ${MOST_DRIFT}, got ${JSON.stringify(text)}`,
+    `${name}: expected a number from ${-most} to ${most}, got ${JSON.stringify(text)}`,
   );
 }
 

@@ -22,6 +22,7 @@ import { texts } from "./texts.js";
 const WORKERS = Math.max(1, Math.min(4, (navigator.hardwareConcurrency || 2) - 1));
 /** Places of the table and of the picture. */
 const [SHOWN, BEST] = [12, 3];
+const REGULARIZERS: readonly (keyof Settings)[] = ["l1", "l2", "gammaL1", "dropout"];
 export const [MOST_TRIALS, MOST_SEEDS] = [500, 20];
 
 export interface SweepActions {
@@ -184,7 +185,12 @@ export class Sweep {
     const told = outcomes.some(({ accuracy }) => accuracy !== null);
     const standings = rank(plan.trials, outcomes).filter(({ trial }) => !refusals.has(trial));
     const keys = differences(plan.trials);
-    const words = (settings: Settings) => settingsInWords(settings, keys);
+    // A regularizer of strength 0 is none.
+    const words = (settings: Settings) =>
+      settingsInWords(
+        settings,
+        keys.filter((key) => !REGULARIZERS.includes(key) || settings[key] !== 0),
+      ) || texts.sweep.plain;
     const shown = standings.slice(0, SHOWN);
     const parts: HTMLElement[] = [element("p", {}, sweep.plan(plan.trials.length, plan.all))];
     if (shown.length > 0) {

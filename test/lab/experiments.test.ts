@@ -5,7 +5,8 @@ import { scope } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
 import { readDigits } from "../../lab/data/digits.js";
 import { makeToy } from "../../lab/data/toys.js";
-import { type Dataset, drifted } from "../../lab/engine/dataset.js";
+import { changed, type Dataset } from "../../lab/engine/dataset.js";
+import { settingsOf } from "../../lab/engine/settings.js";
 import { type Snapshot, Trainer } from "../../lab/engine/trainer.js";
 import { type ExperimentName, experiment } from "../../lab/page/experiments.js";
 import type { LabState } from "../../lab/page/state.js";
@@ -96,6 +97,23 @@ describe.each([1, 2, 3, 4, 5])("seed %i", (seed) => {
     expect(loss(b)).toBeGreaterThan(loss(a));
   });
 
+  test("a naive variance is beyond numbers far from 0, where the package's learns as near it", () => {
+    const [a, b] = see("naive", seed);
+    const state = experiment("naive", seed);
+    const [near, nearNaive] = (["batch", "naive"] as const).map((norm) => {
+      const trainer = new Trainer(dataOf(state), settingsOf({ norm }), seed);
+      while (trainer.step < state.steps) trainer.learn();
+      return trainer.snapshot();
+    }) as [Snapshot, Snapshot];
+    expect(Math.abs(a.last.batchLoss / near.batchLoss - 1)).toBeLessThan(0.02);
+    expect(accuracy(a, "training")).toBeGreaterThan((near.test.training.accuracy as number) - 0.02);
+    expect(b.last.diverged).toBe(true);
+    expect(Math.abs(nearNaive.batchLoss / near.batchLoss - 1)).toBeLessThan(0.02);
+    // Running statistics can't follow.
+    expect(accuracy(a)).toBeLessThan(0.6);
+    expect(near.test.evaluation.accuracy).toBeGreaterThan(0.9);
+  });
+
   test("L1 of γ draws many of them to 0, for little accuracy", () => {
     const [a, b] = see("slimming", seed);
     expect(small(a)).toBe(0);
@@ -106,7 +124,7 @@ describe.each([1, 2, 3, 4, 5])("seed %i", (seed) => {
 
 function see(name: ExperimentName, seed: number): [Seen, Seen, Seen, Seen] {
   const state = experiment(name, seed);
-  const data = drifted(dataOf(state), state.drift);
+  const data = changed(dataOf(state), state);
   const seen = state.runs.map((settings) => {
     const trainer = new Trainer(data, settings, seed, state.testBatch);
     const firstLoss = trainer.learn();

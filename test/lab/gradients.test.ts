@@ -26,6 +26,8 @@ const normed: [name: string, settings: Partial<Settings>][] = [
   ["batch without β", { norm: "batch", beta: false }],
   ["ghost batches", { norm: "batch", ghost: 6 }],
   ["frozen batch", { norm: "batch", frozen: true }],
+  ["naive", { norm: "naive" }],
+  ["frozen naive", { norm: "naive", frozen: true }],
   ["group", { norm: "group", width: 8, groups: 2 }],
   ["layer", { norm: "layer" }],
   ["RMS", { norm: "rms" }],

@@ -280,6 +280,11 @@ export const visits = [
       );
       const [, training = ""] = await visit.texts(".run-0 dd");
       assert.ok(Number.parseFloat(training) < 70, training);
+      await visit.click("#experiment-naive");
+      await visit.until("B is beyond numbers", `/^diverged/.test(${first(".run-1 .state")})`);
+      await visit.until("A is done", `/^done: 300/.test(${first(".run-0 .state")})`);
+      await visit.checkAccess("a run that diverged");
+      await visit.type("#offset", "0");
       await visit.type("#drift", "0.5");
       assert.doesNotMatch(await visit.hash(), /experiment/);
       assert.match(await visit.hash(), /drift=0\.5/);

@@ -32,7 +32,11 @@ export function reusable(name) {
     version: "",
     /** @template T @param {(browser: Browser) => Promise<T>} body */
     async use(body) {
-      browser ??= await within(90, `starting ${name}`, browsers[name].launch());
+      browser ??= await within(
+        90,
+        `starting ${name}`,
+        /** @type {Promise<Browser>} */ (browsers[name].launch()),
+      );
       it.version = browser.version;
       try {
         return await body(browser);
@@ -102,12 +106,8 @@ async function throughPuppeteer(options) {
   };
 }
 
-/**
- * WebKit has no driver in puppeteer: four requests of the WebDriver protocol do.
- *
- * @returns {Promise<Browser>}
- */
-async function launchWebKit() {
+/** WebKit has no driver in puppeteer: some requests of the WebDriver protocol do. */
+export async function launchWebKit() {
   const screen = spawn("Xvfb", ["-displayfd", "1", "-nolisten", "tcp"], {
     stdio: ["ignore", "pipe", "ignore"],
   });
@@ -148,10 +148,26 @@ async function launchWebKit() {
     const { sessionId, capabilities } = await request("POST", "/session", { capabilities: {} });
     return {
       version: capabilities.browserVersion,
-      async open(address) {
+      /** Clicks as a user does. @param {string} selector */
+      async click(selector) {
+        const [element] = Object.values(
+          await request("POST", `/session/${sessionId}/element`, {
+            using: "css selector",
+            value: selector,
+          }),
+        );
+        await request("POST", `/session/${sessionId}/element/${element}/click`, {});
+      },
+      /** What an expression is in the page. @param {string} expression */
+      evaluate: (expression) =>
+        request("POST", `/session/${sessionId}/execute/sync`, {
+          script: `return ${expression}`,
+          args: [],
+        }),
+      async open(/** @type {string} */ address) {
         await request("POST", `/session/${sessionId}/url`, { url: address });
         return {
-          log: [],
+          log: /** @type {string[]} */ ([]),
           // The page ends with what it runs; the session's window serves the next one.
           close: () => request("POST", `/session/${sessionId}/url`, { url: "about:blank" }),
         };
