@@ -72,7 +72,6 @@ export const bundlers = [
         check: "threads, packageExports",
         site: "out/parcel/threads",
         hasLayer: true,
-        hasKernel: false,
       },
     ],
   },
@@ -108,8 +107,8 @@ function sites(name, build) {
   const site = (check, entry) => {
     const out = `out/${bundler}/${entry}`;
     const hasLayer = entry === "everything" || entry === "threads";
-    // That of threads is another one.
-    const has = { hasLayer, hasKernel: entry === "everything" || entry === "inference" };
+    // The program with threads imports the ordinary entry, too.
+    const has = { hasLayer, hasKernel: entry !== "weights" };
     const checks = [{ check, site: out, ...has }];
     return { name, package: bundler, build: build(entry, out), checks };
   };
