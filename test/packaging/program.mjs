@@ -305,10 +305,7 @@ export function run(library, weightFiles, golden) {
   check("a network's state dict, by other names and types", () => {
     const { weight, bias, running_mean, running_var } = /** @type {any} */ (bn.stateDict());
     const bytes = { data: new Uint8Array(running_mean.slice().buffer), dtype: "F32" };
-    const stats = new Map([
-      ["mean", bytes],
-      ["var", Float64Array.from(running_var)],
-    ]);
+    const stats = new Map(Object.entries({ mean: bytes, var: Float64Array.from(running_var) }));
     const dict = { params: { bn: { scale: weight, bias } }, batch_stats: { bn: stats } };
     const copy = new BatchNorm(null);
     const report = loadStateDict({ bn: copy }, /** @type {any} */ (dict));
