@@ -68,7 +68,7 @@ export function widen(
   }
 }
 
-/** What is there, whatever properties a caller has put over it. */
+/** A view within their buffer, whatever properties a caller has put over theirs. */
 function viewOfBytes(bytes: ArrayBufferView | ArrayBufferLike, owner: string): DataView {
   const { buffer, byteOffset, byteLength } = (
     ArrayBuffer.isView(bytes) ? bytes : { buffer: bytes }
