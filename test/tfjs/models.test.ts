@@ -1,8 +1,8 @@
 /** Twenty steps of stochastic gradient descent of whole models: as plain tfjs does them, or float64. */
-import { install } from "batchnorm-wasm/tfjs/install";
+import { install, normalizationMemory, releaseMemory } from "batchnorm-wasm/tfjs/install";
 import { afterEach, describe, expect, test } from "vitest";
 import * as reference from "../reference/batch.mjs";
-import { BACKENDS, distance, numbers, sizeOf, tf } from "./tfjs.js";
+import { BACKENDS, distance, expectNear, numbers, sizeOf, tf } from "./tfjs.js";
 
 const STEPS = 20;
 let uninstall: (() => void) | undefined;
@@ -207,3 +207,44 @@ describe.each(BACKENDS)("channels along the first axis, on %s", (backend) => {
     });
   });
 });
+
+test.each(BACKENDS)(
+  "a graph model's FusedBatchNormV3 is ours on %s, and right",
+  async (backend) => {
+    await tf.setBackend(backend);
+    uninstall = install(tf);
+    const channels = 3;
+    const inputs = ["scale", "offset", "mean", "variance"];
+    const vectors = inputs.map((_, i) => numbers(channels, i + 3, 0.5, 1));
+    const float = { dtype: { type: "DT_FLOAT" } };
+    const model = await tf.loadGraphModel(
+      tf.io.fromMemory({
+        modelTopology: {
+          versions: { producer: 1, minConsumer: 1 },
+          node: [
+            { name: "x", op: "Placeholder", attr: float },
+            ...inputs.map((name) => ({ name, op: "Const", attr: float })),
+            {
+              ...{ name: "y", op: "FusedBatchNormV3", input: ["x", ...inputs] },
+              attr: { T: { type: "DT_FLOAT" }, epsilon: { f: 1e-3 }, is_training: { b: false } },
+            },
+          ],
+        },
+        weightSpecs: inputs.map((name) => ({ name, shape: [channels], dtype: "float32" })),
+        weightData: Float32Array.from(vectors.flatMap((one) => [...one])).buffer,
+        format: "graph-model",
+      }),
+    );
+    releaseMemory();
+    const shape = [2, 4, 5, channels];
+    const x = numbers(sizeOf(shape), 1, 2);
+    const y = (model.predict(tf.tensor(x, shape)) as tf.Tensor).dataSync();
+    expect(normalizationMemory()).not.toBeNull();
+    const [weight, bias, mean, variance] = vectors as [
+      ...[Float32Array, Float32Array, Float32Array, Float32Array],
+    ];
+    const statistics = { mean: new Float64Array(mean), variance: new Float64Array(variance) };
+    const sets = reference.channelsOf(shape, 3);
+    expectNear(y, reference.forward(x, sets, statistics, { weight, bias, eps: 1e-3 }), 4);
+  },
+);
