@@ -28,7 +28,9 @@ export default defineConfig({
       // `npm test` says so; `npm ci --prefix test/tfjs` installs it.
       ...(existsSync(tfjs) ? [] : ["test/tfjs/**"]),
       // Of memory and threads these say nothing that test/lab/trainer.test.ts doesn't, and take minutes.
-      ...(process.env.GROW_ON_ALLOCATE || process.env.THREADS ? ["test/lab/experiments.test.ts"] : []),
+      ...(process.env.GROW_ON_ALLOCATE || process.env.THREADS
+        ? ["test/lab/experiments.test.ts"]
+        : []),
     ],
     setupFiles: ["test/setup.ts"],
     // No test asserts a time; on a shared machine any may take long.
