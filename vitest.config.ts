@@ -27,8 +27,10 @@ export default defineConfig({
       "**/node_modules/**",
       // `npm test` says so; `npm ci --prefix test/tfjs` installs it.
       ...(existsSync(tfjs) ? [] : ["test/tfjs/**"]),
-      // Of memory that grows these say nothing that test/lab/trainer.test.ts doesn't, and take a minute.
-      ...(process.env.GROW_ON_ALLOCATE ? ["test/lab/experiments.test.ts"] : []),
+      // Of memory and threads these say nothing that test/lab/trainer.test.ts doesn't, and take minutes.
+      ...(process.env.GROW_ON_ALLOCATE || process.env.THREADS
+        ? ["test/lab/experiments.test.ts"]
+        : []),
     ],
     setupFiles: ["test/setup.ts"],
     // No test asserts a time; on a shared machine any may take long.

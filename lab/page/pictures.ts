@@ -93,14 +93,16 @@ export function drawSurface(canvas: HTMLCanvasElement, surface: Surface): void {
   const classes = ["class-0", "class-1", "class-2", "class-3"].map(colour);
   const of = (c: number) => classes[c % classes.length] as string;
   const [across, down] = [width / grid, height / grid];
+  const { a: scale } = context.getTransform();
+  const whole = (value: number) => Math.round(value * scale) / scale;
   label.forEach((c, cell) => {
     // Half sure is pale, sure is strong.
     context.globalAlpha = 0.1 + 0.5 * Math.max(0, 2 * (sure[cell] as number) - 1);
     context.fillStyle = of(c);
     const [column, row] = [cell % grid, Math.floor(cell / grid)];
-    // On whole pixels: where cells overlapped, their seams would show.
-    const [left, top] = [Math.round(column * across), Math.round(height - (row + 1) * down)];
-    const [right, bottom] = [Math.round((column + 1) * across), Math.round(height - row * down)];
+    // On whole pixels of the screen: where cells overlapped, their seams would show.
+    const [left, top] = [whole(column * across), whole(height - (row + 1) * down)];
+    const [right, bottom] = [whole((column + 1) * across), whole(height - row * down)];
     context.fillRect(left, top, right - left, bottom - top);
   });
   context.globalAlpha = 1;
