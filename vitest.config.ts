@@ -25,8 +25,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     exclude: [
       "**/node_modules/**",
-      // `npm test` says so; `npm ci --prefix test/tfjs` installs it.
-      ...(existsSync(tfjs) ? [] : ["test/tfjs/**"]),
+      // `npm test` says so; `npm ci --prefix test/tfjs` installs it. It has a kernel of its own.
+      ...(existsSync(tfjs) && !process.env.THREADS ? [] : ["test/tfjs/**"]),
       // Of memory and threads these say nothing that test/lab/trainer.test.ts doesn't, and take minutes.
       ...(process.env.GROW_ON_ALLOCATE || process.env.THREADS
         ? ["test/lab/experiments.test.ts"]

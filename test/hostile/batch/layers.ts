@@ -185,10 +185,12 @@ export function forwardLayer(world: World, random: Random, manner: Manner): void
   const update =
     state.updateRunningStats === "auto" ? mode && byBatch && tracks : state.updateRunningStats;
   const weights = weightsOf(options);
+  // Averages of σ are what moves, also without limits.
   const varied =
-    mode !== false &&
-    ((byBatch && (state.renorm !== null || cuts(state.virtualBatchSize, x.shape, at))) ||
-      (weights !== null && state.virtualBatchSize !== null));
+    (byBatch && averaging.has(layer)) ||
+    (mode !== false &&
+      ((byBatch && (state.renorm !== null || cuts(state.virtualBatchSize, x.shape, at))) ||
+        (weights !== null && state.virtualBatchSize !== null)));
   const count = product(x.shape) / channels;
   const variance = read("runningVar");
   const valid =
