@@ -2,10 +2,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
-const axe = readFileSync(
-  new URL("../../../lab/node_modules/axe-core/axe.min.js", import.meta.url),
-  "utf8",
-);
+/** Of the lab's packages, which building it installs: not before. */
+const axe = () =>
+  readFileSync(new URL("../../../lab/node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 
 export class Visit {
   /** @type {string[]} what the browser complained about */
@@ -99,7 +98,7 @@ export class Visit {
 
   /** Fails where axe finds that somebody is shut out. @param {string} where */
   async checkAccess(where) {
-    await this.page.evaluate(axe);
+    await this.page.evaluate(axe());
     const found = await this.page.evaluate(async () => {
       const { violations } = await /** @type {any} */ (globalThis).axe.run(document);
       return violations.map((/** @type {any} */ one) => {
