@@ -320,6 +320,12 @@ describe("Keras's golden values of renorm", () => {
     expect(bn.stateDict()).toEqual(before);
     const [row, out] = [counting([2, 3]).slice(0, 0, 1), bn.runningMean?.reshape([1, 3]) as Tensor];
     expectError("overlap", ["out overlaps"], () => bn.forward(row, { out }), [bn, row]);
+    // What moves can't be read as x or a residual, where it moves.
+    expectError("overlap", ["x overlaps"], () => bn.forward(out), [bn]);
+    expectError("overlap", ["residual"], () => bn.forward(row, { residual: out }), [bn, row]);
+    bn.updateRunningStats = false;
+    bn.forward(out, { residual: out });
+    bn.updateRunningStats = "auto";
     bn.virtualBatchSize = 1;
     expectError("unsupported", ["ghost batches"], () => bn.forward(x), [bn]);
     // In evaluation there is neither, whatever normalizes.

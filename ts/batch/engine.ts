@@ -124,7 +124,7 @@ export class Engine extends LayerEngine<LayerOptions> {
       call.eps = options.eps;
       activate(call, options.slope);
       const averages = options.renormStats && byBatch && !observer;
-      if (averages) this.#checkAverages(call, training);
+      if (averages) this.#checkAverages(call, training, !!update);
       const running = update && !averages ? this.#nextUpdate(mean as View, variance as View) : null;
       let y: View;
       const { renormMean, renormStd: std } = state;
@@ -155,17 +155,20 @@ export class Engine extends LayerEngine<LayerOptions> {
   }
 
   /** What the kernel has no part in, but is read and written around its call. */
-  #checkAverages({ owner, operands }: Call<View>, training: boolean): void {
+  #checkAverages({ owner, names, operands }: Call<View>, training: boolean, update: boolean): void {
     const { state, options } = this;
     if (training && options.virtualBatchSize !== null) {
       fail("unsupported", `${owner}: the keras preset's renorm has no ghost batches`);
     }
     state.check(owner);
-    const out = operands[Place.OUT] as View | null;
     const { runningMean, runningVar, runningStd, renormMean, renormStd } = state;
     for (const view of [runningMean, runningVar, runningStd, renormMean, renormStd]) {
-      if (out?.allocation === view?.allocation && overlaps(out as View, view as View)) {
-        fail("overlap", `${owner}: out overlaps an average of the layer`);
+      // What is read can be one of them where they stay.
+      for (const place of update ? [Place.X, Place.DY, Place.OUT] : [Place.OUT]) {
+        const one = operands[place];
+        if (one && view && one.allocation === view.allocation && overlaps(one, view)) {
+          fail("overlap", `${owner}: ${names[place]} overlaps an average of the layer`);
+        }
       }
     }
   }
