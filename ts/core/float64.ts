@@ -3,22 +3,11 @@
 import { fail, mustBe } from "./errors.js";
 import { failForTensor, type Tensor, viewOf } from "./tensor.js";
 import { typedArrayName } from "./typed-arrays.js";
-import { type Float64Values, type NumberArray, readValues } from "./values.js";
+import { type Float64Values, floats, type NumberArray, readValues } from "./values.js";
 import { copyOut } from "./view.js";
 
 /** One value a channel, in float64 where the source has it. */
 export type Float64Vector = Tensor | NumberArray | readonly number[];
-
-/** @throws BatchNormError `out-of-memory` */
-function roomFor(length: number, name: string): Float64Values {
-  try {
-    return new Float64Array(length);
-  } catch (cause) {
-    return fail("out-of-memory", `${name}: JavaScript has no room for ${length} numbers`, {
-      cause,
-    });
-  }
-}
 
 /**
  * A copy.
@@ -36,7 +25,7 @@ export function readFloat64(value: unknown, name: string): Float64Values {
     for (let i = 0; i < length; i++) {
       const one: unknown = value[i];
       if (typeof one !== "number") mustBe("dtype", `${name}[${i}]`, "a number", one);
-      numbers ??= roomFor(length, name);
+      numbers ??= floats(length, name, "Float64Array") as Float64Values;
       numbers[i] = one as number;
     }
     return numbers ?? new Float64Array(0);
