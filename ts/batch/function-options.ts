@@ -21,7 +21,7 @@ import { WEIGHT_OPTIONS, type WeightOptions } from "./weights.js";
 
 /** Options of `batchNormInference`. */
 export interface BatchNormInferenceOptions extends NormOptions, ActivationOptions, ResidualOption {
-  /** μ, one a channel; as `Float64Array` or numbers in float64, which counts where |μ| ≫ σ. */
+  /** μ, one a channel; a `Float64Array` keeps its digits, which counts where |μ| ≫ σ. */
   mean: Vector | Float64Array;
   /** σ², likewise, not negative. */
   variance: Vector | Float64Array;
