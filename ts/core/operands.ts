@@ -1,5 +1,5 @@
 /** What a call of the kernel reads and what it writes, checked in one visit. */
-import type { Operation } from "../generated/abi.js";
+import { Operation } from "../generated/abi.js";
 import { fail } from "./errors.js";
 import { coincide, type Geometry, overlaps, sameNumbers } from "./geometry.js";
 import { showShape } from "./show.js";
@@ -156,7 +156,7 @@ export function checkCall(call: Call): void {
     if (view.disposed) fail("disposed", `${owner}: ${names[i]} was disposed`);
     if (view.allocation.port !== x.allocation.port) failForKernel(owner, names[i] as string);
     const missed = hasShapeOfX(i)
-      ? !sameNumbers(view.shape, x.shape) && `have x's shape ${showShape(x.shape)}`
+      ? !sameNumbers(view.shape, x.shape) && `have ${names[Place.X]}'s shape ${showShape(x.shape)}`
       : !(
           view.size === values &&
           view.contiguous &&
@@ -170,6 +170,23 @@ export function checkCall(call: Call): void {
   checkApart(call, Place.FIRST_ACCUMULATOR);
   checkApart(call, Place.SECOND_ACCUMULATOR);
   if (through?.mayBe) checkApart(call, Place.GATED);
+}
+
+/**
+ * {@link checkCall} of what is several calls of the kernel, or none.
+ *
+ * @param others than x, by their places
+ */
+export function checkOperands(
+  names: readonly string[],
+  owner: string,
+  x: Operand,
+  axis: number,
+  others: readonly (readonly [Place, Operand | null])[],
+): void {
+  const call = newCall(names, Operation.Forward, owner, x, axis);
+  for (const [place, one] of others) call.operands[place] = one;
+  checkCall(call);
 }
 
 /** @throws BatchNormError `foreign-kernel` */

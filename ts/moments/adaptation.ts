@@ -25,15 +25,13 @@ import { bringIn, readOut, readTensor, roomFor, takeOut } from "../core/argument
 import { checkOneOf } from "../core/checks.js";
 import { mustBe } from "../core/errors.js";
 import { inverseStd } from "../core/float64.js";
-import type { LayerState } from "../core/layer-state.js";
-import { checkCall, newCall, Place } from "../core/operands.js";
+import { checkOperands, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import { FORWARD_NAMES } from "../core/passes.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
 import { type Tensor, tensorOf, viewOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import { copyOut, type View } from "../core/view.js";
-import { Operation } from "../generated/abi.js";
 import { standardize } from "./standardize.js";
 
 /** What {@link adaptBatchNorm} can be told. */
@@ -115,14 +113,21 @@ export function adaptBatchNorm(
     try {
       checkRunningStatistics(engine, owner);
       const axis = engine.axisOf(view.shape, owner);
-      checkApart(owner, view, axis, to, state);
+      const { runningMean, runningVar, weight, bias } = state;
+      checkOperands(FORWARD_NAMES, owner, view, axis, [
+        [Place.OUT, to],
+        [Place.WEIGHT, weight],
+        [Place.BIAS, bias],
+        [Place.FIRST_ACCUMULATOR, runningMean],
+        [Place.SECOND_ACCUMULATOR, runningVar],
+      ]);
       const own = runStatistics(owner, view, axis, null);
       const samples = axis === 0 ? 1 : (view.shape[0] as number);
       // Of nothing there is nothing to adapt to; infinitely many samples stay as they are.
       const share = view.size === 0 || source === Infinity ? 1 : source / (source + samples);
       const blended = blend(before, own, share, includeSpread);
       const std = inverseStd(blended.variance, engine.options.eps);
-      const [gamma, beta] = [state.weight, state.bias].map((view) => view && copyOut(view));
+      const [gamma, beta] = [weight, bias].map((view) => view && copyOut(view));
       const scale = std.map((value, c) => (gamma?.[c] ?? 1) * value);
       const offset = std.map((_, c) => beta?.[c] ?? 0);
       const room = roomFor(view, read, owner);
@@ -139,24 +144,6 @@ export function adaptBatchNorm(
     setRunningStatistics(engine, before);
   };
   return Object.freeze({ forward: forward as AdaptedBatchNorm["forward"], reset });
-}
-
-/** @throws BatchNormError `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap` */
-function checkApart(
-  owner: string,
-  x: View,
-  axis: number,
-  out: View | null,
-  { weight, bias, runningMean, runningVar }: LayerState,
-): void {
-  const call = newCall(FORWARD_NAMES, Operation.Forward, owner, x, axis);
-  const { operands } = call;
-  operands[Place.OUT] = out;
-  operands[Place.WEIGHT] = weight;
-  operands[Place.BIAS] = bias;
-  operands[Place.FIRST_ACCUMULATOR] = runningMean;
-  operands[Place.SECOND_ACCUMULATOR] = runningVar;
-  checkCall(call);
 }
 
 function blend(

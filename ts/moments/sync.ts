@@ -15,13 +15,12 @@ import type { KernelOption } from "../core/default-kernel.js";
 import { fail, mustBe } from "../core/errors.js";
 import { type Float64Vector, inverseStd, readChannels, readFloat64 } from "../core/float64.js";
 import { overlaps, resolveAxis } from "../core/geometry.js";
-import { checkCall, newCall, Place } from "../core/operands.js";
+import { checkOperands, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import { FORWARD_NAMES } from "../core/passes.js";
 import { checkTensor, type Tensor, tensorOf } from "../core/tensor.js";
 import type { Float64Values } from "../core/values.js";
 import type { View } from "../core/view.js";
-import { Operation } from "../generated/abi.js";
 import { Moments } from "./moments.js";
 import { affineOf } from "./standardize.js";
 
@@ -124,7 +123,14 @@ export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBat
   const to = given.out == null ? null : checkTensor(given.out, `${owner}: out`);
   const out = tensorOf(to);
   const move = readMove(given, moments, owner);
-  checkApart(owner, view, along, to, move);
+  if (to?.allocation === view.allocation && overlaps(to, view)) {
+    fail("overlap", `${owner}: out overlaps x, which the backward pass needs`);
+  }
+  checkOperands(FORWARD_NAMES, owner, view, along, [
+    [Place.OUT, to],
+    [Place.FIRST_ACCUMULATOR, move?.mean ?? null],
+    [Place.SECOND_ACCUMULATOR, move?.variance ?? null],
+  ]);
   const std = inverseStd(variance, eps);
   const product = (a: Float64Values, b: Float64Values) => a.map((value, c) => value * at(b, c));
   const scale = product(gamma, std);
@@ -161,11 +167,11 @@ export function syncBatchNorm(x: Tensor, options: SyncBatchNormOptions): SyncBat
     backward(dy: Tensor, total: BackwardSums) {
       const owner = "SyncBatchNormPass.backward";
       const [sums, products] = readSums(total, `${owner}: total`, channels);
-      const mean_ = (sums: Float64Values) => sums.map((value) => value / (count || 1));
+      const meansOf = (sums: Float64Values) => sums.map((value) => value / (count || 1));
       const { dx } = ofPart(dy, owner);
       // −γ·s·(A/N + x̂·B/N), to which γ·s·dy is added.
-      const slope = product(product(scale, std), mean_(products)).map((value) => -value);
-      const offset = product(scale, mean_(sums)).map((value) => -value);
+      const slope = product(product(scale, std), meansOf(products)).map((value) => -value);
+      const offset = product(scale, meansOf(sums)).map((value) => -value);
       const by = affineOf({ mean, scale: slope, offset });
       try {
         return batchNormInference(x, { ...common, ...by, residual: dx, out: dx });
@@ -183,24 +189,6 @@ interface Move {
   readonly mean: View;
   readonly variance: View;
   run(): void;
-}
-
-/** @throws BatchNormError `disposed`, `foreign-kernel`, `shape-mismatch`, `overlap` */
-function checkApart(
-  owner: string,
-  x: View,
-  axis: number,
-  out: View | null,
-  move: Move | null,
-): void {
-  const call = newCall(FORWARD_NAMES, Operation.Forward, owner, x, axis);
-  call.operands[Place.OUT] = out;
-  if (out?.allocation === x.allocation && overlaps(out, x)) {
-    fail("overlap", `${owner}: out overlaps x, which the backward pass needs`);
-  }
-  call.operands[Place.FIRST_ACCUMULATOR] = move?.mean ?? null;
-  call.operands[Place.SECOND_ACCUMULATOR] = move?.variance ?? null;
-  checkCall(call);
 }
 
 /** What moves running statistics, checked; the same in all workers. */

@@ -11,12 +11,10 @@
 import { bringIn, portOfCall, readOut, readTensor, roomFor, takeOut } from "../core/arguments.js";
 import { checkPart, isCount } from "../core/checks.js";
 import type { KernelOption } from "../core/default-kernel.js";
-import { fail, mustBe } from "../core/errors.js";
-import { coincide, overlaps, sameNumbers } from "../core/geometry.js";
-import { failForKernel } from "../core/operands.js";
+import { mustBe } from "../core/errors.js";
+import { checkOperands, Place } from "../core/operands.js";
 import { readOptions } from "../core/options.js";
 import type { PlainResult, PlainTensor } from "../core/plain.js";
-import { showShape } from "../core/show.js";
 import { allocate, type Tensor, tensorOf } from "../core/tensor.js";
 import { floats } from "../core/values.js";
 import { copyOut } from "../core/view.js";
@@ -92,28 +90,15 @@ function run(
   const out = readOut(given.out, read, owner);
   const view = bringIn(read, port);
   try {
-    if (view.disposed) fail("disposed", `${owner}: ${name} was disposed`);
-    if (out?.disposed) fail("disposed", `${owner}: out was disposed`);
-    if (out && out.allocation.port !== port) failForKernel(owner, "out");
-    if (out && !sameNumbers(out.shape, view.shape)) {
-      fail(
-        "shape-mismatch",
-        `${owner}: out must have ${name}'s shape ${showShape(view.shape)}, got ${showShape(out.shape)}`,
-      );
-    }
-    if (out && out.allocation === view.allocation && !coincide(out, view) && overlaps(out, view)) {
-      fail("overlap", `${owner}: out overlaps ${name}, not exactly in place`);
-    }
+    checkOperands([name, "", "out"], owner, view, 0, [[Place.OUT, out]]);
     const room = roomFor(view, read, owner);
+    // What JavaScript has no room for is to be known before there is an output.
+    const copy = view.contiguous ? null : copyOut(view);
+    const apart = out && !out.contiguous ? floats(view.size, owner) : null;
     const y = out ?? allocate(port, view.shape, Contents.Arbitrary);
-    const values = view.contiguous ? view.elements : copyOut(view);
-    if (y.contiguous) drop(values, y.elements, rate, seed);
-    else {
-      const dropped = floats(view.size, owner);
-      drop(values, dropped, rate, seed);
-      tensorOf(y).set(dropped);
-    }
-    y.wrote();
+    drop(copy ?? view.elements, apart ?? y.elements, rate, seed);
+    if (apart) tensorOf(y).set(apart);
+    else y.wrote();
     return takeOut(y, read, room);
   } finally {
     if (view !== read) view.dispose();
