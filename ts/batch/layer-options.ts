@@ -232,13 +232,10 @@ export function setRenorm(options: LayerOptions, renorm: RenormLimits | null): v
  * function, as Parcel leaves a table that two functions read in programs without either.
  */
 function checkValue(value: unknown, owner: string, name: string): void {
-  const values: readonly unknown[] | undefined =
-    name === "statistics"
-      ? ["auto", "batch", "running"]
-      : name === "updateRunningStats"
-        ? [true, false, "auto"]
-        : name === "runningVariance"
-          ? ["biased", "unbiased"]
-          : undefined;
-  checkOneOf(value, owner, name, values);
+  const values: Record<string, readonly unknown[]> = {
+    statistics: ["auto", "batch", "running"],
+    updateRunningStats: [true, false, "auto"],
+    runningVariance: ["biased", "unbiased"],
+  };
+  checkOneOf(value, owner, name, values[name]);
 }
