@@ -83,11 +83,9 @@ impl<'a> Gate<'a> {
     /// Gates a band.
     pub fn apply(&self, band: &Band, workspace: &mut Workspace) {
         let &Self { layout, tensors, slope } = self;
+        let pass = &mut Pass::new(layout, tensors, workspace);
         if slope > 0.0 {
-            workspace.fill_constants(band, slope);
-        }
-        let pass = &mut Pass { layout, tensors, weights: None, gated: None, workspace };
-        if slope > 0.0 {
+            pass.workspace.fill_constants(band, slope);
             map(pass, band, [0, 1], 2, Order::Backwards, gate_map);
         } else {
             gate(pass, band);

@@ -52,7 +52,7 @@ pub fn pivots(pass: &mut Pass, band: &Band, operand: usize) {
         for (i, &place) in places.iter().enumerate() {
             let mut sample = four(cells, place);
             if gated.is_some() {
-                sample = sample.where_not_below(four(y, place));
+                sample = sample.only_above_zero(four(y, place));
             }
             if i == 0 {
                 origin = sample;

@@ -104,10 +104,10 @@ impl F32x4 {
         Self(from_fn(|i| if of.0[i] <= 0.0 { other.0[i] } else { self.0[i] }))
     }
 
-    /// The lanes where those of `other` are above 0 or NaN, else 0.
+    /// [`Self::where_above_zero`] with zeros as the other: two instructions instead of four.
     #[inline(always)]
-    pub fn where_not_below(self, other: Self) -> Self {
-        Self(from_fn(|lane| if other.0[lane] <= 0.0 { 0.0 } else { self.0[lane] }))
+    pub fn only_above_zero(self, of: Self) -> Self {
+        Self(from_fn(|lane| if of.0[lane] <= 0.0 { 0.0 } else { self.0[lane] }))
     }
 
     /// The lanes where those of `other` are above 0, else 0.

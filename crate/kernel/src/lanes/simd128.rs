@@ -137,10 +137,10 @@ impl F32x4 {
         Self(v128_bitselect(other.0, self.0, f32x4_le(of.0, f32x4_splat(0.0))))
     }
 
-    /// The lanes where those of `other` are above 0 or NaN, else 0.
+    /// [`Self::where_above_zero`] with zeros as the other: two instructions instead of four.
     #[inline(always)]
-    pub fn where_not_below(self, other: Self) -> Self {
-        Self(v128_andnot(self.0, f32x4_le(other.0, f32x4_splat(0.0))))
+    pub fn only_above_zero(self, of: Self) -> Self {
+        Self(v128_andnot(self.0, f32x4_le(of.0, f32x4_splat(0.0))))
     }
 
     /// The lanes where those of `other` are above 0, else 0.

@@ -94,8 +94,7 @@ impl Forward<'_> {
     ) {
         for sample in samples {
             let tensors = if sample == 0 { tensors } else { layout.sample(tensors, sample) };
-            let pass =
-                &mut Pass { layout: sets, tensors, weights: self.weights, gated: None, workspace };
+            let pass = &mut Pass { weights: self.weights, ..Pass::new(sets, tensors, workspace) };
             for band in sets.bands(usize::from(own)) {
                 pass.layout = sets;
                 if own {

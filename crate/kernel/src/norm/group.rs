@@ -127,7 +127,7 @@ impl Backward<'_> {
         tensors: [Cells; MAX_OPERANDS],
         workspace: &mut Workspace,
     ) {
-        let pass = &mut Pass { layout, tensors, weights: None, gated: None, workspace };
+        let pass = &mut Pass::new(layout, tensors, workspace);
         for band in sets.bands(2) {
             let channels = band.start * self.together..band.end * self.together;
             self.gather(pass, &band);

@@ -117,7 +117,7 @@ pub fn forward(
     let parameters = Some(&Parameters { gamma: None, beta: None, eps });
     let forward = Forward { parameters, ..forward };
     let visit: &Visit = &|slab, tensors, workspace, first| {
-        let pass = &mut Pass { layout: slab, tensors, weights: None, gated: None, workspace };
+        let pass = &mut Pass::new(slab, tensors, workspace);
         let band = 0..slab.channels;
         moments::gather(pass, &band, own);
         forward.settle(pass, &band, first, 1);
@@ -169,7 +169,7 @@ pub fn backward(
         let band = 0..slab.channels;
         let [mean, variance] = [saved.mean, saved.variance].map(|all| &all[first..][..band.end]);
         let saved = &Saved::new([mean, variance, &[]]);
-        let pass = &mut Pass { layout: slab, tensors, weights: None, gated: None, workspace };
+        let pass = &mut Pass::new(slab, tensors, workspace);
         if gradients.any() {
             for set in band.clone() {
                 let inverse_std = own.inverse_std(variance[set].get(), eps);
@@ -183,8 +183,7 @@ pub fn backward(
         }
         let ([x, dy, dx], [of_x, of_dy, of_dx]) = (tensors, slab.channel_strides);
         slab.channel_strides = [of_dy, slab.count, of_dx];
-        let pass =
-            &mut Pass { layout: slab, tensors: [dy, g, dx], weights: None, gated: None, workspace };
+        let pass = &mut Pass::new(slab, [dy, g, dx], workspace);
         affine::apply_forward_along(pass, &band, [0, 1], [gamma, zeros]);
         slab.channel_strides = [of_x, slab.count, of_dx];
         batch::backward(slab, (&[x, g, dx], None), saved, (own, None), eps, none, workspace);

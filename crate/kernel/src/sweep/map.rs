@@ -45,8 +45,8 @@ pub fn map<const T: usize, const I: usize, const P: usize>(
     });
 }
 
-/// Writes operand 0 where operand 1 isn't below 0, and else 0, over operand 2: dy as it comes
-/// through a ReLU, by the sign of its output. Needs no constants, and leaves them alone.
+/// Writes operand 0 where operand 1 is above 0 or no number, and else 0, over operand 2: dy as it
+/// comes through a ReLU, by the sign of its output. Needs no constants, and leaves them alone.
 pub fn gate(pass: &mut Pass, band: &Band) {
     map_by(pass, band, &[0, 1, 2], Order::Backwards, &gate_patch);
 }
@@ -58,7 +58,7 @@ pub(super) fn gate_lines(pass: &mut Pass, band: &Band, lines: Lines) {
 }
 
 fn gate_patch(walk: Walk, patch: &Patch, tiles: &mut [Tile]) {
-    let map = |[dy, y]: [F32x4; 2], []: [F32x4; 0]| dy.where_not_below(y);
+    let map = |[dy, y]: [F32x4; 2], []: [F32x4; 0]| dy.only_above_zero(y);
     match walk {
         Walk::Columns(at_once) => map_columns::<2, 2, 0>(patch, at_once, tiles, map),
         Walk::Runs => map_runs::<2, 2, 0>(patch, tiles, |row| patch.row::<2, 2>(row), map),

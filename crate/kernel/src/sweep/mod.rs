@@ -79,7 +79,17 @@ pub struct Pass<'a> {
     pub workspace: &'a mut Workspace,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// One whose elements count alike, and whose dy comes as it is.
+    #[inline(always)]
+    pub fn new(
+        layout: &'a Layout,
+        tensors: [Cells<'a>; MAX_OPERANDS],
+        workspace: &'a mut Workspace,
+    ) -> Self {
+        Self { layout, tensors, weights: None, gated: None, workspace }
+    }
+
     /// How much all elements of a channel count.
     pub fn total(&self) -> f64 {
         self.weights.map_or(self.layout.count as f64, |weights| weights.total)
