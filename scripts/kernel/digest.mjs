@@ -11,6 +11,7 @@ const sources = [
   "rust-toolchain.toml",
   "scripts/kernel/package.json",
   "scripts/kernel/recipe.mjs",
+  "scripts/kernel/sections.mjs",
   "scripts/kernel/shared-memory.mjs",
 ];
 

@@ -1,3 +1,5 @@
+import { Reader } from "./sections.mjs";
+
 /**
  * How many of a module's functions hold vectors: read from the declarations of their
  * local variables, the one place where SIMD shows without decoding instructions.
@@ -7,39 +9,20 @@
 export function countVectorFunctions(wasm) {
   const CODE_SECTION = 10;
   const V128 = 0x7b;
-  let at = 8; // after magic and version
-
-  /** An unsigned LEB128. */
-  const number = () => {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = wasm[at++] ?? 0;
-      value |= (byte & 0x7f) << shift;
-      if (byte < 0x80) return value >>> 0;
+  const reader = new Reader(wasm);
+  if (!reader.enter(CODE_SECTION)) return 0;
+  let vectorFunctions = 0;
+  for (let functions = reader.number(); functions > 0; functions--) {
+    const bodySize = reader.number();
+    const end = reader.at + bodySize;
+    let hasVector = false;
+    for (let groups = reader.number(); groups > 0; groups--) {
+      reader.number(); // how many variables of the type
+      const type = reader.byte();
+      hasVector ||= type === V128;
     }
-  };
-
-  while (at < wasm.length) {
-    const section = wasm[at++];
-    const size = number();
-    if (section !== CODE_SECTION) {
-      at += size;
-      continue;
-    }
-    let vectorFunctions = 0;
-    for (let functions = number(); functions > 0; functions--) {
-      const bodySize = number();
-      const end = at + bodySize;
-      let hasVector = false;
-      for (let groups = number(); groups > 0; groups--) {
-        number(); // how many variables of the type
-        hasVector ||= wasm[at] === V128;
-        at++;
-      }
-      if (hasVector) vectorFunctions++;
-      at = end;
-    }
-    return vectorFunctions;
+    if (hasVector) vectorFunctions++;
+    reader.at = end;
   }
-  return 0;
+  return vectorFunctions;
 }

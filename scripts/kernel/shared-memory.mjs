@@ -3,6 +3,8 @@
  * around wasm-bindgen, which would look for thread-local storage that the kernel doesn't have.
  */
 
+import { Reader } from "./sections.mjs";
+
 /** Of limits that have a maximum; shared ones have to. */
 const MAXIMUM = 1;
 const SHARED = 2;
@@ -24,40 +26,28 @@ export function withSharedMemory(wasm, shared) {
 /** Where the limits of the imported memory begin. @param {Uint8Array} wasm */
 function placeOfLimits(wasm) {
   const IMPORTS = 2;
-  let at = 8; // after magic and version
-
-  /** An unsigned LEB128. */
-  const number = () => {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = wasm[at++] ?? 0;
-      value |= (byte & 0x7f) << shift;
-      if (byte < 0x80) return value >>> 0;
-    }
-  };
+  const reader = new Reader(wasm);
   /** Limits begin with their kind. */
   const skipLimits = () => {
-    const kind = wasm[at++] ?? 0;
-    number();
-    if (kind & MAXIMUM) number();
+    const kind = reader.byte();
+    reader.number();
+    if (kind & MAXIMUM) reader.number();
   };
 
-  while (at < wasm.length) {
-    const section = wasm[at++];
-    const end = number() + at;
-    if (section === IMPORTS) {
-      for (let imports = number(); imports > 0; imports--) {
-        for (const _ of ["module", "name"]) at = number() + at;
-        const kind = wasm[at++];
-        if (kind === 0) number();
-        else if (kind === 1) {
-          at++;
-          skipLimits();
-        } else if (kind === 2) return at;
-        else at += 2;
+  if (reader.enter(IMPORTS)) {
+    for (let imports = reader.number(); imports > 0; imports--) {
+      for (const _ of ["module", "name"]) {
+        const length = reader.number();
+        reader.at += length;
       }
+      const kind = reader.byte();
+      if (kind === 0) reader.number();
+      else if (kind === 1) {
+        reader.at++;
+        skipLimits();
+      } else if (kind === 2) return reader.at;
+      else reader.at += 2;
     }
-    at = end;
   }
   throw new Error("the module imports no memory");
 }
