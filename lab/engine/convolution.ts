@@ -1,5 +1,12 @@
 /** A 3×3 convolution of channels-first images, padded by zeros so that their size stays. */
-import { kept, type Layer, type Parameter, type Pass, type Values } from "./layer.js";
+import {
+  kept,
+  type Layer,
+  type Parameter,
+  type Pass,
+  type Values,
+  weightAndBias,
+} from "./layer.js";
 
 export class Convolution implements Layer {
   readonly parameters: readonly Parameter[];
@@ -25,15 +32,9 @@ export class Convolution implements Layer {
     biased: boolean,
     private readonly first: boolean,
   ) {
-    const values = Float64Array.from({ length: outputs * inputs * 9 }, () => std * normal());
-    this.weight = {
-      ...{ name: `${name}.weight`, role: "weight" },
-      ...{ values, grad: new Float64Array(values.length) },
-    };
-    this.bias = {
-      ...{ name: `${name}.bias`, role: "bias" },
-      ...{ values: new Float64Array(outputs), grad: new Float64Array(outputs) },
-    };
+    const { weight, bias } = weightAndBias(name, outputs * inputs * 9, outputs, normal, std);
+    this.weight = weight;
+    this.bias = bias;
     this.parameters = biased ? [this.weight, this.bias] : [this.weight];
   }
 

@@ -1,5 +1,12 @@
 /** A linear layer: y = x·w + b. */
-import { kept, type Layer, type Parameter, type Pass, type Values } from "./layer.js";
+import {
+  kept,
+  type Layer,
+  type Parameter,
+  type Pass,
+  type Values,
+  weightAndBias,
+} from "./layer.js";
 
 export class Dense implements Layer {
   readonly parameters: readonly Parameter[];
@@ -22,15 +29,9 @@ export class Dense implements Layer {
     biased: boolean,
     private readonly first: boolean,
   ) {
-    const values = Float64Array.from({ length: inputs * outputs }, () => std * normal());
-    this.weight = {
-      ...{ name: `${name}.weight`, role: "weight" },
-      ...{ values, grad: new Float64Array(values.length) },
-    };
-    this.bias = {
-      ...{ name: `${name}.bias`, role: "bias" },
-      ...{ values: new Float64Array(outputs), grad: new Float64Array(outputs) },
-    };
+    const { weight, bias } = weightAndBias(name, inputs * outputs, outputs, normal, std);
+    this.weight = weight;
+    this.bias = bias;
     this.parameters = biased ? [this.weight, this.bias] : [this.weight];
   }
 

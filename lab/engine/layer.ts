@@ -28,6 +28,29 @@ export interface Parameter {
   store?(): void;
 }
 
+/**
+ * Weights, normal with a standard deviation of `std`, and biases of 0.
+ *
+ * @param layer its name, which the parameters' begin with
+ */
+export function weightAndBias(
+  layer: string,
+  weights: number,
+  outputs: number,
+  normal: () => number,
+  std: number,
+): { weight: Parameter; bias: Parameter } {
+  const parameter = (role: "weight" | "bias", values: Values): Parameter => ({
+    ...{ name: `${layer}.${role}`, role, values },
+    grad: new Float64Array(values.length),
+  });
+  const values = Float64Array.from({ length: weights }, () => std * normal());
+  return {
+    weight: parameter("weight", values),
+    bias: parameter("bias", new Float64Array(outputs)),
+  };
+}
+
 export interface Layer {
   readonly parameters: readonly Parameter[];
   /** @param x `[rows, …]`, row-major; it is kept for the backward pass */
