@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { install, normalizations } from "../../../dist/entry/tfjs-install.js";
-import { timed } from "./timed.mjs";
+import { preparedOf, use } from "./tfjs.mjs";
 
 /**
  * @param {string} name @param {"cpu" | "wasm"} backend
@@ -31,21 +31,11 @@ export function tfjsWithOurs(name, backend, load) {
               : undefined,
         async prepare(cell, data) {
           await use(backend);
-          const uninstall = install(tf);
-          try {
-            return prepare(backend, cell, data);
-          } finally {
-            uninstall();
-          }
+          return withOurs(() => prepare(backend, cell, data));
         },
       };
     },
   };
-}
-
-/** @param {string} backend */
-async function use(backend) {
-  if (!(await tf.setBackend(backend))) throw new Error(`tfjs has no backend ${backend} here`);
 }
 
 /**
@@ -82,34 +72,17 @@ function prepare(backend, cell, data) {
       return { y, dx, dweight, ...(dbias ? { dbias } : {}) };
     };
   }
-  /** @type {ReturnType<typeof step>} */
-  let results = {};
-  const run = timed(() => {
-    tf.dispose(results);
-    results = tf.tidy(step);
-  });
-  return {
-    async run(calls) {
-      await use(backend);
-      const uninstall = install(tf);
-      try {
-        return run(calls);
-      } finally {
-        uninstall();
-      }
-    },
-    async outputs() {
-      await use(backend);
-      return Object.fromEntries(
-        Object.entries(results).map(([name, tensor]) => [name, tensor.dataSync()]),
-      );
-    },
-    async dispose() {
-      await use(backend);
-      for (const weight of layer.weights) weight.dispose();
-      tf.dispose([...inputs, ...Object.values(results)]);
-    },
-  };
+  return preparedOf(backend, step, [...inputs, ...layer.weights], withOurs);
+}
+
+/** @template T @param {() => T} run @returns {T} what it gives, with this package installed */
+function withOurs(run) {
+  const uninstall = install(tf);
+  try {
+    return run();
+  } finally {
+    uninstall();
+  }
 }
 
 /**

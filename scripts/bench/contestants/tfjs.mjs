@@ -49,7 +49,7 @@ function refuses({ op, norm = "batch" }) {
  *
  * @param {string} backend
  */
-async function use(backend) {
+export async function use(backend) {
   if (!(await tf.setBackend(backend))) throw new Error(`tfjs has no backend ${backend} here`);
 }
 
@@ -127,6 +127,19 @@ function prepare(backend, cell, data) {
     };
   }
 
+  return preparedOf(backend, step, inputs);
+}
+
+/**
+ * A step as it is timed: what it gave before is given back, as users' programs do.
+ *
+ * @param {string} backend
+ * @param {() => { [name: string]: tf.Tensor }} step
+ * @param {readonly { dispose(): void }[]} owned what goes with it
+ * @param {(run: () => any) => any} [within] runs it
+ * @returns {import("../contestant.d.ts").Prepared}
+ */
+export function preparedOf(backend, step, owned, within = (run) => run()) {
   /** @type {ReturnType<typeof step>} */
   let results = {};
   const run = timed(() => {
@@ -136,7 +149,7 @@ function prepare(backend, cell, data) {
   return {
     async run(calls) {
       await use(backend);
-      return run(calls);
+      return within(() => run(calls));
     },
     async outputs() {
       await use(backend);
@@ -146,7 +159,7 @@ function prepare(backend, cell, data) {
     },
     async dispose() {
       await use(backend);
-      tf.dispose([...inputs, ...Object.values(results)]);
+      for (const one of [...owned, ...Object.values(results)]) one.dispose();
     },
   };
 }
