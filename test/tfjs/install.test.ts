@@ -1,12 +1,7 @@
 /** What `install` puts into tfjs, and takes out again. */
-import {
-  BatchNormError,
-  install,
-  normalizationMemory,
-  releaseMemory,
-} from "batchnorm-wasm/tfjs/install";
+import { install, normalizationMemory, releaseMemory } from "batchnorm-wasm/tfjs/install";
 import { afterEach, expect, test, vi } from "vitest";
-import { BACKENDS, batchNorm, distance, numbers, tf } from "./tfjs.js";
+import { BACKENDS, batchNorm, codeOf, distance, numbers, tf } from "./tfjs.js";
 
 const KERNEL = "FusedBatchNorm";
 const LAYERS = ["BatchNormalization", "LayerNormalization"] as const;
@@ -62,16 +57,6 @@ afterEach(() => {
   vi.restoreAllMocks();
   expect(changes(plain)).toEqual([]);
 });
-
-const code = (f: () => unknown): string | undefined => {
-  try {
-    f();
-  } catch (error) {
-    if (error instanceof BatchNormError) return error.code;
-    throw error;
-  }
-  return undefined;
-};
 
 test("it changes both backends, the gradient and the layers; uninstall leaves nothing, and no warning", () => {
   const warn = vi.spyOn(console, "warn");
@@ -180,9 +165,9 @@ test("the namespace may be under `default`, as some bundlers have it", () => {
 
 test("what is no tfjs, and what is no option, is a typed error, and nothing is changed", () => {
   for (const bad of [undefined, null, {}, tf.layers, "tf", { ...tf, default: 0, getKernel: 1 }]) {
-    expect(code(() => install(bad as unknown as typeof tf))).toBe("invalid-option");
+    expect(codeOf(() => install(bad as unknown as typeof tf))).toBe("invalid-option");
   }
-  const given = (options: unknown) => code(() => install(tf, options as object));
+  const given = (options: unknown) => codeOf(() => install(tf, options as object));
   expect(given({ backends: [] })).toBe("invalid-option");
   expect(given({ backends: "cpu" })).toBe("invalid-option");
   expect(given({ backends: ["webgl"] })).toBe("invalid-option");
@@ -200,7 +185,7 @@ test("our kernels refuse what doesn't fit, whoever calls them", async () => {
   installed(tf);
   await tf.setBackend("cpu");
   const run = (name: string, inputs: object, attrs: object) =>
-    code(() => tf.engine().runKernel(`BatchNormWasm${name}`, inputs as never, attrs as never));
+    codeOf(() => tf.engine().runKernel(`BatchNormWasm${name}`, inputs as never, attrs as never));
   const x = tf.tensor(numbers(6, 1), [2, 3]);
   const [two, three] = [tf.zeros([2]), tf.zeros([3])];
   const problem = { norm: "batch", axes: [1], groups: 0, epsilon: 1, parameters: [3], momentum: 1 };

@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import * as tf from "@tensorflow/tfjs";
 import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
+import { BatchNormError } from "batchnorm-wasm/tfjs/install";
 import { expect } from "vitest";
 
 const wasm = createRequire(import.meta.url).resolve("@tensorflow/tfjs-backend-wasm");
@@ -46,6 +47,17 @@ export function distance(a: Numbers, b: Numbers): number {
 export function expectNear(actual: Numbers, truth: Numbers, roundings: number, largest = 0): void {
   const size = Array.from(truth, Math.abs).reduce((a, b) => Math.max(a, b), largest);
   expect(distance(actual, truth)).toBeLessThanOrEqual(roundings * 2 ** -24 * size);
+}
+
+/** The code of the error that a call throws; `undefined` if it throws none. */
+export function codeOf(call: () => unknown): string | undefined {
+  try {
+    call();
+  } catch (error) {
+    if (error instanceof BatchNormError) return error.code;
+    throw error;
+  }
+  return undefined;
 }
 
 /** `tf.batchNorm`, whose types know statistics of one axis or of all. */

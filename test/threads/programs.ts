@@ -14,6 +14,7 @@ import {
   RMSNorm,
   rmsNorm,
   rmsNormBackward,
+  type SampleNorm,
   scope,
   Tensor,
 } from "batchnorm-wasm";
@@ -78,6 +79,14 @@ export function run(seed: number, kernel: Kernel, most: number): Bits {
     for (const [i, { grad }] of layer.parameters().entries()) keep(`gradient ${i}`, grad);
   };
   scope(() => {
+    /** A layer's step, as each has one. */
+    const goThrough = (layer: SampleNorm) => {
+      layer.forward(x, { out: y });
+      layer.backward(dy, { out: dx });
+      keep("layer", dx);
+      keepGradients(layer);
+      layer.dispose();
+    };
     const is = () => random.oneIn(4);
     const x = tensor(kernel, shape, seed, is());
     const dy = tensor(kernel, shape, seed + 1, is());
@@ -106,12 +115,7 @@ export function run(seed: number, kernel: Kernel, most: number): Bits {
         keep("y", out);
         const gradients = groupNormBackward(dy, { saved, out: dx });
         keep("dx", gradients.dx);
-        const bn = new GroupNorm(numGroups, channels, { axis, kernel });
-        bn.forward(x, { out: y });
-        bn.backward(dy, { out: dx });
-        keep("layer", dx);
-        keepGradients(bn);
-        bn.dispose();
+        goThrough(new GroupNorm(numGroups, channels, { axis, kernel }));
         break;
       }
       case 2: {
@@ -119,12 +123,7 @@ export function run(seed: number, kernel: Kernel, most: number): Bits {
         const { y: out, saved } = layerNorm(x, { axes, out: y, saved: true });
         keep("y", out);
         keep("dx", layerNormBackward(dy, { saved, out: dx }).dx);
-        const bn = new LayerNorm(shape[axes] as number, { kernel });
-        bn.forward(x, { out: y });
-        bn.backward(dy, { out: dx });
-        keep("layer", dx);
-        keepGradients(bn);
-        bn.dispose();
+        goThrough(new LayerNorm(shape[axes] as number, { kernel }));
         break;
       }
       case 3: {
@@ -132,12 +131,7 @@ export function run(seed: number, kernel: Kernel, most: number): Bits {
         const { y: out, saved } = rmsNorm(x, { axes: [axis], out: y, saved: true });
         keep("y", out);
         keep("dx", rmsNormBackward(dy, { saved, out: dx }).dx);
-        const bn = new RMSNorm(shape.at(-1) as number, { kernel });
-        bn.forward(x, { out: y });
-        bn.backward(dy, { out: dx });
-        keep("layer", dx);
-        keepGradients(bn);
-        bn.dispose();
+        goThrough(new RMSNorm(shape.at(-1) as number, { kernel }));
         break;
       }
       default: {
