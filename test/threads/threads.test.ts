@@ -73,7 +73,7 @@ describe("inside of a call", () => {
        Atomics.store(words, ${At.NOTHING} + 1, 1);
        for (;;) {
          const job = Atomics.load(words, ${At.JOB});
-         if ((job & 255) && Atomics.compareExchange(words, ${At.JOB}, job, job - 1) === job) break;
+         if ((job & 255) > (job >> 8 & 255) && Atomics.compareExchange(words, ${At.JOB}, job, job - 1) === job) break;
        }
        ${then}`,
       { eval: true, workerData: words },
@@ -142,9 +142,8 @@ describe("inside of a call", () => {
     const { words } = crew.inspect();
     // An address that no instance has.
     Atomics.store(words, At.ADDRESS, -8);
-    Atomics.store(words, At.PARTS, 1);
     Atomics.store(words, At.DONE, 0);
-    Atomics.store(words, At.JOB, (77 << 8) | 1);
+    Atomics.store(words, At.JOB, (77 << 16) | 1);
     Atomics.notify(words, At.JOB);
     await vi.waitFor(() => expect(Atomics.load(words, At.DONE)).toBe(1), 10_000);
     expect(Atomics.load(words, At.TRAPPED)).toBe(1);

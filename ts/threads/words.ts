@@ -2,17 +2,22 @@
  * The words by which threads agree on who does what, in shared memory of their own.
  *
  * A *job* is a call's walk that was cut into parts. Whoever takes one says so first, a *claim*, in
- * the word that says how many are left: so each is done once, and the caller waits for none but
- * those that others have claimed. Threads that are late, asleep or gone need nothing.
+ * the word that says which are left: so each is done once, and the caller waits for none but those
+ * that others have claimed. Threads that are late, asleep or gone need nothing.
+ *
+ * The caller takes the first that is left, others the last: so each comes back to the end of a
+ * tensor that lies in its processor's caches.
  */
 
 /** Places of words; what is written by different threads lies on different cache lines. */
 export enum At {
-  /** How many parts nobody has claimed, in the last eight bits; before these the job's number. */
+  /**
+   * The parts that nobody has claimed: in the last eight bits the one behind the last, in those
+   * before the first; before these the job's number.
+   */
   JOB = 0,
-  /** The job's address, and its parts. */
+  /** The job's address. */
   ADDRESS = 1,
-  PARTS = 2,
   /** Parts that others have done. */
   DONE = 16,
   /** Whether one of them trapped. */

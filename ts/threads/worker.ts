@@ -18,8 +18,8 @@ export interface Orders {
 }
 
 /**
- * Who finds no part for a while sleeps, and is less eager the next time: it may have taken the
- * processor from the one that it waits for.
+ * Who has seen no job for a while sleeps; at once where it has done all of one, since it has the
+ * processor then that the caller waits for.
  *
  * Plain JavaScript of the oldest engines; `begin` is called with {@link Orders}. */
 const BEGIN = /* @__PURE__ */ `
@@ -40,32 +40,35 @@ const begin = ({ module, memory, words, hand, stack, patience }) => {
     store(all, own, ${Doing.ENDED});
     throw error;
   }
-  let eager = patience, until = performance.now() + eager;
+  let until = 0, seen = 0, isAlone = false;
   if (compareExchange(all, own, ${Doing.STARTING}, ${Doing.AWAKE}) === ${Doing.STARTING}) {
     for (let turn = 0; ; turn++) {
-      const job = load(all, ${At.JOB}), left = job & 255;
-      if (left > 0) {
+      const job = load(all, ${At.JOB}), first = job >> 8 & 255, last = (job & 255) - 1;
+      if (first <= last) {
         if (compareExchange(all, ${At.JOB}, job, job - 1) !== job) continue;
         try {
-          part(load(all, ${At.ADDRESS}), hand, load(all, ${At.PARTS}) - left);
+          part(load(all, ${At.ADDRESS}), hand, last);
         } catch (trap) {
           store(all, ${At.TRAPPED}, 1);
         }
         add(all, ${At.DONE}, 1);
-        if (until > 0) eager = Math.min(2 * eager, patience);
-        until = 0;
+        isAlone = last === 0;
         continue;
       }
       if (load(all, own) !== ${Doing.AWAKE}) break;
-      if (turn % 64) continue;
-      const now = performance.now();
-      if (until === 0) until = now + eager;
-      if (now < until) continue;
-      eager = Math.max(eager / 2, patience / 16);
+      // Where there are jobs at all it is worth to wait for the next one.
+      if (job !== seen) [seen, until] = [job, 0];
+      if (!isAlone) {
+        if (turn % 64) continue;
+        const now = performance.now();
+        if (until === 0) until = now + patience;
+        if (now < until) continue;
+      }
       if (compareExchange(all, own, ${Doing.AWAKE}, ${Doing.ASLEEP}) !== ${Doing.AWAKE}) break;
       wait(all, ${At.JOB}, job);
       if (compareExchange(all, own, ${Doing.ASLEEP}, ${Doing.AWAKE}) !== ${Doing.ASLEEP}) break;
-      until = 0;
+      until = performance.now() + patience / 8;
+      [seen, isAlone] = [load(all, ${At.JOB}), false];
     }
   }
   store(all, own, ${Doing.ENDED});

@@ -172,10 +172,11 @@ impl Workspace {
     }
 
     /// Whether there is room for so many elements of vectors, and for the gradients of just so many
-    /// channels.
+    /// channels, if of any.
     #[cfg(any(feature = "threads", not(target_family = "wasm")))]
     pub(crate) fn has_room_for(&self, along: usize, gradients: usize) -> bool {
-        self.along.len() >= along && self.gradients.0.len() == 2 * gradients.next_multiple_of(LANES)
+        let middle = self.gradients.0.len() / 2;
+        self.along.len() >= along && (gradients == 0 || middle == gradients.next_multiple_of(LANES))
     }
 
     /// Begins gradients anew.

@@ -178,6 +178,29 @@ fn threads_that_take_parts_leave_the_bits_that_one_leaves() {
 }
 
 #[test]
+fn what_a_crew_shares_is_no_matter_of_what_it_did_before() {
+    for_all(500, any::<[u64; 2]>(), |seeds| {
+        let [shares, shares_after_another] = [1, 2].map(|calls| {
+            NUMBER.set(2);
+            ORDER.set(Random(0));
+            let mut state = state_of(Limits::DEFAULT);
+            assert_eq!(state.workspace.crew.enlist(PLAYED, 2), 2);
+            for seed in seeds.into_iter().rev().skip(2 - calls) {
+                let random = &mut Random(seed);
+                let (sizes, limits) = (sizes(random), limits(random));
+                [state.layout.limits, state.sets.limits] = [limits, limits];
+                let arena = Arena::of(6 * 4 * 2 * ELEMENTS as usize + (1 << 19));
+                let (arena, record, words) = valid_over(arena, sizes, false, random);
+                SHARED.set([0; 2]);
+                assert_eq!(arena.call_with(record, &mut state), Status::Ok, "{words:?}");
+            }
+            SHARED.get()
+        });
+        assert_eq!(shares, shares_after_another);
+    });
+}
+
+#[test]
 fn where_there_are_no_others_now_nothing_is_shared() {
     SHARED.set([0; 2]);
     const NOBODY: Hands = Hands { number: |_| 1, share: |_, _| panic!("nobody is there") };

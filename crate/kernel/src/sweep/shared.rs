@@ -28,7 +28,8 @@ fn parts(layout: &Layout, band: &Band) -> usize {
     (2 * elements / layout.limits.block.max(1)).min(Layout::MOST_BLOCKS)
 }
 
-/// Whether a crew shares a sweep of so many parts.
+/// Whether a crew shares a sweep of so many parts. What is read decides: so a band is mapped by
+/// those who have folded it, in whose caches it lies.
 fn shares(pass: &Pass, band: &Band, inputs: usize, parts: usize) -> bool {
     let Pass { layout, weights, ref workspace, .. } = *pass;
     if parts < 2 {
@@ -112,7 +113,7 @@ pub(super) fn map(
         Form::Columns => Stretches::new(pass, band, 1),
     };
     let number = cuts * stretches.number;
-    if !shares(pass, band, operands.len(), number) {
+    if !shares(pass, band, operands.len() - 1, number) {
         return false;
     }
     let Pass { layout, tensors, weights, gated, ref mut workspace } = *pass;
@@ -121,7 +122,12 @@ pub(super) fn map(
     let tiles = &workspace.tiles;
     crew.share(number, &|desk, share, index| {
         // What was just folded comes first.
-        let index = if order == Order::Backwards { number - 1 - index } else { index };
+        let index = if order == Order::Backwards {
+            let middle = number / 2;
+            if index < middle { middle - 1 - index } else { number - 1 + middle - index }
+        } else {
+            index
+        };
         let cut = index / stretches.number;
         let lines = cut * end / cuts..(cut + 1) * end / cuts;
         let stretch = stretches.at(index % stretches.number);
