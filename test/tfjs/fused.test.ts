@@ -63,7 +63,10 @@ describe.each(BACKENDS)("on %s", (backend) => {
     expectNear(bare.dataSync(), reference.forward(arrays.x, sets, statistics, plain), 4);
   });
 
-  test.each(PLACES)("so are all its gradients: %j, %i, %j", (...place) => {
+  // Longer than what is computed at once.
+  const long: (typeof PLACES)[number] = [[260, 33, 250], 1, [33, 1]];
+
+  test.each([...PLACES, long])("so are all its gradients: %j, %i, %j", (...place) => {
     const { arrays, statistics, parameters, tensors, sets } = problem(place);
     const { x, dy, mean, variance, scale, offset } = tensors;
     const f = (...all: tf.Tensor[]) => {

@@ -79,7 +79,14 @@ describe.each(BACKENDS)("on %s", (backend) => {
       SWITCHES.map((switches) => ({ shape, axis, ...switches })),
     );
 
-    test.each(cases)(
+    // Longer than what is computed at once: channels behind, before, and of rows.
+    const LONG = [
+      { shape: [40, 40, 40, 33], axis: -1, scale: true, center: true },
+      { shape: [9, 33, 85, 85], axis: 1, scale: true, center: false },
+      { shape: [70_000, 31], axis: -1, scale: false, center: true },
+    ];
+
+    test.each([...cases, ...LONG])(
       "a training step is right: $shape, $axis, scale $scale, center $center",
       (options) => {
         const { shape, axis, scale, center } = options;

@@ -6,9 +6,23 @@ export type BackendName = "wasm" | "cpu";
 
 /** A tensor that is being written. */
 export interface Room {
-  readonly info: TensorInfo;
-  /** Copies a piece to its place. */
+  /** Copies a piece to its place, or all. */
   put(piece: Float32Array, at: number): void;
+  /** The tensor, once all of it is there. */
+  made(): TensorInfo;
+  /** Gives it up. */
+  drop(): void;
+}
+
+/** Has `fill` fill a new tensor like one: it gives that up where it throws. */
+export function inRoom<T>(host: Host, like: TensorInfo, fill: (room: Room) => T): T {
+  const room = host.room(like);
+  try {
+    return fill(room);
+  } catch (error) {
+    room.drop();
+    throw error;
+  }
 }
 
 /** A backend, for the length of a call. */
@@ -19,14 +33,15 @@ export interface Host {
   values(tensor: TensorInfo): Float32Array | Int32Array;
   /** A new tensor with a copy of values. */
   make(shape: number[], dtype: "float32" | "int32", values: Float32Array | Int32Array): TensorInfo;
-  /** A new tensor that is filled piece by piece. */
-  room(shape: number[], size: number): Room;
+  /** A new tensor of float32 and of the shape of one, which is filled piece by piece. */
+  room(like: TensorInfo): Room;
 }
 
 /** What is used of `BackendWasm`. */
 interface BackendWasm {
   readonly dataIdMap: { get(dataId: object): unknown };
   makeOutput(shape: number[], dtype: string): TensorInfo;
+  disposeData(dataId: object): void;
   typedArrayFromHeap(tensor: TensorInfo): Float32Array | Int32Array;
 }
 
@@ -49,10 +64,14 @@ export const HOSTS: { readonly [name in BackendName]: (backend: object) => Host 
         wasm.typedArrayFromHeap(info).set(values);
         return info;
       },
-      room(shape) {
+      room({ shape }) {
         const info = wasm.makeOutput(shape, "float32");
         const to = wasm.typedArrayFromHeap(info);
-        return { info, put: (piece, at) => to.set(piece, at) };
+        return {
+          put: (piece, at) => to.set(piece, at),
+          made: () => info,
+          drop: () => wasm.disposeData(info.dataId),
+        };
       },
     };
   },
@@ -62,13 +81,20 @@ export const HOSTS: { readonly [name in BackendName]: (backend: object) => Host 
       // Nothing else moves when one does: reading it is soon enough.
       bring() {},
       values: (tensor) => cpu.data.get(tensor.dataId).values,
-      // Slicing fills memory once, where zeros would be written first.
+      // Slicing takes memory that was used before, where zeros are fetched page by page.
       make: (shape, dtype, values) => cpu.makeTensorInfo(shape, dtype, values.slice()),
-      room(shape, size) {
-        const to = new Float32Array(size);
+      room({ dataId, shape }) {
+        const { values } = cpu.data.get(dataId);
+        let all: Float32Array | undefined;
         return {
-          info: cpu.makeTensorInfo(shape, "float32", to),
-          put: (piece, at) => to.set(piece, at),
+          put(piece, at) {
+            const isAll = piece.length === values.length;
+            all ??= isAll ? piece.slice() : new Float32Array(values.length);
+            if (!isAll) all.set(piece, at);
+          },
+          made: () => cpu.makeTensorInfo(shape, "float32", all as Float32Array),
+          // Nobody has it yet.
+          drop() {},
         };
       },
     };

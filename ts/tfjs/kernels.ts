@@ -1,9 +1,11 @@
 /** Our kernels, as tfjs calls them. */
 import { sizeOf } from "../core/geometry.js";
 import { channelsOf } from "./channels.js";
-import { backward, checkLength, forward, type Given, normalize, type Values } from "./compute.js";
-import { type BackendName, HOSTS, type Host } from "./hosts.js";
+import { backward, forward } from "./compute.js";
+import { type BackendName, HOSTS, type Host, inRoom } from "./hosts.js";
+import { type Given, normalize, Pieces } from "./pieces.js";
 import type { Problem, TrainingProblem } from "./problem.js";
+import { checkLength, type Values } from "./scratch.js";
 import type { Attributes, Inputs, KernelCall, KernelConfig, TensorInfo } from "./types.js";
 
 /** tfjs's own kernel and gradient, which ours stand before. */
@@ -71,22 +73,25 @@ function runForward(host: Host, inputs: Inputs, attrs: Attributes): TensorInfo[]
   const channels = x.shape[problem.axes[0] as number] as number;
   for (const one of moving) checkLength({ length: sizeOf(one.shape) }, channels);
   const values = (tensor: TensorInfo | undefined) => valuesOf(host, tensor);
-  return forward(problem, x.shape, values(x) as Values, values(gamma), values(beta), (y, bits) => {
-    const made = [host.make(x.shape, "float32", y), host.make([bits.length], "int32", bits)];
-    // An empty batch moves nothing.
-    const kept = y.length > 0 ? problem.momentum : 1;
-    const statistics = new Float64Array(bits.buffer, bits.byteOffset, bits.length / 2);
-    moving.forEach((one, which) => {
-      const old = values(one) as Values;
-      const moved = new Float32Array(channels);
-      for (let channel = 0; channel < channels; channel++) {
-        const before = old[channel] as number;
-        const now = statistics[which * channels + channel] as number;
-        moved[channel] = kept === 1 ? before : before + (now - before) * (1 - kept);
-      }
-      made.push(host.make([channels], "float32", moved));
+  return inRoom(host, x, (room) => {
+    const tensors = [values(x) as Values, values(gamma), values(beta)] as const;
+    return forward(problem, x.shape, ...tensors, room.put, (bits) => {
+      const made = [room.made(), host.make([bits.length], "int32", bits)];
+      // An empty batch moves nothing.
+      const kept = sizeOf(x.shape) > 0 ? problem.momentum : 1;
+      const statistics = new Float64Array(bits.buffer, bits.byteOffset, bits.length / 2);
+      moving.forEach((one, which) => {
+        const old = values(one) as Values;
+        const moved = new Float32Array(channels);
+        for (let channel = 0; channel < channels; channel++) {
+          const before = old[channel] as number;
+          const now = statistics[which * channels + channel] as number;
+          moved[channel] = kept === 1 ? before : before + (now - before) * (1 - kept);
+        }
+        made.push(host.make([channels], "float32", moved));
+      });
+      return made;
     });
-    return made;
   });
 }
 
@@ -96,43 +101,46 @@ function runBackward(host: Host, inputs: Inputs, attrs: Attributes): TensorInfo[
   const { shape } = x as TensorInfo;
   const values = (tensor: TensorInfo | undefined) => valuesOf(host, tensor) as Values;
   const parameters = [...problem.parameters];
-  const bits = host.values(statistics as TensorInfo) as Int32Array;
-  const gammaValues = valuesOf(host, gamma);
-  return backward(problem, shape, values(x), values(dy), gammaValues, bits, (dx, dgamma, dbeta) => [
-    host.make(shape, "float32", dx),
-    host.make(parameters, "float32", dgamma),
-    // Of RMS norm, which has no β, nobody asks for it.
-    host.make(parameters, "float32", dbeta ?? new Float32Array(dgamma.length)),
-  ]);
+  return inRoom(host, x as TensorInfo, (room) => {
+    const bits = host.values(statistics as TensorInfo) as Int32Array;
+    const tensors = [values(x), values(dy), valuesOf(host, gamma)] as const;
+    return backward(problem, shape, ...tensors, bits, room.put, (dgamma, dbeta) => [
+      room.made(),
+      host.make(parameters, "float32", dgamma),
+      // Of RMS norm, which has no β, nobody asks for it.
+      host.make(parameters, "float32", dbeta ?? new Float32Array(dgamma.length)),
+    ]);
+  });
 }
 
 /** Through statistics that are constant: dμ = −γ·r·dβ, dσ² = −½·γ·r²·dγ, with r = 1/√(σ² + ε). */
 function runFusedBackward(host: Host, inputs: Inputs, attrs: Attributes): TensorInfo[] {
   const { dy, x, mean, variance, scale } = inputs as { [name: string]: TensorInfo };
-  const { shape } = x as TensorInfo;
   const epsilon = attrs.varianceEpsilon as number;
   const around = channelsOf(inputs) as readonly number[];
   const problem: Problem = { norm: "batch", axes: [1], groups: 0, epsilon, parameters: [] };
   const values = (tensor: TensorInfo | undefined) => valuesOf(host, tensor) as Values;
-  const gamma = valuesOf(host, scale);
-  const given = { mean: values(mean), variance: values(variance) };
-  return backward(problem, around, values(x), values(dy), gamma, given, (dx, dgamma, dbeta) => {
-    const one = (mean as TensorInfo).shape;
-    // Read anew: what was made since may have moved them.
-    const channels = dgamma.length;
-    const [dmean, dvariance] = [new Float32Array(channels), new Float32Array(channels)];
-    const made = [host.make(shape, "float32", dx)];
-    const [weights, variances] = [valuesOf(host, scale), values(variance)];
-    for (let channel = 0; channel < channels; channel++) {
-      const r = 1 / Math.sqrt((variances[channel] as number) + epsilon);
-      const a = r * (weights ? (weights[channel] as number) : 1);
-      dmean[channel] = -a * ((dbeta as Values)[channel] as number);
-      dvariance[channel] = -0.5 * a * r * (dgamma[channel] as number);
-    }
-    for (const gradient of [dgamma, dbeta as Values, dmean, dvariance]) {
-      made.push(host.make(one, "float32", gradient));
-    }
-    return made;
+  return inRoom(host, x as TensorInfo, (room) => {
+    const tensors = [values(x), values(dy), valuesOf(host, scale)] as const;
+    const given = { mean: values(mean), variance: values(variance) };
+    return backward(problem, around, ...tensors, given, room.put, (dgamma, dbeta) => {
+      const one = (mean as TensorInfo).shape;
+      // Read anew: what was made since may have moved them.
+      const channels = dgamma.length;
+      const [dmean, dvariance] = [new Float32Array(channels), new Float32Array(channels)];
+      const made = [room.made()];
+      const [weights, variances] = [valuesOf(host, scale), values(variance)];
+      for (let channel = 0; channel < channels; channel++) {
+        const r = 1 / Math.sqrt((variances[channel] as number) + epsilon);
+        const a = r * (weights ? (weights[channel] as number) : 1);
+        dmean[channel] = -a * ((dbeta as Values)[channel] as number);
+        dvariance[channel] = -0.5 * a * r * (dgamma[channel] as number);
+      }
+      for (const gradient of [dgamma, dbeta as Values, dmean, dvariance]) {
+        made.push(host.make(one, "float32", gradient));
+      }
+      return made;
+    });
   });
 }
 
@@ -165,16 +173,17 @@ export function overFused(
       if ((host.values(variance as TensorInfo) as Values).some((value) => value < 0)) {
         return compose(inputs, epsilon);
       }
-      const { info, put } = host.room(shape, size);
-      const given: Given = {
-        mean: host.values(mean as TensorInfo) as Values,
-        variance: host.values(variance as TensorInfo) as Values,
-        gamma: valuesOf(host, scale),
-        beta: valuesOf(host, offset),
-        epsilon,
-      };
-      normalize(around, host.values(x as TensorInfo) as Values, given, put);
-      return info;
+      return inRoom(host, x as TensorInfo, (room) => {
+        const given: Given = {
+          mean: host.values(mean as TensorInfo) as Values,
+          variance: host.values(variance as TensorInfo) as Values,
+          gamma: valuesOf(host, scale),
+          beta: valuesOf(host, offset),
+          epsilon,
+        };
+        normalize(new Pieces(around), host.values(x as TensorInfo) as Values, given, room.put);
+        return room.made();
+      });
     },
   };
 }

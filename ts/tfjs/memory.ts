@@ -47,8 +47,9 @@ export function currentHeap(): Heap {
 }
 
 /**
- * Gives up the memory in which tensors of tfjs are normalized: a copy of the largest inputs so far, as
- * long as a call takes, and what was reserved. The next call makes a new one. Nothing is lost by it.
+ * Gives up the memory in which tensors of tfjs are normalized: what was reserved, and what larger calls
+ * have added. (Batch norm has pieces of long inputs there, other norms a copy, as long as a call takes.)
+ * The next call makes a new one. Nothing is lost by it.
  *
  * @example
  * import { releaseMemory } from "batchnorm-wasm/tfjs";

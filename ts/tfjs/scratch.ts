@@ -1,0 +1,110 @@
+/** What calls have of our memory while tensors of tfjs are computed. */
+import { Allocation } from "../core/allocation.js";
+import { fail } from "../core/errors.js";
+import type { Call } from "../core/operands.js";
+import { View } from "../core/view.js";
+import { Contents } from "../generated/abi.js";
+import { currentHeap, type Heap } from "./memory.js";
+
+/** Float32 values, in tfjs's memory or ours. */
+export type Values = Float32Array;
+
+export const OWNER = "batchnorm-wasm/tfjs";
+
+/** Each begins a cache line, of so many float32. */
+const LINE = 16;
+const inLines = (length: number) => Math.ceil(length / LINE) * LINE;
+
+/** What there is of our memory, until its end: one block, since each costs a small call its time. */
+export class Scratch {
+  readonly #heap: Heap;
+  readonly #allocation: Allocation;
+  #used = 0;
+
+  /** @param lengths of all that will be asked for, in float32 */
+  constructor(lengths: readonly number[]) {
+    this.#heap = currentHeap();
+    const length = lengths.reduce((sum, one) => sum + inLines(one), 0);
+    this.#allocation = new Allocation(this.#heap.port, length * 4, Contents.Arbitrary);
+    this.#allocation.retain();
+  }
+
+  /** A tensor of arbitrary contents, or of these. */
+  tensor(shape: readonly number[], values: Values | null = null): View {
+    const view = new View(this.#allocation, shape, undefined, this.#used);
+    this.#used += inLines(view.size);
+    if (values) this.put(view, values);
+    return view;
+  }
+
+  /** One value a channel, if there is any. */
+  vector(values: Values | null, channels: number): View | null {
+    return values && this.tensor([checkLength(values, channels)], values);
+  }
+
+  zeros(length: number): View {
+    const view = this.tensor([length]);
+    const first = view.address / 4;
+    this.#heap.floats().fill(0, first, first + length);
+    return view;
+  }
+
+  /** Fewer elements of a tensor, from its first on. */
+  first(view: View, shape: readonly number[]): View {
+    return new View(view.allocation, shape, undefined, view.offset);
+  }
+
+  put(view: View, values: Values): void {
+    this.#heap.floats().set(values, view.address / 4);
+  }
+
+  /** Where the saved values of a call are: of each set mean and variance, then γ of each channel. */
+  saved(call: Call<View>): void {
+    call.saved = this.tensor([4 * call.sets + 2 * call.channels]).address;
+  }
+
+  /** What a tensor holds, where it lies: until the memory may grow. */
+  look(view: View): Values {
+    const first = view.address / 4;
+    return this.#heap.floats().subarray(first, first + view.size);
+  }
+
+  /** The bits of the statistics of a call: means and variances in float64. */
+  bits(call: Call<View>): Int32Array {
+    return new Int32Array(this.#heap.port.memory.linear.buffer, call.saved, 4 * call.sets);
+  }
+
+  /** Numbers in float64, from an address on. */
+  doubles(address: number, length: number): Float64Array {
+    return new Float64Array(this.#heap.port.memory.linear.buffer, address, length);
+  }
+
+  /** Operands are of our own making: there is nothing more to check. */
+  run(call: Call<View>): void {
+    (call.through ?? this.#heap.port.record).run(call);
+  }
+
+  end(): void {
+    // Views hold it, too, and nobody has these any more: all ends with the block.
+    this.#heap.port.memory.free(this.#allocation.address, this.#allocation.bytes);
+    this.#allocation.handOut();
+  }
+}
+
+/** Runs `fn` and gives back what it took of our memory. */
+export function inScratch<T>(lengths: readonly number[], fn: (scratch: Scratch) => T): T {
+  const scratch = new Scratch(lengths);
+  try {
+    return fn(scratch);
+  } finally {
+    scratch.end();
+  }
+}
+
+/** tfjs knows nothing of what our kernels need. @throws BatchNormError `shape-mismatch` */
+export function checkLength(values: { readonly length: number }, length: number): number {
+  if (values.length !== length) {
+    fail("shape-mismatch", `${OWNER}: expected ${length} values, got ${values.length}`);
+  }
+  return length;
+}
