@@ -10,6 +10,8 @@ const host: Host = {
   runtime: "node",
   kernel: new Uint8Array(),
   version: "",
+  threadsVersion: "",
+  threads: 1,
   assets: () => undefined,
   collectGarbage: () => {},
 };
