@@ -90,9 +90,10 @@ export function conclude(records) {
         .map(
           ({ contestant, ratio_to_ours }) => `${contestant} ${digits(ratio_to_ours ?? Number.NaN)}`,
         );
+      const gain = ours.gain ? `, ${digits(ours.gain)} times as fast as on one thread` : "";
       const others = rivals.length > 0 ? `; times as long: ${rivals.join(", ")}` : "";
       const what = `${cell.op}, ${cell.layout} ${shapeOf(cell)} (${channelsOf(cell)} channels)`;
-      return [`${what}: ${duration(ours.median_ms)}${others}`];
+      return [`${what}: ${duration(ours.median_ms)}${gain}${others}`];
     })
     .join("\n");
 }

@@ -5,4 +5,4 @@ export const BARE_LOOPS = "bare loops";
 /** Batch norm without what varies it. */
 export const NORM_ALONE = "norm alone";
 /** This package without threads, where others have several. */
-export const ONE_THREAD = "batchnorm-wasm, one thread";
+export const ONE_THREAD = "batchnorm-wasm on one thread";
