@@ -16,7 +16,7 @@ const load = async ({ runtime, assets, threads }) => {
   await use("wasm");
   // A page that isn't isolated has one, without a word.
   if (threads > 1 && getThreadsCount() !== threads) {
-    throw new Error(`it has ${getThreadsCount()} threads`);
+    throw new Error(`asked for ${threads} threads, it made ${getThreadsCount()}`);
   }
   return version_wasm;
 };
