@@ -29,7 +29,8 @@ export default {
         const prepared = await prepare(cell, data);
         // Where it can have none, it goes on with one and a warning.
         const { numThreads } = ort.env.wasm;
-        if (numThreads !== threads) throw new Error(`asked for ${threads} threads, it made ${numThreads}`);
+        if (numThreads !== threads)
+          throw new Error(`asked for ${threads} threads, it made ${numThreads}`);
         return prepared;
       },
     };

@@ -14,9 +14,11 @@ const load = async ({ runtime, assets, threads }) => {
   setWasmPaths(assets("@tensorflow/tfjs-backend-wasm"));
   setThreadsCount(threads);
   await use("wasm");
-  // A page that isn't isolated has one, without a word.
+  // Half as many as processors at the most, and one in a page that isn't isolated: without a word.
   if (threads > 1 && getThreadsCount() !== threads) {
-    throw new Error(`asked for ${threads} threads, it made ${getThreadsCount()}`);
+    throw new Error(
+      `it made ${getThreadsCount()} of ${threads} threads: at most half as many as processors`,
+    );
   }
   return version_wasm;
 };
