@@ -8,12 +8,15 @@ the mean of squared deviations instead, for the accuracy report.
 
 import functools
 import os
+import sys
 
 import threads
 
 # XLA's flag for one thread doesn't reach its loops over elements (cpu time is up to twice
 # the time that passes): it is the processors seen at start that limit its pool.
 processors = os.sched_getaffinity(0)
+if len(processors) < threads.COUNT:
+    sys.exit(f"JAX has a thread a processor at most: {len(processors)}, not {threads.COUNT}")
 os.sched_setaffinity(0, sorted(processors)[-threads.COUNT :])
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 FLAGS = ONE_THREAD if threads.COUNT == 1 else ""
