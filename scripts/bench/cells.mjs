@@ -1,5 +1,5 @@
 /** What is measured: operations × layouts × shapes, in three sets; and a cell's sizes. */
-import { NORM_SHAPES, SHAPES, VARIANT_SHAPES } from "./shapes.mjs";
+import { NORM_SHAPES, SHAPES, THREAD_SHAPES, VARIANT_SHAPES } from "./shapes.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Cell} Cell
@@ -11,6 +11,9 @@ import { NORM_SHAPES, SHAPES, VARIANT_SHAPES } from "./shapes.mjs";
 
 /** @type {readonly Op[]} */
 export const OPS = ["inference", "inference-in-place", "training", "backward", "forward-backward"];
+
+/** Those whose walks are all that there are. @type {readonly Op[]} */
+const OPS_OF_THREADS = ["inference", "training", "backward"];
 
 /** @type {readonly SetName[]} Each holds those before it. */
 export const SETS = ["quick", "default", "full"];
@@ -44,6 +47,23 @@ export function cellsOfNorms() {
     .sort((a, b) => bytesOf(a) - bytesOf(b))
     .flatMap((tensor) =>
       /** @type {const} */ (["training", "backward"]).map((op) => ({ op, ...tensor })),
+    );
+}
+
+/** Of several threads: batch norm and the other norms, small tensors first. @returns {Cell[]} */
+export function cellsOfThreads() {
+  return THREAD_SHAPES.flatMap(([norm, groups, name, shape, layouts]) =>
+    layouts.map((layout) => ({
+      ...(norm === "batch" ? {} : { norm, groups }),
+      ...arrange(name, shape, layout),
+    })),
+  )
+    .sort((a, b) => bytesOf(a) - bytesOf(b))
+    .flatMap((tensor) =>
+      OPS_OF_THREADS.filter((op) => op !== "inference" || !("norm" in tensor)).map((op) => ({
+        op,
+        ...tensor,
+      })),
     );
 }
 

@@ -53,6 +53,13 @@ export interface Host {
   readonly kernel: Uint8Array<ArrayBuffer>;
   /** Of our package and of these bytes. */
   readonly version: string;
+  /** Of the entry with threads, which has a kernel of its own. */
+  readonly threadsVersion: string;
+  /**
+   * How many threads each contestant is to have, but for those that are `one` beside it. Who can't
+   * have as many says so at the start.
+   */
+  readonly threads: number;
   /** Native contestants are to use no wider vectors than those of AVX2. */
   readonly avx2?: boolean;
   /** Folder (a path or an URL, with a slash at the end) of a package's wasm files, if it must be told. */
@@ -76,7 +83,13 @@ export interface Contestant {
   /** Of batch norm: which it is asked for, none if absent. Limits without any are there for all. */
   readonly variants?: readonly Variant[];
   /**
-   * Loads what it needs, one thread.
+   * `several`: it can have them, and is asked whatever their number. `one`: it is asked where others
+   * have several, and has one. Absent: it has one, and is asked where all have. Limits have one, and
+   * are there for all.
+   */
+  readonly threads?: "several" | "one";
+  /**
+   * Loads what it needs, with `host.threads` threads.
    *
    * @throws with the reason where it can't run on this machine: it is shown as absent
    */
@@ -85,6 +98,11 @@ export interface Contestant {
 
 export interface Started {
   readonly version: string;
+  /**
+   * ms after a call in which its threads still look for work: whoever came next would share the
+   * processors with them. None, if absent.
+   */
+  readonly settles?: number;
   /** Why it can't do this cell (shown, never dropped), `undefined` if it can. */
   refuses(cell: Cell): string | undefined;
   /** Everything that isn't to be timed: data where the contestant wants it, compilation. */
@@ -153,6 +171,13 @@ export interface Record {
   ratio_to_bare?: number;
   ratio_to_alone?: number;
   ratio_to_ours?: number;
+  /**
+   * Of ours with several threads: the time of ours on one over it, median of the rounds' ratios, and
+   * where that median is with 95 %.
+   */
+  gain?: number;
+  gain_low?: number;
+  gain_high?: number;
 }
 
 /** What `--json` writes. */
@@ -163,6 +188,8 @@ export interface Results {
   versions: { [name: string]: string };
   /** Native contestants were held to AVX2; see `--avx2`. */
   avx2?: boolean;
+  /** How many each contestant had, where there were several; see `--threads`. */
+  threads?: number;
   /** Bytes of the kernel, gzipped. */
   kernel_gzip?: number;
   records: Record[];

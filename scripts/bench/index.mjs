@@ -11,7 +11,7 @@ import { makeSession } from "./session.mjs";
 const options = readOptions();
 ensureInstalled();
 
-const host = { ...nodeHost(), avx2: options.avx2 };
+const host = nodeHost(options);
 const files = [...CONTESTANTS, ...NODE_CONTESTANTS, ...(options.native ? NATIVE_CONTESTANTS : [])];
 const contestants = await Promise.all(files.map(async (load) => (await load()).default));
 const plan = makePlan(options, contestants);

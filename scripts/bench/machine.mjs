@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { gzipSync } from "node:zlib";
-import { kernelBytes } from "../kernel/under-test.mjs";
+import { kernelBytes, threadsKernelFile } from "../kernel/under-test.mjs";
 
 const root = new URL("../../", import.meta.url);
 const require = createRequire(import.meta.url);
@@ -39,8 +39,13 @@ function vectors() {
 /** The kernel under measurement. */
 export function readKernel() {
   const { version } = JSON.parse(readFileSync(new URL("package.json", root), "utf8"));
-  const digest = createHash("sha256").update(kernelBytes).digest("hex").slice(0, 8);
-  return { kernel: kernelBytes, version: `${version}, kernel ${digest}` };
+  const told = (/** @type {Uint8Array} */ bytes) =>
+    `${version}, kernel ${createHash("sha256").update(bytes).digest("hex").slice(0, 8)}`;
+  return {
+    kernel: kernelBytes,
+    version: told(kernelBytes),
+    threadsVersion: told(readFileSync(threadsKernelFile)),
+  };
 }
 
 /** Bytes of the kernel, gzipped. @param {Uint8Array} kernel */
@@ -61,13 +66,17 @@ export function commit() {
   }
 }
 
-/** @returns {import("./contestant.d.ts").Host} */
-export function nodeHost() {
+/**
+ * @param {Partial<Pick<import("./contestant.d.ts").Host, "threads" | "avx2">>} [options]
+ * @returns {import("./contestant.d.ts").Host}
+ */
+export function nodeHost({ threads = 1, avx2 = false } = {}) {
   const collectGarbage = globalThis.gc;
   if (!collectGarbage) throw new Error("run node with --expose-gc");
   return {
     runtime: "node",
     ...readKernel(),
+    ...{ threads, avx2 },
     // ONNX Runtime finds its files itself.
     assets: (name) =>
       name === "@tensorflow/tfjs-backend-wasm"

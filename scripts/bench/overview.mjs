@@ -1,7 +1,7 @@
 /** Records arranged for people: who took how long, and why there is no time where there is none. */
 import { bytesOf, LAYOUTS, label, NORMS, OPS, VARIANT_NAMES, VARIANTS } from "./cells.mjs";
 import { digits, duration, size } from "./format.mjs";
-import { BARE_LOOPS, NORM_ALONE } from "./limits/names.mjs";
+import { BARE_LOOPS, NORM_ALONE, ONE_THREAD } from "./limits/names.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Record} Record
@@ -77,6 +77,11 @@ export function timeOf(record) {
   return record.status === "refused" || record.status === "absent" ? "–" : record.status;
 }
 
+/** "1.82 (1.79–1.85)". @param {Pick<Record, "gain" | "gain_low" | "gain_high">} record */
+export function gainOf({ gain = Number.NaN, gain_low = gain, gain_high = gain }) {
+  return `${digits(gain)} (${digits(gain_low)}–${digits(gain_high)})`;
+}
+
 /** What ours is told beside. @type {readonly (readonly [string, "ratio_to_bare" | "ratio_to_alone"])[]} */
 const BASES = [
   [BARE_LOOPS, "ratio_to_bare"],
@@ -92,13 +97,15 @@ const BASES = [
 export function timeColumns(rows) {
   const names = contestantsOf(rows.flatMap(({ times }) => [...times.values()]));
   const bases = BASES.filter(([name]) => names.includes(name));
+  const gains = names.includes(ONE_THREAD) ? ["gain of threads"] : [];
   return {
-    head: [...names, ...bases.map(([name]) => `ours ÷ ${name}`)],
+    head: [...names, ...bases.map(([name]) => `ours ÷ ${name}`), ...gains],
     /** @param {Row["times"]} times */
     row(times) {
       const ours = [...times.values()].find(({ kind }) => kind === "ours");
       const ratios = bases.map(([, ratio]) => (ours?.[ratio] ? digits(ours[ratio]) : ""));
-      return [...names.map((name) => timeOf(times.get(name))), ...ratios];
+      const gain = gains.map(() => (ours?.gain ? gainOf(ours) : ""));
+      return [...names.map((name) => timeOf(times.get(name))), ...ratios, ...gain];
     },
   };
 }

@@ -11,6 +11,8 @@ import { takesPart } from "./statistics.mjs";
  * @property {number} fewest rounds, however slow it is
  * @property {number} most rounds
  * @property {number} longest ms a call; what will take longer is refused
+ * @property {boolean} [wakes] a call that isn't timed comes before a round's: threads that fell asleep
+ *   since the last round are awake then, as within a program's step
  */
 
 /**
@@ -25,6 +27,7 @@ import { takesPart } from "./statistics.mjs";
  * @typedef {object} Runner
  * @property {string} name
  * @property {boolean} [always] takes part in every round, whatever it costs: ratios are to it
+ * @property {number} [settles] ms in which its threads look for work after a call: others wait for it
  * @property {import("./contestant.d.ts").Prepared} prepared
  * @property {Slice[]} slices what ran before the rounds, the first call to begin with
  * @property {import("./statistics.mjs").Times} times
@@ -87,7 +90,9 @@ export async function runRounds(runners, effort, firstRound, progress) {
     if (round % 2 === 1) order.reverse();
     for (const { runner, calls } of order) {
       progress(runner.name);
+      if (effort.wakes) await runner.prepared.run(1);
       runner.times.set(firstRound + round, (await runner.prepared.run(calls)) / calls);
+      if (runner.settles) await pause(runner.settles);
     }
   }
   return all;
@@ -97,4 +102,9 @@ export async function runRounds(runners, effort, firstRound, progress) {
 function callsFor({ ms, calls }, wanted) {
   // A clock may not have moved at all.
   return Math.max(1, Math.ceil((calls * wanted) / Math.max(ms, 1e-6)));
+}
+
+/** @param {number} ms */
+function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -5,9 +5,10 @@
 import { bytesOf } from "./cells.mjs";
 import { makeData } from "./data.mjs";
 import { digits } from "./format.mjs";
+import { ONE_THREAD } from "./limits/names.mjs";
 import { makeReference, WRONG } from "./reference.mjs";
 import { runRounds, warmUp } from "./rounds.mjs";
-import { medianRatio, quartiles, ratios, warmupTime } from "./statistics.mjs";
+import { medianInterval, medianRatio, quartiles, ratios, warmupTime } from "./statistics.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Cell} Cell
@@ -112,6 +113,8 @@ async function measureCell(cell, inputs, field, host, effort, progress) {
     // What the check and the contestant before left would be gigabytes.
     if (bytesOf(cell) >= LARGE) host.collectGarbage();
     if (!("times" in result)) return records.set(entrant, { ...about(cell, entrant), ...result });
+    // A gain is told of rounds that have both.
+    if (host.threads > 1 && entrant.contestant.kind === "ours") result.always = true;
     await warmUp(result, effort);
     return runners.set(entrant, result);
   };
@@ -132,6 +135,7 @@ async function measureCell(cell, inputs, field, host, effort, progress) {
   await copy.prepared.dispose();
 
   const ours = field.find(({ contestant }) => contestant.kind === "ours");
+  const single = field.find(({ contestant }) => contestant.name === ONE_THREAD);
   const timesOf = (/** @type {Entrant | undefined} */ entrant) =>
     entrant && runners.get(entrant)?.times;
   const bases = {
@@ -139,7 +143,10 @@ async function measureCell(cell, inputs, field, host, effort, progress) {
     ...{ alone: timesOf(alone), ours: timesOf(ours) },
   };
   for (const [entrant, runner] of runners) {
-    const figures = figuresOf(runner, bases);
+    const figures = {
+      ...figuresOf(runner, bases),
+      ...(entrant === ours ? gainOf(timesOf(single), runner.times) : {}),
+    };
     // Of small tensors a call's own cost would be taken for that of bytes.
     if (bytesOf(cell) >= TELLING)
       entrant.pace.set(operationOf(cell), figures.median_ms / bytesOf(cell));
@@ -167,6 +174,7 @@ async function prepare(cell, { data, reference }, entrant, effort) {
     const runner = {
       name: contestant.name,
       always: contestant.kind === "limit",
+      settles: started.settles ?? 0,
       prepared,
       slices: [{ ms, calls: 1 }],
       times: new Map(),
@@ -233,6 +241,14 @@ function figuresOf({ slices, times, error }, { copy, bare, alone, ours }) {
     ...(alone ? { ratio_to_alone: medianRatio(times, alone) } : {}),
     ...(ours ? { ratio_to_ours: medianRatio(times, ours) } : {}),
   };
+}
+
+/** What threads gain. @param {Times | undefined} single @param {Times} several */
+function gainOf(single, several) {
+  const gains = single ? ratios(single, several) : [];
+  if (gains.length === 0) return {};
+  const { low, high } = medianInterval(gains);
+  return { gain: quartiles(gains).median, gain_low: low, gain_high: high };
 }
 
 /** @param {unknown} error */

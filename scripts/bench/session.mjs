@@ -3,7 +3,7 @@ import { commit, describeMachine, load } from "./machine.mjs";
 import { reasonsOf } from "./overview.mjs";
 import { writeResults } from "./results.mjs";
 import { makeProgress, targetsTable, timesTable } from "./terminal.mjs";
-import { conclude, describePlan } from "./words.mjs";
+import { conclude, describePlan, numbered } from "./words.mjs";
 
 /** Processes that wait for a core, on average over a minute. */
 const BUSY = 0.5;
@@ -13,6 +13,7 @@ const BUSY = 0.5;
  * @param {readonly import("./contestant.d.ts").Cell[]} plan.cells
  * @param {readonly string[]} plan.names of the contestants
  * @param {readonly number[]} plan.times ms that each cell is expected to take
+ * @param {number} plan.threads of each contestant
  * @param {object} about
  * @param {string} about.command as it was called
  * @param {{ [name: string]: string }} about.versions
@@ -21,11 +22,11 @@ const BUSY = 0.5;
  * @param {string | undefined} about.json where to write
  */
 export function makeSession(
-  { cells, names, times },
+  { cells, names, times, threads },
   { command, versions, avx2 = false, kernelGzip, json },
 ) {
   const total = times.reduce((a, b) => a + b, 0);
-  console.error(`${describePlan(cells, names, total)}\n`);
+  console.error(`${describePlan(cells, names, total, threads)}\n`);
   const progress = makeProgress(cells, times, process.stderr);
   /** @type {import("./contestant.d.ts").Results} */
   const results = {
@@ -34,6 +35,7 @@ export function makeSession(
     machine: describeMachine(),
     versions: { commit: commit(), ...versions },
     ...(avx2 ? { avx2 } : {}),
+    ...(threads > 1 ? { threads } : {}),
     kernel_gzip: kernelGzip,
     records: [],
   };
@@ -48,7 +50,7 @@ export function makeSession(
     /** @param {number} index @param {import("./contestant.d.ts").Record[]} records */
     finished(index, records) {
       results.records.push(...records);
-      // The run itself makes 1.
+      // The run itself makes as many as it has threads.
       results.machine.load_most = Math.max(load(), Number(results.machine.load_most ?? 0));
       if (json) writeResults(json, results);
       const cell = cells[index];
@@ -62,7 +64,7 @@ export function makeSession(
       console.log(`${targetsTable(results)}\n`);
       const words = conclude(records);
       if (words) console.log(`${words}\n`);
-      console.log(`${processor}, ${cores} cores, ${memory_gb} GB, ${system}, one thread`);
+      console.log(`${processor}, ${cores} cores, ${memory_gb} GB, ${system}, ${numbered(threads)}`);
       console.log(Object.entries(results.versions).flat().join(" "));
       const ours = records.filter(({ kind, status }) => kind === "ours" && isBad(status));
       if (ours.length > 0) process.exitCode = 1;
@@ -70,5 +72,5 @@ export function makeSession(
   };
 }
 
-/** @param {string} status */
-const isBad = (status) => status === "wrong" || status === "failed";
+/** Ours can always be there, with its threads too. @param {string} status */
+const isBad = (status) => status === "wrong" || status === "failed" || status === "absent";

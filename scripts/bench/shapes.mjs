@@ -141,6 +141,35 @@ export const NORM_SHAPES = [
 ];
 
 /**
+ * Of several threads: from what one does alone to what comes from memory. All contestants are to fit
+ * in together, so that what threads gain is told of the same rounds.
+ *
+ * @type {readonly [Norm, number, string, number[], Layout[]][]}
+ */
+export const THREAD_SHAPES = [
+  ...SERIES.filter(([, , shape]) => bytesOf(shape) <= 2 ** 26).map(
+    ([, name, shape]) =>
+      /** @type {[Norm, number, string, number[], Layout[]]} */ (["batch", 0, name, shape, IMAGE]),
+  ),
+  ["batch", 0, "headline", [32, 64, 56, 56], IMAGE],
+  ["batch", 0, "headline", [4096, 256], ROWS],
+  ["batch", 0, "ResNet-50 stem", [32, 64, 112, 112], RUNS],
+  ["batch", 0, "ResNet-50 layer3", [32, 1024, 14, 14], IMAGE],
+  ["batch", 0, "ResNet-50 layer4", [32, 2048, 7, 7], RUNS],
+  ["batch", 0, "few channels", [32, 3, 128, 128], RUNS],
+  ["batch", 0, "features", [1024, 64], ROWS],
+  ["batch", 0, "features", [25088, 256], ROWS],
+  ...NORM_SHAPES.filter(([, , name]) =>
+    ["U-Net", "instance norm", "transformer", "from memory"].includes(name),
+  ),
+];
+
+/** @param {readonly number[]} shape */
+function bytesOf(shape) {
+  return 4 * shape.reduce((a, b) => a * b, 1);
+}
+
+/**
  * Of batch norm's variants; the batch is a multiple of four, the number of ghost batches.
  *
  * @type {readonly [string, number[], Layout[]][]}

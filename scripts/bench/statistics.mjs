@@ -35,6 +35,26 @@ export function medianRatio(times, base) {
   return quartiles(times.values()).median / quartiles(base.values()).median;
 }
 
+/** z of a normal distribution: 95 % lie within so many standard deviations. */
+const Z95 = 1.96;
+
+/**
+ * Where the median of what these are a sample of lies with 95 %: between two of them, by how many are
+ * on either side of it (Conover, Practical Nonparametric Statistics, 1999, 3.2). Five or fewer have no
+ * such pair, and their least and most are given.
+ *
+ * @param {Iterable<number>} values
+ */
+export function medianInterval(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const count = sorted.length;
+  const below = Math.max(0, Math.floor((count - Z95 * Math.sqrt(count)) / 2));
+  return /** @type {{ low: number, high: number }} */ ({
+    low: sorted[below],
+    high: sorted[count - 1 - below],
+  });
+}
+
 /**
  * How long a contestant ran until its calls took what they take in the rounds (up to a
  * tenth over the upper quartile).

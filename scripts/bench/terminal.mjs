@@ -1,9 +1,16 @@
 /** What is seen while it runs, and at the end. */
 import { label } from "./cells.mjs";
 import { digits, duration, table } from "./format.mjs";
-import { describe, sectionsOf, timeColumns } from "./overview.mjs";
+import { describe, gainOf, sectionsOf, timeColumns } from "./overview.mjs";
 import { groupsOfAll } from "./targets/groups.mjs";
-import { judge, judgeVariants, TARGET_COLUMNS, TARGET_WORDS, targetRow } from "./targets/index.mjs";
+import {
+  judge,
+  judgeThreads,
+  judgeVariants,
+  TARGET_COLUMNS,
+  TARGET_WORDS,
+  targetRow,
+} from "./targets/index.mjs";
 
 /**
  * @typedef {import("./contestant.d.ts").Record} Record
@@ -67,6 +74,7 @@ function summary(records) {
   const parts = [];
   if (ours?.median_ms) {
     parts.push(`${duration(ours.median_ms)}, ${digits(ours.ratio_to_copy ?? 0)} × copy`);
+    if (ours.gain) parts.push(`${gainOf(ours)} × one thread`);
     if (ours.ratio_to_bare) parts.push(`${digits(ours.ratio_to_bare)} × bare loops`);
     if (ours.ratio_to_alone) parts.push(`${digits(ours.ratio_to_alone)} × the norm alone`);
   }
@@ -94,13 +102,20 @@ export function timesTable(records) {
     .join("\n\n");
 }
 
-/** Those that this run says something about. @param {Parameters<typeof judge>[0]} results */
+/**
+ * Those that this run says something about.
+ *
+ * @param {Pick<import("./contestant.d.ts").Results, "records" | "kernel_gzip" | "threads">} results
+ */
 export function targetsTable(results) {
-  const all = [...judge(results), ...judgeVariants(results)];
+  // The others' bounds are of one thread.
+  const all = results.threads
+    ? judgeThreads(results)
+    : [...judge(results), ...judgeVariants(results)];
   const some = all.filter(({ figures }) => figures.length > 0);
   const rows = table(TARGET_COLUMNS, some.map(targetRow), TARGET_WORDS);
   const rest = all.length - some.length;
   return rest === 0
     ? rows
-    : `${rows}\n${rest} targets are of cells or contestants that were not in this run: --full --native and --variants --native have all`;
+    : `${rows}\n${rest} targets are of cells or contestants that were not in this run: --full --native, --variants --native and --threads 2 have all`;
 }

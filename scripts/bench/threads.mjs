@@ -1,5 +1,5 @@
 /**
- * `npm run bench:threads`: the ordinary entry beside the one with threads, in rounds that alternate.
+ * `npm run bench:threads`: quickly, without rivals (`npm run bench -- --threads N` has those): the ordinary entry beside the one with threads, in rounds that alternate.
  * Of each cell the median of the rounds' ratios, time alone by time shared: above 1 threads win.
  *
  *   -- --threads N      how many; default 2
@@ -10,8 +10,10 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { geometricMean, quantileSorted } from "simple-statistics";
 import * as ordinary from "../../dist/entry/inline.js";
 import * as threaded from "../../dist/entry/threads.js";
+import { readyThreads } from "./contestants/ready-threads.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -48,10 +50,7 @@ const LEAST = 2;
 
 /** @typedef {{ operation: string, shape: number[], axis: number, alone: number, shared: number, gain: number }} Cell */
 
-threaded.setThreads(number);
-for (let i = 0; i < 500 && threaded.threads().ready < number; i++) {
-  await new Promise((resolve) => setTimeout(resolve, 10));
-}
+await readyThreads(threaded, number);
 console.log(JSON.stringify(threaded.threads()));
 /** @type {Cell[]} */
 const cells = [];
@@ -101,8 +100,10 @@ for (const [shape, axis] of SHAPES) {
   for (const { dispose } of entries) dispose();
 }
 const large = cells.filter(({ shape }) => shape.reduce((a, b) => a * b, 4) >= 2 ** 20);
-const mean = large.reduce((sum, { gain }) => sum + Math.log(gain), 0) / large.length;
-console.log(`geometric mean from 1 MB: ${Math.exp(mean).toFixed(2)}`);
+if (large.length > 0) {
+  const mean = geometricMean(large.map(({ gain }) => gain));
+  console.log(`geometric mean from 1 MB: ${mean.toFixed(2)}`);
+}
 if (values.json) writeFileSync(values.json, `${JSON.stringify(cells, null, 1)}\n`);
 threaded.shutdown();
 
@@ -132,8 +133,10 @@ async function measure(calls) {
 
 /** @param {number[]} all @param {number} share */
 function quantile(all, share) {
-  const sorted = all.toSorted((a, b) => a - b);
-  return /** @type {number} */ (sorted[Math.floor(share * (sorted.length - 1))]);
+  return quantileSorted(
+    all.toSorted((a, b) => a - b),
+    share,
+  );
 }
 
 /** @param {number[]} all */

@@ -13,10 +13,13 @@ import { contestantsOf, rowsOf, shapeOf } from "./overview.mjs";
 const OVERHEAD = 1.4;
 /** ms a byte and contestant: to make, check and free tensors, and slow contestants' fewest rounds. */
 const PER_BYTE = 1.5e-5;
+/** Times as long where a call comes before each round's, and threads come to rest after it. */
+const WAKES = 3;
 
 /** Expected ms of a cell. @param {Cell} cell @param {number} contestants @param {Effort} effort */
-export function expectedTime(cell, contestants, { warmup, budget }) {
-  return contestants * ((warmup + budget) * OVERHEAD + bytesOf(cell) * PER_BYTE);
+export function expectedTime(cell, contestants, { warmup, budget, wakes = false }) {
+  const rounds = budget * (wakes ? WAKES : 1);
+  return contestants * ((warmup + rounds) * OVERHEAD + bytesOf(cell) * PER_BYTE);
 }
 
 /** "1 h 05 min", "3 min", "40 s". @param {number} ms */
@@ -32,9 +35,9 @@ export function roughly(ms) {
  * Before a run.
  *
  * @param {readonly Cell[]} cells @param {readonly string[]} names of the contestants
- * @param {number} time expected, ms
+ * @param {number} time expected, ms @param {number} [threads] of each contestant
  */
-export function describePlan(cells, names, time) {
+export function describePlan(cells, names, time, threads = 1) {
   const tensors = new Set(cells.map(({ layout, shape }) => `${layout} ${shape}`));
   const bytes = cells.map(bytesOf);
   const ops = OPS.filter((op) => cells.some((cell) => cell.op === op));
@@ -42,9 +45,14 @@ export function describePlan(cells, names, time) {
   return [
     `${named(cells)} (${ops.join(", ")}) on ${counted(tensors.size, "tensor")}, ${least === most ? least : `${least} to ${most}`},`,
     `by ${names.join(", ")}.`,
-    "Each is checked against float64, warmed up, and timed in short turns with the others, on one thread.",
+    `Each is checked against float64, warmed up, and timed in short turns with the others, on ${numbered(threads)}.`,
     `That makes ${counted(cells.length, "cell")}, and takes about ${roughly(time)}.`,
   ].join("\n");
+}
+
+/** "one thread", "2 threads". @param {number} threads */
+export function numbered(threads) {
+  return threads === 1 ? "one thread" : `${threads} threads`;
 }
 
 /** The norms or variants, in words. @param {readonly Cell[]} cells */
@@ -82,9 +90,10 @@ export function conclude(records) {
         .map(
           ({ contestant, ratio_to_ours }) => `${contestant} ${digits(ratio_to_ours ?? Number.NaN)}`,
         );
+      const gain = ours.gain ? `, ${digits(ours.gain)} times as fast as on one thread` : "";
       const others = rivals.length > 0 ? `; times as long: ${rivals.join(", ")}` : "";
       const what = `${cell.op}, ${cell.layout} ${shapeOf(cell)} (${channelsOf(cell)} channels)`;
-      return [`${what}: ${duration(ours.median_ms)}${others}`];
+      return [`${what}: ${duration(ours.median_ms)}${gain}${others}`];
     })
     .join("\n");
 }

@@ -2,8 +2,10 @@ import { describe, expect, test } from "vitest";
 import {
   bytesOf,
   cellsOf,
+  cellsOfThreads,
   channelsOf,
   label,
+  NORMS,
   OPS,
   rowBytesOf,
   runOf,
@@ -12,6 +14,7 @@ import {
 } from "../../scripts/bench/cells.mjs";
 import { extents, makeData } from "../../scripts/bench/data.mjs";
 import { makePlan } from "../../scripts/bench/plan.mjs";
+import { LARGE } from "../../scripts/bench/runner.mjs";
 import { CHANNEL_PAIRS } from "../../scripts/bench/shapes.mjs";
 
 describe("cells", () => {
@@ -37,6 +40,18 @@ describe("cells", () => {
       expect(new Set(some.map(({ shape, layout }) => `${layout} ${shape}`)).size).toBe(1);
     }
   });
+});
+
+test("cells of several threads have labels of their own, and fit in with all contestants", () => {
+  const cells = cellsOfThreads();
+  expect(new Set(cells.map(label)).size).toBe(cells.length);
+  expect(Math.max(...cells.map(bytesOf))).toBeLessThan(LARGE);
+  // Where one goes alone, where two help, and from memory.
+  const bytes = cells.map(bytesOf);
+  expect(bytes.some((size) => size < 2 ** 20)).toBe(true);
+  expect(bytes.some((size) => size > 25e6)).toBe(true);
+  expect(new Set(cells.map(({ norm = "batch" }) => norm))).toEqual(new Set(NORMS));
+  expect(cells.filter(({ norm, op }) => norm && op === "inference")).toEqual([]);
 });
 
 test("a cell's sizes are those of its layout", () => {
@@ -92,6 +107,26 @@ describe("a plan", () => {
     expect(cells.map(label)).toEqual(["training NC 4096×256 headline"]);
     const names = contestants.filter((one) => wanted(cells[0] as never, one as never));
     expect(names.map(({ name }) => name)).toEqual(["memory.copy", "tfjs cpu"]);
+  });
+
+  test("of several threads asks those that can have them, and one beside them; of one, all others", () => {
+    const some = [
+      ...contestants,
+      { ...contestant("several", "ours"), threads: "several" as const },
+      { ...contestant("beside it", "ours"), threads: "one" as const },
+    ];
+    const names = (threads: number) =>
+      makePlan({ set: "default", filter: "", threads }, some).names;
+    expect(names(2)).toEqual(["memory.copy", "several", "beside it"]);
+    expect(names(1)).toEqual(["memory.copy", "batchnorm-wasm", "tfjs cpu", "several"]);
+    const { cells, effort, threads } = makePlan({ set: "default", filter: "", threads: 3 }, some);
+    expect(cells.map(label)).toEqual(
+      cellsOfThreads()
+        .filter(({ norm }) => !norm)
+        .map(label),
+    );
+    expect([effort.wakes, threads]).toEqual([true, 3]);
+    expect(makePlan({ set: "default", filter: "" }, some).effort.wakes).toBeUndefined();
   });
 
   test("of nothing is an error", () => {

@@ -7,6 +7,7 @@ import { chartsOf, OVERVIEW } from "../../scripts/bench/report/charts.mjs";
 import { costRows } from "../../scripts/bench/report/cost-chart.mjs";
 import { overviewRows } from "../../scripts/bench/report/overview-chart.mjs";
 import { scales } from "../../scripts/bench/report/style.mjs";
+import { threadChartsOf, threadRecords } from "../../scripts/bench/report/threads-chart.mjs";
 
 const CELL = {
   op: "inference",
@@ -148,6 +149,50 @@ describe("cost against size", () => {
     expect(rows.map(({ bytes, ns }) => [bytes, ns])).toEqual(
       [1, 4, 16, 64].map((n) => [256 * n, 1e6 / (64 * n)]),
     );
+  });
+});
+
+describe("cost on several threads", () => {
+  const one = "batchnorm-wasm on one thread";
+  const cell = (size: number) =>
+    ({ name: "size series", layout: "channels-first", shape: [4 ** size, 64, 1, 1] }) as const;
+  const timed = (size: number, jax: number) => [
+    ok("memory.copy", "limit", 1, cell(size)),
+    ok("batchnorm-wasm", "ours", 3, cell(size)),
+    ok(one, "ours", 5, cell(size)),
+    ok("onnxruntime-web", "javascript", 4, cell(size)),
+    ok("JAX", "native", jax, cell(size)),
+    not("PyTorch", "not here", cell(size), "absent"),
+  ];
+  const series = [timed(0, 2), timed(1, 6), timed(2, 6), timed(3, 6)].flat();
+
+  test("is drawn of ours with and without, and of whoever else is the fastest of each cell", () => {
+    const drawn = threadRecords(series);
+    expect(drawn.slice(0, 6).map(({ contestant, median_ms }) => [contestant, median_ms])).toEqual([
+      ...[
+        ["batchnorm-wasm", 3],
+        [one, 5],
+        ["fastest rival", 2],
+      ],
+      ...[
+        ["batchnorm-wasm", 3],
+        [one, 5],
+        ["fastest rival", 4],
+      ],
+    ]);
+    const varied = series.map((record) => ({ ...record, norm: "layer" }) as Record);
+    expect(threadRecords(varied)).toEqual([]);
+  });
+
+  test("has a chart for each layout, none where ours on one thread wasn't measured", () => {
+    const [chart, ...others] = threadChartsOf({ records: series, threads: 2 });
+    expect(others).toEqual([]);
+    expect(chart).toMatchObject({
+      file: "threads-channels-first.svg",
+      title: "Cost of an element on 2 threads, channels-first",
+    });
+    const without = series.filter(({ contestant }) => contestant !== one);
+    expect(threadChartsOf({ records: without, threads: 2 })).toEqual([]);
   });
 });
 

@@ -189,6 +189,58 @@ describe("the page's section of variants", () => {
   });
 });
 
+describe("the page's section of several threads", () => {
+  const one = "batchnorm-wasm on one thread";
+  const small = { shape: [64, 64] };
+  const gained = (record: Record, gain: number): Record => ({
+    ...record,
+    ...{ gain, gain_low: gain - 0.1, gain_high: gain + 0.05 },
+  });
+  const layer = (record: Record): Record => ({ ...record, norm: "layer", op: "training" });
+  const shared = [
+    ok("memory.copy", "limit", 0.5),
+    gained(ok("batchnorm-wasm", "ours", 0.6), 1.6),
+    ok(one, "ours", 0.96),
+    ok("JAX", "native", 0.9),
+    gained(ok("batchnorm-wasm", "ours", 0.01, small), 0.99),
+    layer(gained(ok("batchnorm-wasm", "ours", 0.6), 1.4)),
+  ];
+  const machine = { ...results.machine, load_before: 0.2, load_most: 2.2 };
+  const run: Results = { ...results, machine, threads: 2, records: shared };
+  const chart = { file: "threads.svg", title: "Cost on 2 threads" };
+  const text = page([results, run], [PICTURE], [chart]);
+  const section = text.slice(text.indexOf("## Several threads"), text.indexOf("## How it is"));
+
+  test("has its chart, what threads gain by size, rivals on as many, and its targets", () => {
+    expect(section).toContain("![Cost on 2 threads](bench/threads.svg)");
+    expect(section).toContain("|  | below 1 MB | 1 to 25 MB | from 25 MB |");
+    expect(section).toContain(
+      "| batch norm, inference | **0.990** (0.990–0.990) | **1.60** (1.60–1.60) | – |",
+    );
+    expect(section).toContain("| layer norm, training | – | **1.40** (1.40–1.40) | – |");
+    expect(section).toContain("| batchnorm-wasm on one thread: this package, the ordinary entry |");
+    expect(section).toContain(
+      "| JAX: compiled by XLA for the shape, native | **1.50** (1.50–1.50)",
+    );
+    expect(section).toContain("| gain of two threads, from 1 MB | geomean ≥ 1.5 | 1.50 |");
+    // Two of its own.
+    expect(section).not.toContain("Others used the machine");
+    const busy = { ...run, machine: { ...machine, load_most: 2.6 } };
+    expect(page([results, busy], [PICTURE], [chart])).toContain("Others used the machine");
+  });
+
+  test("has a table of times with the gain and its interval, and says how many threads", () => {
+    expect(text).toContain("## Times in Node 20.19.0, 2 threads");
+    expect(text).toContain(`| batchnorm-wasm | ${one} | JAX | gain of threads |`);
+    expect(text).toContain("| 500 µs | 600 µs | 960 µs | 900 µs | 1.60 (1.50–1.65) |");
+  });
+
+  test("is no run of the other norms, and isn't there where nothing was measured", () => {
+    expect(text).not.toContain("## The other norms");
+    expect(page([results], [PICTURE])).not.toContain("Several threads");
+  });
+});
+
 describe("results on disk", () => {
   test("have a record a line and come back with five digits", () => {
     const text = serialize(results);

@@ -1,5 +1,6 @@
 import { expect, test, vi } from "vitest";
 import type { Cell, Contestant, Host, Outputs, Record } from "../../scripts/bench/contestant.js";
+import { runRounds } from "../../scripts/bench/rounds.mjs";
 import { measure, startAll } from "../../scripts/bench/runner.mjs";
 
 // Contestants have clocks of their own, so that these tell any time.
@@ -10,6 +11,8 @@ const host: Host = {
   runtime: "node",
   kernel: new Uint8Array(),
   version: "",
+  threadsVersion: "",
+  threads: 1,
   assets: () => undefined,
   collectGarbage: () => {},
 };
@@ -54,13 +57,18 @@ function make(name: string, { kind = "javascript", time = () => 1, off = 0, ...h
   return { contestant, disposed };
 }
 
-async function run(made: { contestant: Contestant }[], cells = [cell]): Promise<Record[]> {
+async function run(
+  made: { contestant: Contestant }[],
+  cells = [cell],
+  threads = 1,
+): Promise<Record[]> {
   const entrants = await startAll(
     made.map(({ contestant }) => contestant),
     host,
   );
   const records: Record[] = [];
-  for await (const some of measure(cells, entrants, { host, effort })) records.push(...some);
+  for await (const some of measure(cells, entrants, { host: { ...host, threads }, effort }))
+    records.push(...some);
   return records;
 }
 
@@ -191,4 +199,63 @@ test("warm-up is what ran before the times of the rounds", async () => {
   const rival = make("rival", { time: (slice) => (slice < 3 ? 5 : 1) });
   const [, record] = await run([copy(), rival]);
   expect(record).toMatchObject({ first_ms: 5, warmup_ms: 15, median_ms: 1 });
+});
+
+test("what threads gain is of rounds that have both, with its interval, of ours alone", async () => {
+  const one = "batchnorm-wasm on one thread";
+  const field = () => [
+    copy(),
+    // Both run three times as slow in every other round.
+    make("batchnorm-wasm", { kind: "ours", time: (slice) => (slice % 2 ? 3 : 1) * 40 }),
+    make(one, { kind: "ours", time: (slice) => (slice % 2 ? 3 : 1) * 60 }),
+    make("rival", { time: () => 50 }),
+  ];
+  const several = await run(field(), [cell], 2);
+  expect(several[1]).toMatchObject({ gain: 1.5, gain_low: 1.5, gain_high: 1.5 });
+  for (const other of [several[0], several[2], several[3]])
+    expect(other).not.toHaveProperty("gain");
+  // Slow as they are, they are in all rounds: the rival is not.
+  expect(several.map(({ rounds }) => rounds)).toEqual([20, 20, 20, 3]);
+  expect((await run(field().slice(0, 2)))[1]).not.toHaveProperty("gain");
+});
+
+test("threads come to rest before the next contestant, and one's own are woken before the clock starts", async () => {
+  const calls: [string, number, number][] = [];
+  const runner = (name: string, settles?: number) => ({
+    name,
+    always: true,
+    ...(settles === undefined ? {} : { settles }),
+    prepared: {
+      run: (count: number) => {
+        calls.push([name, count, performance.now()]);
+        return count;
+      },
+      outputs: async () => ({}),
+      dispose() {},
+    },
+    slices: [{ ms: 1, calls: 1 }],
+    times: new Map(),
+  });
+  const waking = { ...effort, fewest: 2, most: 2, wakes: true };
+  vi.useFakeTimers();
+  const running = runRounds([runner("restless", 30), runner("quiet")], waking, 0, () => {});
+  await vi.advanceTimersByTimeAsync(1000);
+  await running;
+  vi.useRealTimers();
+  expect(calls.map(([name, count]) => [name, count])).toEqual([
+    ...[
+      ["restless", 1],
+      ["restless", 2],
+      ["quiet", 1],
+      ["quiet", 2],
+    ],
+    ...[
+      ["quiet", 1],
+      ["quiet", 2],
+      ["restless", 1],
+      ["restless", 2],
+    ],
+  ]);
+  const at = (index: number) => (calls[index] as (typeof calls)[number])[2];
+  expect([at(2) - at(1), at(4) - at(3)]).toEqual([30, 0]);
 });

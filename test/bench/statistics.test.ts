@@ -1,11 +1,13 @@
 import { expect, test } from "vitest";
 import {
+  medianInterval,
   medianRatio,
   quartiles,
   ratios,
   takesPart,
   warmupTime,
 } from "../../scripts/bench/statistics.mjs";
+import { Random } from "../../scripts/random.mjs";
 
 test("quartiles don't depend on the order", () => {
   expect(quartiles([5, 1, 4, 2, 3])).toEqual({ p25: 2, median: 3, p75: 4 });
@@ -26,6 +28,25 @@ test("a ratio is the median of the rounds, or of the medians where no round had 
   const base = new Map([1, 10, 1].map((ms, round) => [round, ms]));
   expect(medianRatio(new Map([2, 20, 6].map((ms, round) => [round, ms])), base)).toBe(2);
   expect(medianRatio(new Map([[7, 5]]), base)).toBe(5);
+});
+
+test("a median's interval is between two of the values, and covers it with 95 %", () => {
+  const range = (count: number) => Array.from({ length: count }, (_, i) => i + 1);
+  // Ranks by the binomial distribution, as tables have them; of few, all that there is.
+  expect(medianInterval(range(30))).toEqual({ low: 10, high: 21 });
+  expect(medianInterval(range(9))).toEqual({ low: 2, high: 8 });
+  expect(medianInterval(range(4))).toEqual({ low: 1, high: 4 });
+  expect(medianInterval([7])).toEqual({ low: 7, high: 7 });
+  // Of many samples of a distribution whose median is known.
+  const random = new Random(1);
+  const samples = 2000;
+  let covered = 0;
+  for (let i = 0; i < samples; i++) {
+    const { low, high } = medianInterval(Array.from({ length: 25 }, () => random.uniform() ** 3));
+    if (low <= 0.125 && high >= 0.125) covered++;
+  }
+  expect(covered / samples).toBeGreaterThan(0.94);
+  expect(covered / samples).toBeLessThan(0.99);
 });
 
 test("few rounds are spread evenly over all", () => {

@@ -26,6 +26,7 @@ Each is checked against float64, warmed up, and timed in short turns with the ot
 That makes 3 cells, and takes about 45 s.`,
   );
   expect(describePlan(cells.slice(0, 1), ["a"], 1)).toContain("1 tensor, 64 B,");
+  expect(describePlan(cells, ["a"], 1, 2)).toContain("with the others, on 2 threads.");
   const varied = (["relu", "ghost"] as const).map((variant) => ({
     ...cell("training", [4, 4]),
     variant,
@@ -92,6 +93,10 @@ test("what came out is told for the headline's cells, rivals as multiples of our
     "inference, NC 4096×256 (256 channels): 2.00 ms; times as long: tfjs wasm 4.50, PyTorch 0.500",
   );
   expect(conclude([...records.slice(0, 1), record("batchnorm-wasm", "ours", 2, "odd")])).toBe("");
+  const gained = { ...record("batchnorm-wasm", "ours", 2), gain: 1.8 };
+  expect(conclude([gained])).toBe(
+    "inference, NC 4096×256 (256 channels): 2.00 ms, 1.80 times as fast as on one thread",
+  );
 });
 
 test("a quick run leaves out whom one needn't be compared with", () => {

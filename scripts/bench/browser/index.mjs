@@ -11,7 +11,7 @@ ensureInstalled();
 const { serve } = await import("./serve.mjs");
 const { default: puppeteer } = await import("puppeteer-core");
 
-const { kernel, version } = readKernel();
+const { kernel, version, threadsVersion } = readKernel();
 const server = await serve(kernel);
 const browser = await puppeteer.launch({
   executablePath: findChromium(),
@@ -55,11 +55,11 @@ try {
     (/** @type {number} */ index, /** @type {import("../contestant.d.ts").Record[]} */ records) =>
       session?.finished(index, records),
   );
-  const { set, filter, norms, variants } = options;
+  const { set, filter, norms, variants, threads } = options;
   await page.waitForFunction("globalThis.runBenchmark");
   await page.evaluate((given) => /** @type {any} */ (globalThis).runBenchmark(given), {
-    ...{ set, filter, norms, variants },
-    version,
+    ...{ set, filter, norms, variants, threads },
+    ...{ version, threadsVersion },
   });
   session?.end();
 } finally {

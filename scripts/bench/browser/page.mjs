@@ -3,8 +3,8 @@ import { CONTESTANTS } from "../contestants/index.mjs";
 import { makePlan } from "../plan.mjs";
 import { measure, startAll } from "../runner.mjs";
 
-/** @param {Parameters<typeof makePlan>[0] & { version: string }} options */
-globalThis.runBenchmark = async ({ version, ...options }) => {
+/** @param {Parameters<typeof makePlan>[0] & { threads: number, version: string, threadsVersion: string }} options */
+globalThis.runBenchmark = async ({ version, threadsVersion, ...options }) => {
   const { benchStarts, benchRuns, benchFinished, gc } = globalThis;
   const response = await fetch("/kernel.wasm");
   /** @type {import("../contestant.d.ts").Host} */
@@ -12,12 +12,14 @@ globalThis.runBenchmark = async ({ version, ...options }) => {
     runtime: "browser",
     kernel: new Uint8Array(await response.arrayBuffer()),
     version,
+    threadsVersion,
+    threads: options.threads,
     assets: (name) => `/assets/${name}/`,
     collectGarbage: gc,
   };
   const contestants = await Promise.all(CONTESTANTS.map(async (load) => (await load()).default));
-  const { cells, effort, wanted, names, times } = makePlan(options, contestants);
-  await benchStarts({ cells, names, times });
+  const { cells, effort, wanted, names, times, threads } = makePlan(options, contestants);
+  await benchStarts({ cells, names, times, threads });
   const entrants = await startAll(contestants, host);
   // Not awaited: the answer would come in the middle of what is timed.
   let shown = -1;

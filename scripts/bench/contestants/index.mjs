@@ -6,6 +6,7 @@ export const CONTESTANTS = [
   () => import("./bare-loops.mjs"),
   () => import("./norm-alone.mjs"),
   () => import("./ours.mjs"),
+  () => import("./one-thread.mjs"),
   () => import("./ours-plain.mjs"),
   () => import("./two-passes.mjs"),
   () => import("./naive-loop.mjs"),

@@ -20,13 +20,14 @@ export function moduleOf(kernel) {
  * A kernel for each cell, so that none depends on what the cells before left in memory.
  *
  * @param {import("../contestant.d.ts").Library} library
- * @param {WebAssembly.Module} module
+ * @param {WebAssembly.Module | undefined} module without one it is the library's own kernel: it alone
+ *   has threads
  * @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  */
 export function createLayer(library, module, cell, data) {
   const { createKernel, Tensor } = library;
-  const kernel = createKernel(module);
+  const kernel = module && createKernel(module);
   const layer = layerOf(library, kernel, cell, data);
   layer.train(!cell.op.startsWith("inference"));
   /** @type {import("batchnorm-wasm").Tensor[]} */
@@ -68,7 +69,7 @@ export function createLayer(library, module, cell, data) {
 
 /**
  * @param {import("../contestant.d.ts").Library} library
- * @param {import("batchnorm-wasm").Kernel} kernel
+ * @param {import("batchnorm-wasm").Kernel | undefined} kernel
  * @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  */

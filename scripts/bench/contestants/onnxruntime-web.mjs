@@ -1,7 +1,9 @@
 /** ONNX Runtime's wasm backend. A run copies x into its memory and y out of it: there is no other way. */
-import * as ort from "onnxruntime-web/wasm";
 import { VARIANTS } from "../cells.mjs";
 import { prepareWith, refuses } from "./onnxruntime.mjs";
+
+/** ms in which its threads look for work after a run, measured. */
+const SETTLES = 20;
 
 /** @type {import("../contestant.d.ts").Contestant} */
 export default {
@@ -9,13 +11,28 @@ export default {
   kind: "javascript",
   norms: ["batch", "group", "layer", "rms"],
   variants: VARIANTS,
-  async start({ assets }) {
-    ort.env.wasm.numThreads = 1;
+  threads: "several",
+  async start({ runtime, assets, threads }) {
+    // In Node its bundle for browsers loads, but finds no workers: threads are in the one for Node.
+    const ort =
+      runtime === "node" && threads > 1
+        ? await import("onnxruntime-web")
+        : await import("onnxruntime-web/wasm");
+    ort.env.wasm.numThreads = threads;
     ort.env.wasm.wasmPaths = assets("onnxruntime-web");
+    const prepare = prepareWith(ort, { executionProviders: ["wasm"] }, { reuseOutput: false });
     return {
       version: ort.env.versions.web,
+      settles: threads > 1 ? SETTLES : 0,
       refuses,
-      prepare: prepareWith(ort, { executionProviders: ["wasm"] }, { reuseOutput: false }),
+      async prepare(cell, data) {
+        const prepared = await prepare(cell, data);
+        // Where it can have none, it goes on with one and a warning.
+        const { numThreads } = ort.env.wasm;
+        if (numThreads !== threads)
+          throw new Error(`asked for ${threads} threads, it made ${numThreads}`);
+        return prepared;
+      },
     };
   },
 };

@@ -1,4 +1,4 @@
-/** What ONNX Runtime's two packages share: one model a cell, one thread. */
+/** What ONNX Runtime's two packages share: one model a cell. */
 import { ACTIVATED } from "../cells.mjs";
 import { inputsOf, modelOf } from "./onnx-model.mjs";
 import { timedAsync } from "./timed.mjs";

@@ -2,6 +2,7 @@
 import * as library from "../../../dist/entry/slim.js";
 import { ACTIVATED, bytesOf, VARIANTS } from "../cells.mjs";
 import { createLayer, moduleOf } from "./layer.mjs";
+import { readyThreads } from "./ready-threads.mjs";
 import { timed } from "./timed.mjs";
 
 /** x, y, dy and dx of this size don't fit into the 4 GiB of a memory: dx goes where dy was. */
@@ -13,7 +14,9 @@ export default {
   kind: "ours",
   norms: ["batch", "group", "layer", "rms"],
   variants: VARIANTS,
-  async start({ kernel, version }) {
+  threads: "several",
+  async start({ kernel, version, threads, threadsVersion }) {
+    if (threads > 1) return startThreads(threads, threadsVersion);
     const module = await moduleOf(kernel);
     return {
       version,
@@ -24,10 +27,32 @@ export default {
 };
 
 /**
+ * The entry with threads, and its default kernel for all cells: no other has threads.
+ *
+ * @param {number} number @param {string} version
+ * @returns {Promise<import("../contestant.d.ts").Started>}
+ */
+async function startThreads(number, version) {
+  const threaded = await import("../../../dist/entry/threads.js");
+  await readyThreads(threaded, number);
+  return {
+    version,
+    settles: 1,
+    refuses: () => undefined,
+    async prepare(cell, data) {
+      // One that died costs a call nothing, and so would be seen in the times alone.
+      await readyThreads(threaded, number);
+      return prepare(threaded, undefined, cell, data);
+    },
+    close: async () => threaded.shutdown(),
+  };
+}
+
+/**
  * A cell for any build of this package.
  *
  * @param {import("../contestant.d.ts").Library} library
- * @param {WebAssembly.Module} module
+ * @param {WebAssembly.Module | undefined} module see `createLayer`
  * @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  */
@@ -38,7 +63,7 @@ export function prepare(library, module, cell, data) {
 
 /**
  * @param {import("../contestant.d.ts").Library} library
- * @param {WebAssembly.Module} module
+ * @param {WebAssembly.Module | undefined} module see `createLayer`
  * @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  * @returns {import("../contestant.d.ts").Prepared}
@@ -58,7 +83,7 @@ function prepareForward(library, module, cell, data) {
 
 /**
  * @param {import("../contestant.d.ts").Library} library
- * @param {WebAssembly.Module} module
+ * @param {WebAssembly.Module | undefined} module see `createLayer`
  * @param {import("../contestant.d.ts").Cell} cell
  * @param {import("../contestant.d.ts").Data} data
  * @returns {import("../contestant.d.ts").Prepared}

@@ -12,9 +12,7 @@ export const PYTHON = `${ENVIRONMENT}/bin/python`;
 export const STAMP = `${ENVIRONMENT}/requirements.txt`;
 export const REQUIREMENTS = fileURLToPath(new URL("requirements.txt", import.meta.url));
 
-const ONE_THREAD = {
-  OMP_NUM_THREADS: "1",
-  MKL_NUM_THREADS: "1",
+const COMMON = {
   // glibc returns large blocks to the system when they are freed, and each output would
   // be made of new pages: 92 ms instead of 14 for PyTorch's inference of 205 MB.
   MALLOC_MMAP_MAX_: "0",
@@ -28,7 +26,7 @@ const AVX2 = {
   ATEN_CPU_CAPABILITY: "avx2",
   // … which the compiler would else be free to turn into others; apart in the cache.
   TORCHINDUCTOR_CPP_MARCH: "x86-64-v3",
-  TORCHINDUCTOR_CACHE_DIR: `${ENVIRONMENT}/inductor-avx2`,
+  TORCHINDUCTOR_CACHE_DIR: cacheOf(true),
   ONEDNN_MAX_CPU_ISA: "AVX2",
   XLA_FLAGS: "--xla_cpu_max_isa=AVX2",
 };
@@ -36,8 +34,21 @@ const AVX2 = {
 /**
  * @param {object} options
  * @param {boolean} options.avx2 no wider vectors than those of AVX2
+ * @param {number} options.threads of the framework: `threads.py` has them from here
  * @returns {NodeJS.ProcessEnv}
  */
-export function environmentOf({ avx2 }) {
-  return { ...ONE_THREAD, ...(avx2 ? AVX2 : {}) };
+export function environmentOf({ avx2, threads }) {
+  const several = threads > 1;
+  return {
+    ...COMMON,
+    ...{ OMP_NUM_THREADS: `${threads}`, MKL_NUM_THREADS: `${threads}` },
+    ...(avx2 ? AVX2 : {}),
+    // The C++ that torch.compile writes is for so many threads, and is kept by what it was made of.
+    ...(several ? { TORCHINDUCTOR_CACHE_DIR: `${cacheOf(avx2)}-${threads}-threads` } : {}),
+  };
+}
+
+/** Of torch.compile. @param {boolean} avx2 */
+function cacheOf(avx2) {
+  return `${ENVIRONMENT}/inductor${avx2 ? "-avx2" : ""}`;
 }

@@ -1,4 +1,4 @@
-"""Norms in JAX: the formulas, compiled by XLA for the CPU, one thread.
+"""Norms in JAX: the formulas, compiled by XLA for the CPU.
 
 The backward pass is written out: XLA makes twice as fast a program of it as of jax.vjp,
 which keeps whole tensors between the passes. The variance is E[x²] − E[x]², Flax's
@@ -8,15 +8,21 @@ the mean of squared deviations instead, for the accuracy report.
 
 import functools
 import os
+import sys
+
+import threads
 
 # XLA's flag for one thread doesn't reach its loops over elements (cpu time is up to twice
 # the time that passes): it is the processors seen at start that limit its pool.
 processors = os.sched_getaffinity(0)
-os.sched_setaffinity(0, {max(processors)})
+if len(processors) < threads.COUNT:
+    sys.exit(f"JAX has a thread a processor at most: {len(processors)}, not {threads.COUNT}")
+os.sched_setaffinity(0, sorted(processors)[-threads.COUNT :])
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+FLAGS = ONE_THREAD if threads.COUNT == 1 else ""
 # Those given limit the instructions that are used (`--avx2`).
 GIVEN = os.environ.get("XLA_FLAGS", "")
-os.environ["XLA_FLAGS"] = f"{ONE_THREAD} {GIVEN}".strip()
+os.environ["XLA_FLAGS"] = f"{FLAGS} {GIVEN}".strip()
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -26,8 +32,10 @@ import jax_variants  # noqa: E402
 from prepared import Prepared  # noqa: E402
 
 jax.config.update("jax_platforms", "cpu")
-# Programs run where they are called instead of on a thread of their own.
-jax.config.update("jax_cpu_enable_async_dispatch", False)
+# Programs run where they are called instead of on a thread of their own. That leaves loops over
+# elements on that thread: with several it stays as JAX has it.
+if threads.COUNT == 1:
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
 jax.devices()
 os.sched_setaffinity(0, processors)
 

@@ -1,4 +1,4 @@
-"""PyTorch's norms, eager, one thread.
+"""PyTorch's norms, eager.
 
 The operators under torch.nn.functional.batch_norm are called directly: the same kernels
 without the checks in Python, and a backward pass on saved statistics without autograd's
@@ -10,10 +10,11 @@ import math
 import torch
 
 import pytorch_variants
+import threads
 from channels import channels_second, in_order
 from prepared import Prepared
 
-torch.set_num_threads(1)
+torch.set_num_threads(threads.COUNT)
 torch.set_num_interop_threads(1)
 # For good: nothing here needs autograd, whose part of a call counts on small tensors.
 no_autograd = torch.inference_mode()

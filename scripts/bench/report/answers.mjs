@@ -1,9 +1,12 @@
 /** What a reader wants first: how much faster than what they use today, in words and a table. */
 import { geometricMean, max, min } from "simple-statistics";
-import { bytesOf, OPS } from "../cells.mjs";
+import { bytesOf, NORMS, OPS } from "../cells.mjs";
 import { digits } from "../format.mjs";
+import { ONE_THREAD } from "../limits/names.mjs";
 import { contestantsOf } from "../overview.mjs";
 import { groups } from "../targets/groups.mjs";
+import { MEMORY } from "../targets/limits.mjs";
+import { HELPS } from "../targets/threads.mjs";
 
 /**
  * @typedef {import("../contestant.d.ts").Record} Record
@@ -12,6 +15,7 @@ import { groups } from "../targets/groups.mjs";
 
 /** What names stand for. @type {{ [contestant: string]: string }} */
 const MEANING = {
+  [ONE_THREAD]: "this package, the ordinary entry",
   "batchnorm-wasm plain": "this package, arrays copied in and out",
   "batchnorm-wasm in two passes": "this package, what is fused apart from the norm",
   "naive loop": "JavaScript as one writes it first",
@@ -31,8 +35,6 @@ const MEANING = {
 
 /** From this size on a call's own cost is no matter. */
 const FROM = 64 * 2 ** 10;
-/** From here on memory is the limit. */
-const MEMORY = 25e6;
 
 /** @param {readonly number[]} values */
 const mean = (values) => digits(geometricMean([...values]));
@@ -106,6 +108,35 @@ export function inWords(records) {
     .join(" ");
 }
 
+/** Sizes of x by what threads can do there. @type {readonly (readonly [string, number, number])[]} */
+const SIZES = [
+  ["below 1 MB", 0, HELPS],
+  ["1 to 25 MB", HELPS, MEMORY],
+  ["from 25 MB", MEMORY, Number.POSITIVE_INFINITY],
+];
+
+export const GAIN_COLUMNS = SIZES.map(([name]) => name);
+
+/**
+ * What threads gain: a row a norm and operation, a column of sizes each.
+ *
+ * @param {readonly Record[]} records
+ */
+export function gains(records) {
+  const gained = records.filter(({ gain }) => gain !== undefined);
+  return NORMS.flatMap((norm) =>
+    OPS.flatMap((op) => {
+      const some = gained.filter((one) => (one.norm ?? "batch") === norm && one.op === op);
+      if (some.length === 0) return [];
+      const cells = SIZES.map(([, from, to]) => {
+        const within = some.filter((one) => bytesOf(one) >= from && bytesOf(one) < to);
+        return within.length > 0 ? spread(within.map(({ gain = Number.NaN }) => gain)) : "–";
+      });
+      return [[`${norm} norm, ${op}`, ...cells]];
+    }),
+  );
+}
+
 /**
  * From memory: a row an operation, its bare loops over a copy, and ours over them. Without bare
  * loops there are none.
@@ -149,13 +180,13 @@ export function whereMeasured({ machine, versions, date, avx2 }) {
     .join(", ");
 }
 
-/** The run itself makes 1: what ran beside it. */
-const SHARED = 1.5;
+/** The run itself makes as many as it has threads: what ran beside it. */
+const SHARED = 0.5;
 
 /** A sentence where others used the machine at the same time. @param {Results} results */
-export function company({ machine }) {
+export function company({ machine, threads = 1 }) {
   const { cores, load_before: before, load_most: most } = machine;
-  if (!(Number(most) > SHARED)) return "";
+  if (!(Number(most) > threads + SHARED)) return "";
   const shared = `Others used the machine meanwhile: the load was ${before} before the run and up to ${most} in it, on ${cores} cores.`;
   // Then whoever is timed waits for a core in the middle of it, in this round or that.
   return Number(most) > Number(cores)

@@ -79,6 +79,7 @@ export function costSpec(records, layout, title) {
       },
     },
     resolve: { axis: { x: "independent", y: "independent" } },
-    config: CONFIG,
+    // Names of a few may be long: one below the other, a chart stays as wide as the others.
+    config: names.length > 3 ? CONFIG : { ...CONFIG, legend: { ...CONFIG.legend, columns: 1 } },
   };
 }

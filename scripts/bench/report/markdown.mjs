@@ -16,16 +16,20 @@ import {
 import {
   judge,
   judgeNative,
+  judgeThreads,
   judgeVariants,
   TARGET_COLUMNS,
   TARGET_WORDS,
   targetRow,
 } from "../targets/index.mjs";
+import { numbered } from "../words.mjs";
 import {
   asLong,
   company,
   compared,
   fromMemory,
+  GAIN_COLUMNS,
+  gains,
   inWords,
   timesAsLong,
   whereMeasured,
@@ -66,13 +70,17 @@ function limits(names) {
  * Everything: first what a reader wants, then how far the targets are, then how and all times.
  *
  * @param {readonly Results[]} runs the charts are of the first
- * @param {readonly { file: string, title: string }[]} charts the overview first
+ * @param {readonly Chart[]} charts the overview first
+ * @param {readonly Chart[]} [threadCharts] of the run of several threads
  */
-export function page(runs, charts) {
+export function page(runs, charts, threadCharts = []) {
   const [first] = runs;
-  const [overview, ...others] = charts.map(({ file, title }) => `![${title}](bench/${file})`);
+  const [overview, ...others] = charts.map(pictured);
   const avx2 = runs.find((run) => run.avx2 && run !== first);
-  const norms = runs.find(({ records }) => records.some(({ norm }) => norm !== undefined));
+  const threaded = runs.find(({ threads }) => threads);
+  const norms = runs.find(
+    (run) => run !== threaded && run.records.some(({ norm }) => norm !== undefined),
+  );
   const variants = runs.find(({ records }) => records.some(({ variant }) => variant !== undefined));
   return `${[
     "# Benchmarks",
@@ -87,12 +95,20 @@ export function page(runs, charts) {
       : NO_AVX2,
     ...(variants ? ["## Batch norm's variants", VARIANTS_TOLD, ...ofVariants(variants)] : []),
     ...(norms ? ["## The other norms", NORMS_TOLD, ...ofNorms(norms)] : []),
+    ...(threaded
+      ? ["## Several threads", THREADS_TOLD, ...threadCharts.map(pictured), ...ofThreads(threaded)]
+      : []),
     "## How it is measured",
     METHOD,
     ...runs.flatMap(times),
     "Made by `npm run bench:report` from stored results; edit neither this page nor its charts.",
   ].join("\n\n")}\n`;
 }
+
+/** @typedef {{ file: string, title: string }} Chart */
+
+/** @param {Chart} chart */
+const pictured = ({ file, title }) => `![${title}](bench/${file})`;
 
 /** @param {Results} results */
 function answer(results) {
@@ -179,6 +195,26 @@ function ofVariants(results) {
   ];
 }
 
+const THREADS_TOLD = `This package's entry with threads, and rivals with as many; \`memory.copy\` and the bare loops have one. Contestants run in
+turns: who was last has its threads come to rest, since most look for work for some ms after a call and would keep a processor from whoever is next, and a
+call that isn't timed wakes those of the next. The gain is the time of the ordinary entry over that with threads, in the same rounds. The interval beside it is where the median
+of the rounds is with 95 %, and a cell misses its bound where all of that does.`;
+
+/** @param {Results} results */
+function ofThreads(results) {
+  const { records, threads = 1 } = results;
+  const batch = records.filter(({ norm }) => norm === undefined);
+  const ops = OPS.filter((op) => batch.some((record) => record.op === op));
+  return [
+    "What threads gain: geometric means (the least–the most), by the size of x.",
+    markdownTable(["", ...GAIN_COLUMNS], gains(records)),
+    `How many times as long as this package others take for batch norm, all on ${numbered(threads)}, but for ours on one: the geometric mean of all tensors from 64 KB up (the least–the most).`,
+    markdownTable(["", ...ops], timesAsLong(batch, ops)),
+    targetsOf(judgeThreads(results)),
+    `${whereMeasured(results)}. ${company(results)}`.trim(),
+  ];
+}
+
 /** @param {Record} record */
 const tensorOf = (record) => `${shapeOf(record)} ${record.layout}`;
 
@@ -210,7 +246,7 @@ The targets against native code are stated for both classes of machines: \`--avx
 const NO_AVX2 =
   "Not measured yet: `npm run bench -- --full --native --avx2 --filter '(batchnorm-wasm|onnxruntime-node|PyTorch|torch.compile|JAX)$' --json docs/bench/results-avx2.json`.";
 
-const METHOD = `Every contestant has one thread and the same inputs, which lie where it wants them before the
+const METHOD = `Every contestant has one thread, where nothing else is said, and the same inputs, which lie where it wants them before the
 clock starts; only *batchnorm-wasm plain* pays for a copy in and out, and so does onnxruntime-web, whose API has no other way.
 Its first output is compared with a float64 reference: the error is the largest deviation over the largest true value
 of an output array, and what is off by more than 1e-4 is shown as wrong and not timed. Then it is warmed up until it
@@ -226,7 +262,7 @@ through memory in megabytes from the last to the first, so that what the fold le
 and channels-first 1×1024×4×4 and 1×64×16×16. *7×7 ÷ 14×14* are tensors of the same batch and bytes.`;
 
 /** @param {Results} results */
-function times({ records, machine, versions, date, command, avx2 }) {
+function times({ records, machine, versions, date, command, avx2, threads = 1 }) {
   const facts = [...Object.entries(machine), ...Object.entries(versions), ["date", date]];
   const ofContestants = new Map(
     records.flatMap(({ contestant, version }) => (version ? [[contestant, version]] : [])),
@@ -239,7 +275,7 @@ function times({ records, machine, versions, date, command, avx2 }) {
     )}`;
   });
   return [
-    `## Times in ${versions.browser ?? `Node ${versions.node}`}${avx2 ? ", native rivals held to AVX2" : ""}`,
+    `## Times in ${versions.browser ?? `Node ${versions.node}`}${avx2 ? ", native rivals held to AVX2" : ""}${threads > 1 ? `, ${numbered(threads)}` : ""}`,
     `\`${command}\`: ${facts.map((pair) => pair.join(" ")).join("; ")}.`,
     `Contestants: ${[...ofContestants].map((pair) => pair.join(" ")).join("; ")}.`,
     ...tables,

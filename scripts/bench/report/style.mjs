@@ -4,6 +4,11 @@
  * about as wide as a phone shows it, one panel below the other, so that text keeps its size.
  */
 
+import { ONE_THREAD } from "../limits/names.mjs";
+
+/** Whoever it is in each cell. */
+export const FASTEST = "fastest rival";
+
 const GREY = "#7d838c";
 const [SOLID, DASHED, DOTTED] = [
   [1, 0],
@@ -21,6 +26,7 @@ const STYLES = {
   "memory.copy": { color: GREY, dash: DASHED },
   "bare loops": { color: GREY, dash: SOLID },
   "batchnorm-wasm": { color: "#d55e00", dash: SOLID },
+  [ONE_THREAD]: { color: "#d55e00", dash: DASHED },
   "batchnorm-wasm plain": { color: "#d55e00", dash: DOTTED },
   "naive loop": { color: "#56b4e9", dash: DOTTED },
   "flat loop": { color: "#56b4e9", dash: SOLID },
@@ -33,6 +39,7 @@ const STYLES = {
   PyTorch: { color: "#cc79a7", dash: SOLID },
   "torch.compile": { color: "#cc79a7", dash: DASHED },
   JAX: { color: "#5b6fd6", dash: SOLID },
+  [FASTEST]: { color: "#5b6fd6", dash: DOTTED },
 };
 
 /** @param {string} name */

@@ -4,6 +4,7 @@ import { groups } from "./groups.mjs";
 import { bareTargets, copyTargets } from "./limits.mjs";
 import { callTargets, channelTargets, runTargets, sizeTarget } from "./own.mjs";
 import { javascriptTargets, nativeTargets } from "./rivals.mjs";
+import { threadTargets } from "./threads.mjs";
 import { variantTargets } from "./variants.mjs";
 
 /**
@@ -34,6 +35,11 @@ export function judgeNative({ records }) {
 /** Those of batch norm's variants. @param {Pick<Results, "records">} results */
 export function judgeVariants({ records }) {
   return variantTargets(records);
+}
+
+/** Those of several threads. @param {Pick<Results, "records" | "threads">} results */
+export function judgeThreads(results) {
+  return threadTargets(results);
 }
 
 export const TARGET_COLUMNS = ["target", "bound", "geomean", "furthest", "cells", ""];

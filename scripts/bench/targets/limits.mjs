@@ -69,7 +69,7 @@ export function bareTargets(all) {
 }
 
 /** From the headline's size up; that is 24.5 · 2^20. */
-const MEMORY = 25e6;
+export const MEMORY = 25e6;
 
 /** @type {readonly [string, number, (group: Group) => boolean][]} */
 const COPIES = [

@@ -1,4 +1,5 @@
 /** Ours beside itself: short runs, channels, the cost of a call, the kernel's size. */
+import { PROGRAMS } from "../../size.mjs";
 import { bytesOf, channelsOf, label, OPS, runOf } from "../cells.mjs";
 import { CHANNEL_PAIRS } from "../shapes.mjs";
 import { verdict } from "./verdict.mjs";
@@ -82,8 +83,12 @@ export function callTargets(all) {
   );
 }
 
-/** Gzipped, with batch, group, instance, layer and RMS norm. (Batch norm alone had 11 466, and took 11 196.) */
+/**
+ * Gzipped, as it was asked of batch, group, instance, layer and RMS norm. (Batch norm alone had 11 466,
+ * and took 11 196.) The kernel has more since: what is held now are the budgets of whole programs.
+ */
 const KERNEL = 15_000;
+const BUDGETS = PROGRAMS.flatMap(({ name, budget }) => (budget ? [`${name} ${budget}`] : []));
 
 /** @param {number | undefined} gzip bytes */
 export function sizeTarget(gzip) {
@@ -93,5 +98,6 @@ export function sizeTarget(gzip) {
     sign: "≤",
     figures: gzip ? [{ cell: "kernel.wasm", value: gzip, bound: KERNEL }] : [],
     missing: gzip ? "" : "not in these results",
+    note: `asked of five norms; held since, by \`npm run size\`: ${BUDGETS.join(", ")}`,
   });
 }
