@@ -2,10 +2,10 @@
  * The threads that share a kernel's long walks: made when there is work for them, and asked for
  * parts by claims (`words.ts`). Calls stay synchronous, and go on where nobody helps.
  */
-import { fail } from "../core/errors.js";
+import { BatchNormError, fail } from "../core/errors.js";
 import type { Threads } from "./report.js";
 import { processors, type Spawned, spawn, whyNone } from "./spawn.js";
-import { At, Doing, LINE, MOST_HANDS, WORDS_BYTES } from "./words.js";
+import { At, Doing, LINE, MOST_HANDS, MOST_PARTS, WORDS_BYTES } from "./words.js";
 
 /** What of a kernel's instance is used. */
 export interface CrewExports {
@@ -171,13 +171,15 @@ export class Crew {
   #makeRoom(): void {
     if (this.#wanted > this.#desks) {
       this.#desks = Math.max(this.#desks, this.#exports?.enlist(this.#wanted) ?? 1);
-      if (this.#desks < this.#wanted) {
-        this.#wanted = this.#desks;
-        this.#reason = "no memory for more";
-      }
+      if (this.#desks < this.#wanted) this.#give(this.#desks, "no memory for more");
     }
     for (let hand = 1; hand < this.#wanted; hand++) {
-      this.#stacks[hand] ??= this.#allocate?.(STACK_BYTES) ?? 0;
+      try {
+        this.#stacks[hand] ??= this.#allocate?.(STACK_BYTES) ?? 0;
+      } catch (error) {
+        if (!(error instanceof BatchNormError && error.code === "out-of-memory")) throw error;
+        this.#give(hand, "no memory for more");
+      }
     }
   }
 
@@ -210,29 +212,33 @@ export class Crew {
             if (this.#members[hand] !== member) return;
             this.#members[hand] = null;
             Atomics.store(this.#words, place, Doing.ENDED);
-            if (reason !== null) this.#give(reason);
+            if (reason !== null) this.#give(hand, reason);
           }),
         };
         this.#members[hand] = member;
       } catch (error) {
         Atomics.store(this.#words, place, Doing.ENDED);
-        this.#give(`${error}`);
+        this.#give(hand, `${error}`);
       }
     }
   }
 
-  /** No more threads, for a reason. */
-  #give(reason: string): void {
+  /** No thread of this number or a later one, for a reason. */
+  #give(hand: number, reason: string): void {
     this.#reason ??= reason;
-    this.#wanted = 1;
+    this.#wanted = Math.min(this.#wanted, hand);
+    this.#end(this.#wanted);
   }
 
   /** Tells threads from a number on to end. */
   #end(from: number): void {
     for (let hand = from; hand < MOST_HANDS; hand++) {
       const place = At.HANDS + hand * LINE;
-      for (const doing of [Doing.STARTING, Doing.AWAKE, Doing.ASLEEP]) {
-        Atomics.compareExchange(this.#words, place, doing, Doing.ENDING);
+      let doing = this.#doing(hand);
+      // It may fall asleep or wake up in the meantime: until one is told, or there is none.
+      while (doing === Doing.STARTING || doing === Doing.AWAKE || doing === Doing.ASLEEP) {
+        const found = Atomics.compareExchange(this.#words, place, doing, Doing.ENDING);
+        doing = found === doing ? Doing.ENDING : found;
       }
     }
     // A job without parts: whoever sleeps looks up.
@@ -271,6 +277,10 @@ export class Crew {
   #share(parts: number, job: number): void {
     const words = this.#words;
     const part = (this.#exports as CrewExports).part;
+    if (parts > MOST_PARTS) {
+      for (let index = 0; index < parts; index++) part(job, 0, index);
+      return;
+    }
     Atomics.store(words, At.ADDRESS, job);
     Atomics.store(words, At.DONE, 0);
     this.#publish(parts);
@@ -314,8 +324,10 @@ export class Crew {
     if (others === 0 && (!this.#wakes || worked < 0.1)) return;
     if (others > 0 && own > 0 && waited < worked + 0.05) {
       if (this.#strikes > 0) this.#strikes--;
-    } else if (++this.#strikes > 1) {
-      this.#rest = this.#policy.rest << Math.min(this.#strikes - 2, 6);
+    } else {
+      // No more than eight: however long it went on, threads that help again are soon trusted.
+      this.#strikes = Math.min(this.#strikes + 1, 8);
+      if (this.#strikes > 1) this.#rest = this.#policy.rest << (this.#strikes - 2);
     }
   }
 
@@ -360,5 +372,5 @@ export class Crew {
 
 /** Threads where there can be none. */
 export function alone(): Threads {
-  return { threads: 1, ready: 1, reason: whyNone() };
+  return { threads: 1, ready: 1, reason: whyNone() ?? "the runtime gives no shared memory" };
 }

@@ -32,7 +32,6 @@ interface Runtime {
     address: string,
   ) => {
     onerror: ((event: { message?: string; preventDefault?(): void }) => void) | null;
-    onmessageerror: (() => void) | null;
     postMessage(message: unknown): void;
     terminate(): void;
   };
@@ -50,19 +49,19 @@ const nodeThreads = (): NodeThreads | undefined =>
 
 /** Why this runtime has no threads over one memory; `null` where it may have some. */
 export function whyNone(): string | null {
+  // First of all: where nobody can start a worker, no header helps.
+  if (!nodeThreads() && !(runtime.Worker && runtime.Blob && runtime.URL?.createObjectURL)) {
+    return runtime.process?.versions?.node
+      ? "process.getBuiltinModule is missing: Node 20.16 and 22.3 have it"
+      : "there is no Worker: service workers and worklets can start none";
+  }
   if (runtime.crossOriginIsolated === false) {
     return (
       "the page is not cross-origin isolated: it needs the headers " +
       "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp"
     );
   }
-  if (typeof runtime.SharedArrayBuffer !== "function") return "there is no SharedArrayBuffer";
-  if (nodeThreads() || (runtime.Worker && runtime.Blob && runtime.URL?.createObjectURL)) {
-    return null;
-  }
-  return runtime.process?.versions?.node
-    ? "process.getBuiltinModule is missing: Node 20.16 and 22.3 have it"
-    : "there is no Worker";
+  return typeof runtime.SharedArrayBuffer === "function" ? null : "there is no SharedArrayBuffer";
 }
 
 /** Processors that this program may use, 1 where nobody tells. */
@@ -112,9 +111,10 @@ export function spawn(orders: Orders, ended: Ended): Spawned {
     const worker = new Worker(address);
     worker.onerror = (event) => {
       event.preventDefault?.();
+      // One whose orders failed would wait for others.
+      worker.terminate();
       ended(event.message || "a page's Content-Security-Policy needs worker-src blob:");
     };
-    worker.onmessageerror = () => ended("a worker can't have this memory");
     try {
       worker.postMessage(orders);
     } catch (error) {

@@ -50,5 +50,8 @@ export enum Doing {
 /** Hands at most, the caller's own among them: as many as blocks of a walk. */
 export const MOST_HANDS = 16;
 
+/** Parts of a job at most, by the bits that {@link At.JOB} has for them; the kernel makes 16. */
+export const MOST_PARTS = 255;
+
 /** Bytes of the words. */
 export const WORDS_BYTES = 4 * (At.HANDS + MOST_HANDS * LINE);

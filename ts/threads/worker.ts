@@ -22,7 +22,7 @@ export interface Orders {
  * processor then that the caller waits for.
  *
  * Plain JavaScript of the oldest engines; `begin` is called with {@link Orders}. */
-const BEGIN = /* @__PURE__ */ `
+export const BEGIN = /* @__PURE__ */ `
 "use strict";
 const begin = ({ module, memory, words, hand, stack, patience }) => {
   const all = new Int32Array(words), own = ${At.HANDS} + hand * ${LINE};
@@ -83,4 +83,6 @@ begin(process.getBuiltinModule("node:worker_threads").workerData);
 /** For a page or a worker of a browser. */
 export const BROWSER_WORKER = /* @__PURE__ */ `${BEGIN}
 onmessage = ({ data }) => { begin(data); close(); };
+// Here, and not where it was made, is told what can't come here; an error is told there.
+onmessageerror = () => { throw new Error("a worker can't have this memory"); };
 `;

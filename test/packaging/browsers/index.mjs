@@ -22,6 +22,8 @@ const isolation = {
 const workers = { "Content-Security-Policy": `${Object.values(policy)}; worker-src 'self' blob:` };
 const contexts = ["page", "module worker", "service worker"];
 const threaded = ["threads page", "threads module worker"];
+/** Where nobody can start a worker, whatever the headers are. */
+const alone = ["threads service worker", "threads audio worklet"];
 
 /**
  * @typedef {import("./launch.mjs").Browser} Browser
@@ -73,7 +75,11 @@ function cellsOf(servers) {
     underPolicy("audio worklet", "plain"),
     ...threaded.map((context) => underPolicy(context, "workers")),
     ...threaded.map((context) => underPolicy(context, "plain", "isolated")),
-    underPolicy("threads page", "isolated", "(worker-src|SecurityError)"),
+    underPolicy("threads page", "isolated", "(worker-src|SecurityError)", " that refuses workers"),
+    ...alone.flatMap((context) => [
+      underPolicy(context, "plain", "service workers and worklets can start none"),
+      underPolicy(context, "isolated", "service workers and worklets can start none"),
+    ]),
     {
       // Nothing can run, and the error is to say why: so the policy was in force above, too.
       check: "page, CSP that refuses wasm",
@@ -101,12 +107,12 @@ function cellsOf(servers) {
   /**
    * @param {string} context @param {"plain" | "isolated" | "workers"} server
    * @param {string} reason why there are no threads, where some are asked for
+   * @param {string} refused what of it the policy refuses
    * @returns {Cell}
    */
-  function underPolicy(context, server, reason = "") {
+  function underPolicy(context, server, reason = "", refused = "") {
     const isolated = server !== "plain";
     const { origin } = servers[server];
-    const refused = reason && isolated ? " that refuses workers" : "";
     return {
       check: `${context}, CSP${refused}${isolated ? ", isolated" : ""}`,
       async run(browser) {

@@ -84,7 +84,9 @@ export const bundlers = [
       { check: "client component", page: "/" },
       { check: "client component, threads", page: "/threads" },
       { check: "route in Node", answer: "/node" },
+      { check: "route in Node, threads", answer: "/node-threads" },
       { check: "edge route, bytes refused", answer: "/edge" },
+      { check: "edge route, threads, bytes refused", answer: "/edge-threads" },
     ],
   },
 ];

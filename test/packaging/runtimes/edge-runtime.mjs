@@ -16,6 +16,18 @@ const program = `import { refusesBytes } from "./refuse-bytes.mjs";
 import { main } from "./main.mjs";
 export default async () => Response.json({ ...(await main()), refuses: refusesBytes() });`;
 
+const threadsProgram = `import { refusesBytes } from "./refuse-bytes.mjs";
+import * as ordinary from "batchnorm-wasm"; import * as threaded from "batchnorm-wasm/threads";
+import * as weights from "batchnorm-wasm/weights";
+import golden from "./golden.mjs"; import { runThreads } from "./threads.mjs";
+export default async () => {
+  const found = await runThreads(ordinary, threaded, weights, golden, "no workers");
+  return Response.json({ ...found, refuses: refusesBytes() });
+};`;
+
+/** Functions by check; each answers the program's results. */
+const functions = { "import, bytes refused": program, "threads, bytes refused": threadsProgram };
+
 /**
  * @param {string} consumer
  * @returns {AsyncGenerator<import("../results.mjs").Result>}
@@ -24,19 +36,22 @@ export async function* testEdgeRuntime(consumer) {
   const [suite, name] = [/** @type {const} */ ("runtimes"), "edge-runtime"];
   const version = existsSync(manifest) ? JSON.parse(readFileSync(manifest, "utf8")).version : "";
   const head = { suite, name, version };
-  const checks = { program: "import, bytes refused", example: "examples/vercel-edge" };
+  const ours = "examples/vercel-edge";
   if (!version) {
-    for (const check of Object.values(checks)) yield skipped({ ...head, check }, manifest);
+    for (const check of [...Object.keys(functions), ours])
+      yield skipped({ ...head, check }, manifest);
     return;
   }
-  yield cell({ ...head, check: checks.program }, async () => {
-    writeFileSync(join(consumer, "edge.mjs"), program);
-    const [{ body }] = await ask(consumer, "edge.mjs", [{}]);
-    const found = JSON.parse(Buffer.from(body, "base64").toString());
-    if (!found.refuses) throw new Error("bytes were compiled: nothing is shown");
-    return found;
-  });
-  yield cell({ ...head, check: checks.example }, () => {
+  for (const [check, code] of Object.entries(functions)) {
+    yield cell({ ...head, check }, async () => {
+      writeFileSync(join(consumer, "edge.mjs"), code);
+      const [{ body }] = await ask(consumer, "edge.mjs", [{}]);
+      const found = JSON.parse(Buffer.from(body, "base64").toString());
+      if (!found.refuses) throw new Error("bytes were compiled: nothing is shown");
+      return found;
+    });
+  }
+  yield cell({ ...head, check: ours }, () => {
     cpSync(example, join(consumer, "vercel-edge"), { recursive: true });
     return exchange(
       (requests) => ask(consumer, "vercel-edge/api/normalize.js", requests),

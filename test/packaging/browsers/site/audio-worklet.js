@@ -8,14 +8,16 @@ import { refusesEval } from "./refuses-eval.js";
 const FRAMES = 128; // a block
 const BLOCKS = 400;
 
-export async function audioWorklet() {
+/** @param {string} processor its module @param {string} reason why there is one thread alone */
+export async function audioWorklet(processor, reason) {
   const { x, y } = golden.torch.eval;
   const [count, channels, length] = golden.torch.shape;
   const context = new OfflineAudioContext(channels, FRAMES * BLOCKS, 44_100);
-  await context.audioWorklet.addModule("./processor.js");
+  await context.audioWorklet.addModule(processor);
   const node = new AudioWorkletNode(context, "batch-norm", {
     ...{ channelCount: channels, channelCountMode: "explicit" },
     outputChannelCount: [channels],
+    processorOptions: { reason },
   });
   const found = new Promise((resolve, reject) => {
     node.port.onmessage = ({ data }) => resolve(data);
@@ -38,7 +40,7 @@ export async function audioWorklet() {
   const { checks, error, ...rest } = await found;
   if (error) throw new Error(error);
   const largest = Math.max(...y.map(Math.abs));
-  let reason;
+  let fault;
   for (let c = 0; c < channels; c++) {
     const samples = rendered.getChannelData(c);
     for (let at = 0; at < samples.length; at++) {
@@ -46,12 +48,12 @@ export async function audioWorklet() {
       if (n >= count) continue;
       const want = y[place(n, c, i)];
       if (!(Math.abs(samples[at] - want) <= 1e-6 * largest)) {
-        reason ??= `channel ${c}, frame ${at} is ${samples[at]}, not ${want}`;
+        fault ??= `channel ${c}, frame ${at} is ${samples[at]}, not ${want}`;
       }
     }
   }
   const name = "the rendered sound";
-  checks.push(reason ? { name, status: "failed", reason } : { name, status: "passed" });
+  checks.push(fault ? { name, status: "failed", reason: fault } : { name, status: "passed" });
   // The page's policy: WebKit's has no force in a worklet.
   return { ...rest, checks, evalRefused: refusesEval() };
 }

@@ -9,21 +9,38 @@ const reason = query.get("reason") ?? "";
 /** @type {Record<string, () => Promise<object>>} */
 const contexts = {
   page: async () => (await import("./here.js")).here(),
-  "audio worklet": async () => (await import("./audio-worklet.js")).audioWorklet(),
+  "audio worklet": () => inAudioWorklet("./processor.js"),
   "slim page": async () => (await import("./slim-page.js")).slimPage(),
   "module worker": () => inWorker("./module-worker.js"),
   "threads page": async () => (await import("./threads-here.js")).threadsHere(reason),
   "threads module worker": () => inWorker(`./threads-worker.js?reason=${reason}`),
-  async "service worker"() {
-    const { serviceWorker } = navigator;
-    await serviceWorker.register("./service-worker.js", { type: "module" });
-    const { active } = await serviceWorker.ready;
-    return new Promise((resolve) => {
-      serviceWorker.onmessage = ({ data }) => resolve(data);
-      active?.postMessage("run");
-    });
-  },
+  "threads audio worklet": () => inAudioWorklet("./threads-processor.js"),
+  "service worker": () => inServiceWorker("service-worker"),
+  "threads service worker": () => inServiceWorker("threads-service-worker"),
 };
+
+/** @param {string} processor */
+async function inAudioWorklet(processor) {
+  const { audioWorklet } = await import("./audio-worklet.js");
+  return audioWorklet(processor, reason);
+}
+
+/** Each has a scope of its own: another's would have to end before it begins. @param {string} name */
+async function inServiceWorker(name) {
+  const { serviceWorker } = navigator;
+  const options = /** @type {const} */ ({ type: "module", scope: `./${name}/` });
+  const registration = await serviceWorker.register(`./${name}.js`, options);
+  const worker = registration.installing ?? registration.waiting ?? registration.active;
+  return new Promise((resolve, reject) => {
+    serviceWorker.onmessage = ({ data }) => resolve(data);
+    const ask = () => {
+      if (worker?.state === "activated") worker.postMessage(reason);
+      if (worker?.state === "redundant") reject(new Error("service worker: not installed"));
+    };
+    worker?.addEventListener("statechange", ask);
+    ask();
+  });
+}
 
 /** @param {string} address */
 function inWorker(address) {
