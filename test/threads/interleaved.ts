@@ -35,6 +35,9 @@ const steps = (() => {
   return new Function("Atomics", "WebAssembly", "performance", text);
 })();
 
+/** More operations than a caller needs by far. */
+const ENDLESS = 2000;
+
 /** What is done before an operation of the caller's; `at` counts these. */
 export type Between = (at: number) => void;
 
@@ -165,6 +168,7 @@ export class Interleaved {
       (words: Int32Array, place: number, ...told: number[]) => {
         const isNobodys = place >= At.HANDS + (this.#workers.length + 1) * LINE;
         if (!isNobodys) this.#between?.(this.#at++);
+        if (this.#at > ENDLESS) throw new Error("the caller waits for what nobody does");
         if (instead) return instead(words, place);
         return (real[name] as (...told: unknown[]) => unknown)(words, place, ...told);
       };

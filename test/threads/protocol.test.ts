@@ -141,6 +141,14 @@ describe("the caller", () => {
     expect(seen.size).toBe(2 ** 14);
   });
 
+  test("whose part traps leaves none that others could begin", () => {
+    const { crew, words } = newCrew((_job, _hand, index) => {
+      if (index === 1) throw new WebAssembly.RuntimeError("unreachable");
+    });
+    expect(() => crew.imports.share(16, 8)).toThrow(WebAssembly.RuntimeError);
+    expect(takeLast(words)).toBe(false);
+  });
+
   test("that may not wait, as a page's, looks until the deadline", () => {
     const wait = vi.spyOn(Atomics, "wait").mockImplementation(() => {
       throw new TypeError("Atomics.wait cannot be called in this context");

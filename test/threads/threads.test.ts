@@ -1,10 +1,12 @@
 /** What becomes of threads: they start, stop, die, trap, and are refused. */
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { BatchNorm, createKernel, type Kernel, Tensor } from "batchnorm-wasm";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { kernelBytes } from "../../scripts/kernel/under-test.mjs";
+import { alone } from "../../ts/threads/crew.js";
 import { crewed } from "../../ts/threads/kernel.js";
 import { At, Doing } from "../../ts/threads/words.js";
 import { bytes, EAGER, newCrew, ready } from "./crewed.js";
@@ -15,6 +17,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 
 afterEach(() => {
   vi.unstubAllGlobals();
+  vi.restoreAllMocks();
 });
 
 /** A tensor that is cut into parts. */
@@ -24,6 +27,8 @@ test("random calls while threads start, stop and die, and memory grows, give one
   const tally = await stress(600, 3);
   expect(tally.byOthers).toBeGreaterThan(20);
   expect(tally.shared).toBeGreaterThan(200);
+  expect(tally.killed).toBeGreaterThan(0);
+  expect(tally.grown).toBeGreaterThan(0);
 });
 
 test("a stack that was used to near its end is found", () => {
@@ -62,6 +67,31 @@ test("a thread that was killed between calls is made up for, and made again", as
   await vi.waitFor(() => expect(crew.report().ready).toBe(1), 10_000);
   crew.set(2);
   await ready(crew, 2);
+  crew.shutdown();
+});
+
+test("threads have the memory that was taken after they began", async () => {
+  const { kernel, crew } = newCrew();
+  crew.set(3);
+  await ready(crew, 3);
+  const { memory } = kernel;
+  const held: Tensor[] = [];
+  for (let round = 0; round < 5; round++) {
+    const { byteLength } = memory.buffer;
+    while (memory.buffer.byteLength === byteLength) {
+      held.push(Tensor.zeros([2 ** 20], { kernel }));
+    }
+    const [x, y] = [held.at(-1), Tensor.zeros([2 ** 20], { kernel })] as [Tensor, Tensor];
+    held.push(y);
+    expect(x.data.fill(1).byteOffset + 4 * x.size).toBeGreaterThan(byteLength);
+    const bn = new BatchNorm(1024, { kernel }).eval();
+    const before = crew.inspect().byOthers;
+    for (let call = 0; call < 1000 && crew.inspect().byOthers === before; call++) {
+      bn.forward(x.reshape([1024, 1024]), { out: y.reshape([1024, 1024]) });
+    }
+    expect(crew.inspect().byOthers).toBeGreaterThan(before);
+    expect(new Set(y.data)).toEqual(new Set([Math.fround(1 / Math.sqrt(1 + 1e-5))]));
+  }
   crew.shutdown();
 });
 
@@ -157,24 +187,40 @@ describe("where there can be no threads, the same kernel runs on one", () => {
   for (const [what, stub, reason] of [
     ["a page that is not isolated", ["crossOriginIsolated", false], "cross-origin isolated"],
     ["a runtime without SharedArrayBuffer", ["SharedArrayBuffer", undefined], "SharedArrayBuffer"],
-    ["a runtime without workers", ["process", {}], "no Worker"],
+    ["a runtime without workers", ["process", {}], "service workers and worklets can start none"],
     [
       "a Node that is too old",
       ["process", { versions: { node: "18.20.8" } }],
       "process.getBuiltinModule is missing",
     ],
   ] as const) {
-    test(what, async () => {
+    test(what, () => {
       vi.stubGlobal(...(stub as [string, unknown]));
       const { kernel, crew } = crewed(bytes, EAGER);
       expect(crew).toBe(null);
-      const { alone } = await import("../../ts/threads/crew.js");
       expect(alone()).toEqual({ threads: 1, ready: 1, reason: expect.stringContaining(reason) });
       vi.unstubAllGlobals();
       expect(kernel.memory.buffer).toBeInstanceOf(ArrayBuffer);
       expect(differences(run(4, kernel, 100_000), wanted)).toEqual([]);
     });
   }
+
+  test("a runtime that shares no memory", () => {
+    const { Memory } = WebAssembly;
+    const construct = (_: object, [descriptor]: WebAssembly.MemoryDescriptor[]) => {
+      if (!descriptor || descriptor.shared) throw new RangeError("could not allocate memory");
+      return new Memory(descriptor);
+    };
+    const value = new Proxy(Memory, { construct });
+    vi.stubGlobal("WebAssembly", Object.create(WebAssembly, { Memory: { value } }));
+    const { kernel, crew } = crewed(bytes, EAGER);
+    expect(crew).toBe(null);
+    expect(alone()).toEqual({
+      ...{ threads: 1, ready: 1 },
+      reason: "the runtime gives no shared memory",
+    });
+    expect(differences(run(4, kernel, 100_000), wanted)).toEqual([]);
+  });
 
   test("workers that can't be made", () => {
     class Refused {
@@ -234,5 +280,45 @@ describe("a program", () => {
     const { status, stderr } = runProgram(`setThreads(2); ${WAIT} go(); throw new Error("mine");`);
     expect(status).toBe(1);
     expect(stderr).toContain("mine");
+  });
+});
+
+describe("in a worker", () => {
+  /** A worker that has threads of its own, and what it has said by then. */
+  async function within(then: string) {
+    const worker = new Worker(
+      `const { parentPort, workerData } = require("node:worker_threads");
+       const library = import("tsx/esm/api").then(({ register }) => register()).then(() => import(workerData));
+       library.then(async ({ BatchNorm, setThreads, Tensor, threads }) => {
+         setThreads(3);
+         while (threads().ready < 3) await new Promise((go) => setTimeout(go, 5));
+         const x = Tensor.zeros([512, 1024]);
+         x.data.forEach((_, i, data) => { data[i] = i % 1021; });
+         const bn = new BatchNorm(1024).train();
+         for (let i = 0; i < 20; i++) bn.forward(x, { out: x });
+         parentPort.postMessage(x.toFloat32Array());
+         ${then}
+       });`,
+      { eval: true, workerData: new URL("../../ts/entry/threads-node.ts", import.meta.url).href },
+    );
+    const [values] = await once(worker, "message");
+    return { worker, values: values as Float32Array };
+  }
+
+  test("calls are shared, and it ends by itself", async () => {
+    const { worker, values } = await within("");
+    const [code] = await once(worker, "exit");
+    expect(code).toBe(0);
+    const kernel = createKernel(kernelBytes);
+    const x = Tensor.zeros([512, 1024], { kernel });
+    x.set(Float32Array.from({ length: x.size }, (_, i) => i % 1021));
+    const bn = new BatchNorm(1024, { kernel }).train();
+    for (let i = 0; i < 20; i++) bn.forward(x, { out: x });
+    expect(Buffer.compare(Buffer.from(values.buffer), Buffer.from(x.data.slice().buffer))).toBe(0);
+  });
+
+  test("that is terminated its threads end, too", async () => {
+    const { worker } = await within("for (;;) bn.forward(x, { out: x });");
+    expect(await worker.terminate()).toBe(1);
   });
 });

@@ -1,6 +1,6 @@
 /**
  * How each bundler is run: the commands of its own introduction, without a configuration,
- * but for the one setting that README asks for.
+ * but for what README asks for: Parcel's setting, and the headers of pages with threads.
  */
 
 /**
@@ -33,6 +33,13 @@ export const bundlers = [
     package: "vite",
     serve: "vite threads --host 127.0.0.1 --strictPort --port PORT",
     checks: [{ check: "dev server, threads", page: "/" }],
+  },
+  {
+    name: "Vite",
+    package: "vite",
+    serve:
+      "vite threads --config threads/isolated.config.js --host 127.0.0.1 --strictPort --port PORT",
+    checks: [{ check: "dev server, threads, isolated", page: "/" }],
   },
   {
     name: "Vite",
@@ -83,6 +90,7 @@ export const bundlers = [
     checks: [
       { check: "client component", page: "/" },
       { check: "client component, threads", page: "/threads" },
+      { check: "client component, threads, isolated", page: "/threads?isolated=yes" },
       { check: "route in Node", answer: "/node" },
       { check: "route in Node, threads", answer: "/node-threads" },
       { check: "edge route, bytes refused", answer: "/edge" },

@@ -10,6 +10,11 @@ import { runThreads } from "../../threads.mjs";
 export default function Page() {
   useEffect(() => {
     // A page that isn't isolated has no threads, and works all the same.
-    report(() => runThreads(ordinary, threaded, weights, golden, "cross-origin isolated"));
+    const reason = crossOriginIsolated ? null : "cross-origin isolated";
+    const isAsked = location.search.includes("isolated=yes");
+    report(() => {
+      if (crossOriginIsolated !== isAsked) throw new Error("the page's headers are others");
+      return runThreads(ordinary, threaded, weights, golden, reason);
+    });
   }, []);
 }
