@@ -277,6 +277,7 @@ export class Crew {
   #share(parts: number, job: number): void {
     const words = this.#words;
     const part = (this.#exports as CrewExports).part;
+    // The word has no bits for more.
     if (parts > MOST_PARTS) {
       for (let index = 0; index < parts; index++) part(job, 0, index);
       return;

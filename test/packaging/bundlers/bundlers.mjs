@@ -39,7 +39,7 @@ export const bundlers = [
     package: "vite",
     serve:
       "vite threads --config threads/isolated.config.js --host 127.0.0.1 --strictPort --port PORT",
-    checks: [{ check: "dev server, threads, isolated", page: "/" }],
+    checks: [{ check: "dev server, threads, isolated", page: "/?isolated=yes" }],
   },
   {
     name: "Vite",

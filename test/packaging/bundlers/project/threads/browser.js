@@ -7,4 +7,8 @@ import { runThreads } from "../threads.mjs";
 
 // A server that isolates no page, as those of development do, has no threads to give.
 const reason = crossOriginIsolated ? null : "cross-origin isolated";
-report(() => runThreads(ordinary, threaded, weights, golden, reason));
+report(() => {
+  if (location.search.includes("isolated=yes") && reason)
+    throw new Error("the page is not isolated");
+  return runThreads(ordinary, threaded, weights, golden, reason);
+});
