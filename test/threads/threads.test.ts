@@ -187,7 +187,7 @@ describe("where there can be no threads, the same kernel runs on one", () => {
   for (const [what, stub, reason] of [
     ["a page that is not isolated", ["crossOriginIsolated", false], "cross-origin isolated"],
     ["a runtime without SharedArrayBuffer", ["SharedArrayBuffer", undefined], "SharedArrayBuffer"],
-    ["a runtime without workers", ["process", {}], "service workers and worklets can start none"],
+    ["a runtime without workers", ["process", {}], "no Worker, as in service workers and worklets"],
     [
       "a Node that is too old",
       ["process", { versions: { node: "18.20.8" } }],
@@ -217,7 +217,7 @@ describe("where there can be no threads, the same kernel runs on one", () => {
     expect(crew).toBe(null);
     expect(alone()).toEqual({
       ...{ threads: 1, ready: 1 },
-      reason: "the runtime gives no shared memory",
+      reason: "memory can't be shared",
     });
     expect(differences(run(4, kernel, 100_000), wanted)).toEqual([]);
   });

@@ -2,7 +2,7 @@
  * The threads that share a kernel's long walks: made when there is work for them, and asked for
  * parts by claims (`words.ts`). Calls stay synchronous, and go on where nobody helps.
  */
-import { BatchNormError, fail } from "../core/errors.js";
+import { type BatchNormError, fail } from "../core/errors.js";
 import type { Threads } from "./report.js";
 import { processors, type Spawned, spawn, whyNone } from "./spawn.js";
 import { At, Doing, LINE, MOST_HANDS, MOST_PARTS, WORDS_BYTES } from "./words.js";
@@ -177,7 +177,7 @@ export class Crew {
       try {
         this.#stacks[hand] ??= this.#allocate?.(STACK_BYTES) ?? 0;
       } catch (error) {
-        if (!(error instanceof BatchNormError && error.code === "out-of-memory")) throw error;
+        if ((error as BatchNormError).code !== "out-of-memory") throw error;
         this.#give(hand, "no memory for more");
       }
     }
@@ -227,18 +227,18 @@ export class Crew {
   #give(hand: number, reason: string): void {
     this.#reason ??= reason;
     this.#wanted = Math.min(this.#wanted, hand);
-    this.#end(this.#wanted);
+    this.#end(hand);
   }
 
   /** Tells threads from a number on to end. */
   #end(from: number): void {
     for (let hand = from; hand < MOST_HANDS; hand++) {
       const place = At.HANDS + hand * LINE;
-      let doing = this.#doing(hand);
-      // It may fall asleep or wake up in the meantime: until one is told, or there is none.
-      while (doing === Doing.STARTING || doing === Doing.AWAKE || doing === Doing.ASLEEP) {
-        const found = Atomics.compareExchange(this.#words, place, doing, Doing.ENDING);
-        doing = found === doing ? Doing.ENDING : found;
+      for (;;) {
+        const doing = this.#doing(hand);
+        if (doing === Doing.NOTHING || doing >= Doing.ENDING) break;
+        // It may have fallen asleep or woken up since: then once more.
+        Atomics.compareExchange(this.#words, place, doing, Doing.ENDING);
       }
     }
     // A job without parts: whoever sleeps looks up.
@@ -278,10 +278,7 @@ export class Crew {
     const words = this.#words;
     const part = (this.#exports as CrewExports).part;
     // The word has no bits for more.
-    if (parts > MOST_PARTS) {
-      for (let index = 0; index < parts; index++) part(job, 0, index);
-      return;
-    }
+    while (parts > MOST_PARTS) part(job, 0, --parts);
     Atomics.store(words, At.ADDRESS, job);
     Atomics.store(words, At.DONE, 0);
     this.#publish(parts);
@@ -327,7 +324,7 @@ export class Crew {
       if (this.#strikes > 0) this.#strikes--;
     } else {
       // No more than eight: however long it went on, threads that help again are soon trusted.
-      this.#strikes = Math.min(this.#strikes + 1, 8);
+      if (this.#strikes < 8) this.#strikes++;
       if (this.#strikes > 1) this.#rest = this.#policy.rest << (this.#strikes - 2);
     }
   }
@@ -373,5 +370,5 @@ export class Crew {
 
 /** Threads where there can be none. */
 export function alone(): Threads {
-  return { threads: 1, ready: 1, reason: whyNone() ?? "the runtime gives no shared memory" };
+  return { threads: 1, ready: 1, reason: whyNone() ?? "memory can't be shared" };
 }

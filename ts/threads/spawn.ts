@@ -50,10 +50,10 @@ const nodeThreads = (): NodeThreads | undefined =>
 /** Why this runtime has no threads over one memory; `null` where it may have some. */
 export function whyNone(): string | null {
   // First of all: where nobody can start a worker, no header helps.
-  if (!nodeThreads() && !(runtime.Worker && runtime.Blob && runtime.URL?.createObjectURL)) {
+  if (!nodeThreads() && !(runtime.Worker && runtime.URL?.createObjectURL)) {
     return runtime.process?.versions?.node
       ? "process.getBuiltinModule is missing: Node 20.16 and 22.3 have it"
-      : "there is no Worker: service workers and worklets can start none";
+      : "there is no Worker, as in service workers and worklets";
   }
   if (runtime.crossOriginIsolated === false) {
     return (
@@ -61,7 +61,7 @@ export function whyNone(): string | null {
       "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp"
     );
   }
-  return typeof runtime.SharedArrayBuffer === "function" ? null : "there is no SharedArrayBuffer";
+  return runtime.SharedArrayBuffer ? null : "there is no SharedArrayBuffer";
 }
 
 /** Processors that this program may use, 1 where nobody tells. */

@@ -31,7 +31,7 @@ export enum At {
 /** Words of a cache line: from one hand's to the next. */
 export const LINE = 16;
 
-/** What a thread is doing. */
+/** What a thread is doing, in the order of its life. */
 export enum Doing {
   /** There is none. */
   NOTHING,

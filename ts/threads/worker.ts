@@ -18,10 +18,13 @@ export interface Orders {
 }
 
 /**
- * Who has seen no job for a while sleeps; at once where it has done all of one, since it has the
- * processor then that the caller waits for.
+ * Who has seen no job for a while sleeps: where there are jobs at all it is worth to wait for the
+ * next one. At once where it has done all of one, since it has the processor then that the caller
+ * waits for.
  *
- * Plain JavaScript of the oldest engines; `begin` is called with {@link Orders}. */
+ * Plain JavaScript of the oldest engines, whose comments users would load; `begin` is called with
+ * {@link Orders}.
+ */
 export const BEGIN = /* @__PURE__ */ `
 "use strict";
 const begin = ({ module, memory, words, hand, stack, patience }) => {
@@ -56,7 +59,6 @@ const begin = ({ module, memory, words, hand, stack, patience }) => {
         continue;
       }
       if (load(all, own) !== ${Doing.AWAKE}) break;
-      // Where there are jobs at all it is worth to wait for the next one.
       if (job !== seen) [seen, until] = [job, 0];
       if (!isAlone) {
         if (turn % 64) continue;
@@ -83,6 +85,4 @@ begin(process.getBuiltinModule("node:worker_threads").workerData);
 /** For a page or a worker of a browser. */
 export const BROWSER_WORKER = /* @__PURE__ */ `${BEGIN}
 onmessage = ({ data }) => { begin(data); close(); };
-// Here, and not where it was made, is told what can't come here; an error is told there.
-onmessageerror = () => { throw new Error("a worker can't have this memory"); };
 `;

@@ -77,8 +77,8 @@ function cellsOf(servers) {
     ...threaded.map((context) => underPolicy(context, "plain", "isolated")),
     underPolicy("threads page", "isolated", "(worker-src|SecurityError)", " that refuses workers"),
     ...alone.flatMap((context) => [
-      underPolicy(context, "plain", "service workers and worklets can start none"),
-      underPolicy(context, "isolated", "service workers and worklets can start none"),
+      underPolicy(context, "plain", "no Worker, as in service workers and worklets"),
+      underPolicy(context, "isolated", "no Worker, as in service workers and worklets"),
     ]),
     {
       // Nothing can run, and the error is to say why: so the policy was in force above, too.
