@@ -28,6 +28,9 @@ const SIZES = [70_000, 140_000, 3000];
 /** Programs whose results are kept, so that most time goes to the threads. */
 const PROGRAMS = 60;
 
+/** Up to where memory grows. */
+const MOST_BYTES = 2 ** 30;
+
 /** Runs so many calls. Throws where a result differs. */
 export async function stress(calls: number, seed: number): Promise<Tally> {
   const random = new Random(seed);
@@ -45,10 +48,12 @@ export async function stress(calls: number, seed: number): Promise<Tally> {
       // Between calls: inside of one is the matter of another test.
       await crew.inspect().kill(1 + random.below(7));
       tally.killed++;
-    } else if (chance === 6 && bytes() < 2 ** 30) {
-      const before = bytes();
-      held.push(Tensor.zeros([2 ** 22 * (1 + random.below(3))], { kernel }));
-      if (bytes() > before) tally.grown++;
+    } else if (chance === 6 && bytes() < MOST_BYTES) {
+      // What was given back is taken first.
+      for (const before = bytes(); bytes() === before; ) {
+        held.push(Tensor.zeros([2 ** 20 * (1 + random.below(4))], { kernel }));
+      }
+      tally.grown++;
     } else if (chance === 7) {
       for (const tensor of held) tensor.dispose();
       held = [];

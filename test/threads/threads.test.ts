@@ -76,7 +76,7 @@ test("threads have the memory that was taken after they began", async () => {
   await ready(crew, 3);
   const { memory } = kernel;
   const held: Tensor[] = [];
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < 3; round++) {
     const { byteLength } = memory.buffer;
     while (memory.buffer.byteLength === byteLength) {
       held.push(Tensor.zeros([2 ** 20], { kernel }));
