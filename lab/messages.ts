@@ -9,7 +9,7 @@ export type ToWorker =
       readonly type: "make";
       readonly id: number;
       readonly data: Dataset;
-      /** Whether it may go in as it is; a table of somebody's own may not. */
+      /** Whether it may go in as it is; tables may not. */
       readonly standardized: boolean;
       readonly settings: Settings;
       readonly seed: number;

@@ -11,6 +11,8 @@ export interface TableOptions {
   /** Which column is to be told, from 0 on; default the last. */
   readonly target?: number | undefined;
   readonly kind?: "classes" | "regression" | undefined;
+  /** Whether lines in which numbers are missing are learned from, too; default no. */
+  readonly gaps?: boolean | undefined;
 }
 
 export interface Table {
@@ -25,7 +27,11 @@ export interface Table {
   readonly features: readonly number[];
   /** Columns that are left out, for they are no numbers. */
   readonly words: readonly string[];
+  /** What is missing is NaN. */
   readonly samples: Samples;
+  /** How many numbers are missing in them. */
+  readonly missing: number;
+  readonly gaps: boolean;
   /** Lines that are left out, in their order. */
   readonly problems: readonly Problem[];
 }
@@ -56,8 +62,11 @@ export function readTable({ rows, problems, separator }: Csv, options: TableOpti
   const header =
     options.header ??
     first.cells.some((cell, c) => {
-      const below = rows.slice(1, 20).map(({ cells }) => number(cells[c] ?? ""));
-      return number(cell) === null && below.length > 0 && below.every((one) => one !== null);
+      const below = rows.slice(1, 20).map(({ cells }) => cells[c] ?? "");
+      const said = below.filter((text) => !isMissing(text));
+      return (
+        number(cell) === null && said.length > 0 && said.every((text) => number(text) !== null)
+      );
     });
   const columns = Array.from({ length: width }, (_, c) => {
     const name = header ? first.cells[c] : "";
@@ -93,15 +102,17 @@ export function readTable({ rows, problems, separator }: Csv, options: TableOpti
       number,
     );
 
+  const gaps = options.gaps ?? false;
   const x: number[] = [];
   const told: string[] = [];
   for (const { cells, line } of whole) {
-    const reason = faultOf(cells, features, columns, number) ?? faultOfTarget(cells[target] ?? "");
+    const reason =
+      faultOf(cells, features, columns, number, gaps) ?? faultOfTarget(cells[target] ?? "");
     if (reason !== null) {
       left.push({ line, reason });
       continue;
     }
-    for (const c of features) x.push(number(cells[c] as string) as number);
+    for (const c of features) x.push(number(cells[c] as string) ?? Number.NaN);
     told.push(cells[target] as string);
   }
   if (told.length < 8) {
@@ -122,6 +133,7 @@ export function readTable({ rows, problems, separator }: Csv, options: TableOpti
     ...{ header, columns, target, kind, classes, features },
     words: columns.filter((_, c) => c !== target && !numeric[c]),
     samples: { rows: told.length, x: Float64Array.from(x), y: Float64Array.from(y) },
+    ...{ missing: x.filter(Number.isNaN).length, gaps },
     problems: left.sort((a, b) => a.line - b.line),
   };
 
@@ -161,10 +173,17 @@ function faultOf(
   features: readonly number[],
   columns: readonly string[],
   number: (text: string) => number | null,
+  gaps: boolean,
 ): string | null {
+  if (gaps && features.every((c) => isMissing(cells[c] as string))) {
+    return "all that is learned from is missing";
+  }
   for (const c of features) {
     const text = cells[c] as string;
-    if (isMissing(text)) return `${columns[c]} is missing`;
+    if (isMissing(text)) {
+      if (gaps) continue;
+      return `${columns[c]} is missing`;
+    }
     const value = number(text);
     if (value === null) return `${columns[c]} is ${JSON.stringify(text)}, which is no number`;
     if (Math.abs(value) > LARGEST) return `${columns[c]} is too large: ${text}`;

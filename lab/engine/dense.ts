@@ -22,7 +22,7 @@ export class Dense implements Layer {
    */
   constructor(
     name: string,
-    private readonly inputs: number,
+    readonly inputs: number,
     private readonly outputs: number,
     normal: () => number,
     std: number,

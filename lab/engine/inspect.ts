@@ -1,4 +1,7 @@
-/** What the last step has left in a network, block by block. */
+/**
+ * What the last step has left in a network, block by block. Where positions have weights, padding (weight 0) is
+ * left out of all that is told of values, whatever the norm counts.
+ */
 import type { Values } from "./layer.js";
 import type { Block, Network } from "./network.js";
 
@@ -42,16 +45,16 @@ export interface BlockReport {
 
 export function inspect(network: Network): BlockReport[] {
   return network.blocks.map((block) => ({
-    before: distribution(block.before),
-    after: distribution(block.after),
+    before: distribution(present(block.before, network)),
+    after: distribution(present(block.after, network)),
     weightGradient: norm(block.linear.weight.grad),
     flow: norm(block.dBefore),
     gamma: valuesOf(block, "gamma"),
     beta: valuesOf(block, "beta"),
     statistics: statisticsOf(block, network),
-    dead: deadOf(block.active, network),
+    dead: deadOf(present(block.active, network), network),
     channels: network.channels,
-    findings: findingsOf(block),
+    findings: findingsOf(block, network),
   }));
 }
 
@@ -95,20 +98,30 @@ function valuesOf({ norm }: Block, role: "gamma" | "beta"): number[] | null {
   return found ? Array.from(found.values) : null;
 }
 
-function statisticsOf({ norm, before }: Block, { channels, area }: Network): Statistics | null {
-  const batch = norm?.batch;
-  const { runningMean, runningVar } = batch ?? {};
+/** Those that the norm counts: with a mask by the weights, without one of padding, too. */
+function statisticsOf({ norm, before }: Block, network: Network): Statistics | null {
+  const { channels, area } = network;
+  const { runningMean, runningVar } = norm?.batch ?? {};
   if (!runningMean || !runningVar) return null;
-  const count = before.length / channels;
+  const weights = norm?.masked ? network.weights : null;
+  const count = weights
+    ? weights.reduce((sum, weight) => sum + weight, 0)
+    : before.length / channels;
+  const weightOf = (i: number) =>
+    weights ? (weights[Math.floor(i / area / channels) * area + (i % area)] as number) : 1;
   const sums = new Float64Array(channels);
   before.forEach((value, i) => {
     const c = Math.floor(i / area) % channels;
-    sums[c] = (sums[c] as number) + value / count;
+    const weight = weightOf(i);
+    if (weight > 0) sums[c] = (sums[c] as number) + (weight * value) / count;
   });
   const squares = new Float64Array(channels);
   before.forEach((value, i) => {
     const c = Math.floor(i / area) % channels;
-    squares[c] = (squares[c] as number) + (value - (sums[c] as number)) ** 2 / count;
+    const weight = weightOf(i);
+    if (weight > 0) {
+      squares[c] = (squares[c] as number) + (weight * (value - (sums[c] as number)) ** 2) / count;
+    }
   });
   return {
     batchMean: Array.from(sums),
@@ -118,17 +131,36 @@ function statisticsOf({ norm, before }: Block, { channels, area }: Network): Sta
   };
 }
 
-function deadOf(active: Values, { channels, area }: Network): number {
-  const first = Array.from({ length: channels }, (_, c) => active[c * area] as number);
+/** @param active `[positions, channels]` */
+function deadOf(active: Values, { channels }: Network): number {
   const same = new Array<boolean>(channels).fill(true);
   active.forEach((value, i) => {
-    const c = Math.floor(i / area) % channels;
-    if (value !== first[c]) same[c] = false;
+    if (value !== active[i % channels]) same[i % channels] = false;
   });
   return same.filter((one) => one).length;
 }
 
-function findingsOf({ norm, before, dAfter, dBefore }: Block): readonly string[] {
+/** By what the norm counts, as {@link statisticsOf}. */
+function findingsOf({ norm, before, dAfter, dBefore }: Block, network: Network): readonly string[] {
   if (!norm || dAfter.length === 0) return [];
-  return norm.health({ x: before, dy: dAfter, dx: dBefore })?.findings ?? [];
+  const { channels, area } = network;
+  const seen = { channels, area, weights: norm.masked ? network.weights : null };
+  const [x, dy, dx] = [before, dAfter, dBefore].map((values) => present(values, seen));
+  return norm.health({ x, dy, dx } as Parameters<typeof norm.health>[0])?.findings ?? [];
+}
+
+/** Values as `[positions, channels]`, without those of weight 0. */
+function present(
+  values: Values,
+  { channels, area, weights }: Pick<Network, "channels" | "area" | "weights">,
+): Values {
+  const positions = values.length / channels;
+  const found = new Float64Array(values.length);
+  let to = 0;
+  for (let at = 0; at < positions; at++) {
+    if (weights && !((weights[at] as number) > 0)) continue;
+    const from = Math.floor(at / area) * channels * area + (at % area);
+    for (let c = 0; c < channels; c++) found[to++] = values[from + c * area] as number;
+  }
+  return found.subarray(0, to);
 }

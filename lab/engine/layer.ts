@@ -4,6 +4,7 @@
  */
 
 import type { BatchNorm, Health } from "batchnorm-wasm";
+import type { Samples } from "./dataset.js";
 
 export type Values = Float64Array;
 
@@ -15,6 +16,8 @@ export interface Pass {
   readonly learning: boolean;
   /** Of dropout's mask, another one each step. */
   readonly seed: number;
+  /** As {@link Samples.weights}; `null` where all positions count alike. */
+  readonly weights: Values | null;
 }
 
 /** What the optimizer moves. */
@@ -67,6 +70,8 @@ export interface NormLayer extends Layer {
   ms: number;
   /** The package's batch norm, whose running statistics are to be seen; `null` of any other. */
   readonly batch: BatchNorm | null;
+  /** Whether its statistics count the positions as the pass's weights say; without, all alike. */
+  readonly masked: boolean;
   /** What stands out, by the package's `health`; `null` of any other. */
   health(seen: { x: Values; dy: Values; dx: Values }): Health | null;
   /** All that it has learned, by PyTorch's names behind the prefix. */

@@ -13,6 +13,8 @@ const f32 = Math.fround;
 export class NaiveNorm implements NormLayer {
   readonly parameters: readonly Parameter[];
   readonly batch = null;
+  /** The formula knows of no masks. */
+  readonly masked = false;
   ms = 0;
   private readonly gamma: Parameter;
   private readonly beta: Parameter;

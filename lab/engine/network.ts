@@ -10,16 +10,25 @@ import type { Layer, NormLayer, Parameter, Pass, Values } from "./layer.js";
 import { NaiveNorm } from "./naive.js";
 import { Norm } from "./norm.js";
 import { normalFrom, randomFrom } from "./random.js";
+import { Pointwise, Pool } from "./sequence.js";
 import type { Settings } from "./settings.js";
 
-/** What goes in: how many numbers a row has, or images of one channel. */
-export type InputShape =
-  | { readonly inputs: number; readonly image?: undefined }
-  | { readonly inputs: number; readonly image: readonly [height: number, width: number] };
+/**
+ * What goes in: how many numbers a row has, or images of one channel, or sequences that are padded to so many
+ * positions, channels first.
+ */
+export type InputShape = { readonly inputs: number } & (
+  | { readonly image?: undefined; readonly positions?: undefined }
+  | {
+      readonly image: readonly [height: number, width: number];
+      readonly positions?: undefined;
+    }
+  | { readonly image?: undefined; readonly positions: number }
+);
 
 /** What a block's last pass has left. */
 export interface Block {
-  readonly linear: Dense | Convolution;
+  readonly linear: Dense | Convolution | Pointwise;
   readonly norm: NormLayer | null;
   /** What goes into the norm and what comes out; without norm both are the linear layer's output. */
   before: Values;
@@ -37,6 +46,8 @@ export class Network {
   /** Channels of the blocks, and how many values each has in a row. */
   readonly channels: number;
   readonly area: number;
+  /** Of the last pass. */
+  weights: Values | null = null;
   private readonly layers: readonly (readonly [layer: Layer, block: Block | null])[];
 
   /**
@@ -46,7 +57,7 @@ export class Network {
   constructor(input: InputShape, outputs: number, settings: Settings, seed: number) {
     const { depth, width, activation, initialScale, norm, dropout, dropoutPlace } = settings;
     const normal = normalFrom(randomFrom(seed));
-    const [height, across] = input.image ?? [1, 1];
+    const [height, across] = input.image ?? [1, input.positions ?? 1];
     this.channels = width;
     this.area = height * across;
     // Norms that center each channel cancel a bias before them: its gradient would be rounding alone,
@@ -55,16 +66,22 @@ export class Network {
       norm === "instance" ||
       ((norm === "batch" || norm === "naive") && !settings.frozen)
     );
-    const shape = input.image ? [width, height, across] : [width];
+    const { positions } = input;
+    const inner = input.image ?? (positions === undefined ? [] : [positions]);
+    const shape = [width, ...inner];
+    const features = input.image ? 1 : input.inputs / (positions ?? 1);
     const none = new Float64Array(0);
     const layers: (readonly [Layer, Block | null])[] = [];
     this.blocks = Array.from({ length: depth }, (_, i) => {
       const name = `${i + 1}`;
-      const inputs = i > 0 ? width : input.image ? 1 : input.inputs;
+      const inputs = i > 0 ? width : features;
       const std = initialScale * Math.sqrt(2 / (inputs * (input.image ? 9 : 1)));
+      const given = [normal, std, biased, i === 0] as const;
       const linear = input.image
-        ? new Convolution(name, inputs, width, height, across, normal, std, biased, i === 0)
-        : new Dense(name, inputs, width, normal, std, biased, i === 0);
+        ? new Convolution(name, inputs, width, height, across, ...given)
+        : positions === undefined
+          ? new Dense(name, inputs, width, ...given)
+          : new Pointwise(positions, name, inputs, width, ...given);
       const normLayer = normOf(name, shape, settings);
       const block: Block = {
         ...{ linear, norm: normLayer },
@@ -78,7 +95,8 @@ export class Network {
       if (dropoutPlace === "after") layers.push(...drop);
       return block;
     });
-    const last = width * this.area;
+    if (positions !== undefined) layers.push([new Pool(positions), null]);
+    const last = positions === undefined ? width * this.area : width;
     // No norm follows it: its scale is that of the outputs, whatever the hidden layers' is.
     const std = Math.sqrt(1 / last);
     layers.push([new Dense("out", last, outputs, normal, std, true, false), null]);
@@ -87,6 +105,7 @@ export class Network {
   }
 
   forward(x: Values, rows: number, pass: Pass): Values {
+    this.weights = pass.weights;
     let values = x;
     for (const [layer, block] of this.layers) {
       const before = values;

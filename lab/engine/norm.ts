@@ -21,14 +21,16 @@ export class Norm implements NormLayer {
   /** Time in its kernels and in the copies to and from them since `ms` was last set to 0. */
   ms = 0;
   readonly norm: AnyNorm;
+  readonly masked: boolean;
 
-  /** @param shape of a row: `[channels]` or `[channels, height, width]` */
+  /** @param shape of a row: `[channels]`, `[channels, positions]` or `[channels, height, width]` */
   constructor(
     name: string,
     private readonly shape: readonly number[],
     settings: Settings,
   ) {
     this.norm = makeNorm(shape, settings);
+    this.masked = settings.norm === "batch" && settings.mask;
     const { weight, bias } = this.norm;
     this.parameters = [
       ...(weight ? [parameterOf(`${name}.gamma`, "gamma", weight)] : []),
@@ -41,11 +43,15 @@ export class Norm implements NormLayer {
     return this.norm instanceof BatchNorm ? this.norm : null;
   }
 
-  forward(x: Values, rows: number, { training, learning }: Pass): Values {
+  forward(x: Values, rows: number, { training, learning, weights }: Pass): Values {
     const start = performance.now();
-    const { batch } = this;
+    const { batch, masked } = this;
     if (batch) batch.updateRunningStats = learning ? "auto" : false;
-    const y = this.norm.forward(this.#tensor(x, rows), { training });
+    const given = this.#tensor(x, rows);
+    const y =
+      batch && masked && weights
+        ? batch.forward(given, { training, weights: Float32Array.from(weights) })
+        : this.norm.forward(given, { training });
     const values = Float64Array.from(y.data);
     this.ms += performance.now() - start;
     return values;
@@ -69,12 +75,19 @@ export class Norm implements NormLayer {
     return dx;
   }
 
-  /** What stands out, by the package's `health`; `null` of other norms than batch norm. */
+  /**
+   * What stands out, by the package's `health`; `null` of other norms than batch norm.
+   *
+   * @param seen each `[rows, channels]`
+   */
   health(seen: { x: Values; dy: Values; dx: Values }) {
     const { batch } = this;
     if (!batch) return null;
-    const rows = seen.x.length / this.shape.reduce((product, size) => product * size);
-    const given = Object.entries(seen).map(([key, values]) => [key, this.#tensor(values, rows)]);
+    const channels = this.shape[0] as number;
+    const given = Object.entries(seen).map(([key, values]) => [
+      key,
+      Tensor.from(Float32Array.from(values), [values.length / channels, channels]),
+    ]);
     return health({ ...Object.fromEntries(given), layer: batch }) satisfies Health;
   }
 
@@ -120,10 +133,15 @@ function makeNorm(shape: readonly number[], settings: Settings): AnyNorm {
       return new GroupNorm(settings.groups, channels, { eps, scale, offset });
     case "instance":
       return new InstanceNorm(channels, { eps, scale, offset });
+    // Of sequences a position is a row, which no padding touches; of images all is one.
     case "layer":
-      return new LayerNorm(shape, { eps, elementwiseAffine: scale, bias: offset });
+      return shape.length === 2
+        ? new LayerNorm(channels, { eps, elementwiseAffine: scale, bias: offset, axes: 1 })
+        : new LayerNorm(shape, { eps, elementwiseAffine: scale, bias: offset });
     case "rms":
-      return new RMSNorm(shape, { eps, elementwiseAffine: scale });
+      return shape.length === 2
+        ? new RMSNorm(channels, { eps, elementwiseAffine: scale, axes: 1 })
+        : new RMSNorm(shape, { eps, elementwiseAffine: scale });
     case "none":
     case "naive":
       throw new Error(`${norm} is no norm of the package`);

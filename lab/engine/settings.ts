@@ -28,6 +28,8 @@ export interface Settings {
   renorm: number;
   /** Normalize by the running statistics, also in training. */
   frozen: boolean;
+  /** Whether batch norm's statistics leave padding out, and count rows by what they have; of data with weights. */
+  mask: boolean;
   gamma: boolean;
   beta: boolean;
   /** Groups of group norm. */
@@ -88,6 +90,7 @@ export const SETTINGS: readonly Setting[] = [
     { key: "ghost", kind: "number", min: 0, max: 512, whole: true, initial: 0, norms: BATCH },
     { key: "renorm", kind: "number", min: 0, max: 100, initial: 0, norms: BATCH },
     { key: "frozen", kind: "switch", initial: false, norms: BATCHES },
+    { key: "mask", kind: "switch", initial: true, norms: BATCH },
     { key: "gamma", kind: "switch", initial: true, norms: NORMED },
     { key: "beta", kind: "switch", initial: true, norms: WITH_BETA },
     { key: "groups", kind: "number", min: 1, max: 128, whole: true, initial: 4, norms: ["group"] },

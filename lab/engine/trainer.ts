@@ -116,24 +116,29 @@ export class Trainer {
   gradients(batch: Samples): { loss: number; penalty: number } {
     const { network, seed, steps } = this;
     return scope(() => {
-      const pass = { training: true, learning: true, seed: Math.imul(seed, 31) + steps };
+      const weights = batch.weights ?? null;
+      const pass = { training: true, learning: true, seed: Math.imul(seed, 31) + steps, weights };
       const { loss, gradient } = this.#loss(network.forward(batch.x, batch.rows, pass), batch.y);
       network.backward(gradient);
       return { loss, penalty: addPenalties(network.parameters, this.settings) };
     });
   }
 
-  /** What the network gives for rows, by running statistics: `[rows, classes]`. */
-  predict(x: Values, rows: number): Values {
+  /**
+   * What the network gives for rows, by running statistics: `[rows, classes]`.
+   *
+   * @param weights as those of {@link Samples}
+   */
+  predict(x: Values, rows: number, weights?: Values): Values {
     const outputs = this.data.classes || 1;
     const y = new Float64Array(rows * outputs);
-    const inputs = this.data.input.inputs;
-    const pass = { training: false, learning: false, seed: 0 };
+    const all = { rows, x, y: new Float64Array(rows), weights };
     for (let row = 0; row < rows; row += CHUNK) {
       const count = Math.min(CHUNK, rows - row);
-      const some = x.subarray(row * inputs, (row + count) * inputs);
+      const some = slice(all, row, row + count);
+      const pass = { training: false, learning: false, seed: 0, weights: some.weights ?? null };
       y.set(
-        scope(() => this.network.forward(some, count, pass)),
+        scope(() => this.network.forward(some.x, count, pass)),
         row * outputs,
       );
     }
@@ -149,12 +154,13 @@ export class Trainer {
   evaluate(samples: Samples, mode: Mode, batchSize = this.batchSize): Score {
     this.#inspect();
     const size = mode === "evaluation" ? CHUNK : Math.min(batchSize, samples.rows);
-    const pass = { training: mode === "training", learning: false, seed: 0 };
+    const training = mode === "training";
     let [loss, right, rows] = [0, 0, 0];
     for (let row = 0; row < samples.rows; row += size) {
       const end = Math.min(samples.rows, row + size);
       if (mode === "training" && end - row < size) break;
       const batch = slice(samples, row, end);
+      const pass = { training, learning: false, seed: 0, weights: batch.weights ?? null };
       const output = scope(() => this.network.forward(batch.x, batch.rows, pass));
       const found = this.#loss(output, batch.y);
       loss += found.loss * batch.rows;

@@ -2,10 +2,16 @@
 import { SETTINGS, type Settings } from "../engine/settings.js";
 import { toLink } from "./state.js";
 
-/** The layer's making alone, `new BatchNorm(32, { … })`; `null` of none, or none of the package. */
-export function makingOf(settings: Settings, image: readonly number[] | null): string | null {
+/**
+ * The layer's making alone, `new BatchNorm(32, { … })`; `null` of none, or none of the package.
+ *
+ * @param inner the axes behind the channels: of images two, of sequences one
+ */
+export function makingOf(settings: Settings, inner: readonly number[]): string | null {
   const { norm, width, eps } = settings;
-  const shape = image ? `[${[width, ...image].join(", ")}]` : `${width}`;
+  // Of sequences a position is a row.
+  const axes = inner.length === 1 ? 1 : undefined;
+  const shape = inner.length > 1 ? `[${[width, ...inner].join(", ")}]` : `${width}`;
   const options = (given: Record<string, unknown>) => {
     const entries = Object.entries(given).filter(([, value]) => value !== undefined);
     return `{ ${entries.map(([key, value]) => `${key}: ${write(value)}`).join(", ")} }`;
@@ -35,21 +41,27 @@ export function makingOf(settings: Settings, image: readonly number[] | null): s
       })})`;
     case "layer":
       return `new LayerNorm(${shape}, ${options({
-        ...{ eps, elementwiseAffine: scale, bias: settings.beta },
+        ...{ eps, elementwiseAffine: scale, bias: settings.beta, axes },
       })})`;
     case "rms":
-      return `new RMSNorm(${shape}, ${options({ eps, elementwiseAffine: scale })})`;
+      return `new RMSNorm(${shape}, ${options({ eps, elementwiseAffine: scale, axes })})`;
   }
 }
 
-/** The program, where what is not the package's is named and left to the reader. */
+/**
+ * The program, where what is not the package's is named and left to the reader.
+ *
+ * @param weighted whether positions of the data, or rows, count differently
+ */
 export function codeOf(
   settings: Settings,
-  image: readonly number[] | null,
+  inner: readonly number[],
+  weighted: boolean,
   link: Parameters<typeof toLink>[0],
 ): string {
   const { norm, dropout, dropoutPlace, l1, l2, gammaL1, penalizeNorm } = settings;
-  const making = makingOf(settings, image);
+  const making = makingOf(settings, inner);
+  const masked = weighted && norm === "batch" && settings.mask;
   const classes = making ? [making.slice(4, making.indexOf("("))] : [];
   const penalties = [...(l1 ? ["l1Penalty"] : []), ...(l2 ? ["l2Penalty"] : [])];
   const names = [
@@ -74,9 +86,17 @@ export function codeOf(
       ? ["// Behind it batch norm by σ² = Σx²/n − (Σx/n)²: not the package's."]
       : []),
     "",
-    "function forward(x: Tensor, seed: number): Tensor {",
+    `function forward(x: Tensor, ${masked ? "weights: Float32Array, " : ""}seed: number): Tensor {`,
     ...(before ? [drop("x")] : []),
-    ...(making ? ["  x = norm.train().forward(x);"] : []),
+    ...(masked
+      ? [
+          inner.length > 0
+            ? "  // [N, positions]: 1 of what is there, 0 of padding; x is [N, C, positions]."
+            : "  // [N]: of each row the part of its values that is there.",
+          "  x = norm.train().forward(x, { weights });",
+        ]
+      : []),
+    ...(making && !masked ? ["  x = norm.train().forward(x);"] : []),
     `  x = activate(x); // ${settings.activation}: yours`,
     ...(after ? [drop("x")] : []),
     "  return x;",

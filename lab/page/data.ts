@@ -1,5 +1,7 @@
 /** The data of a state; digits are fetched once, from beside the page. */
 import { readDigits } from "../data/digits.js";
+import { makeGaps } from "../data/gaps.js";
+import { makeSets } from "../data/sets.js";
 import { makeToy } from "../data/toys.js";
 import { changed, type Dataset } from "../engine/dataset.js";
 import { datasetOf, type OwnTable } from "./own-table.js";
@@ -18,6 +20,10 @@ async function asTheyWere({ data, seed }: LabState, own: OwnTable | null): Promi
     case "table":
       if (own === null) throw new Error(texts.table.none);
       return datasetOf(own, seed);
+    case "sets":
+      return makeSets(seed);
+    case "gaps":
+      return makeGaps(seed);
     case "digits":
     case "images":
       digits ??= fetchText("digits.csv");

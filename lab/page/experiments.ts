@@ -14,6 +14,7 @@ export const EXPERIMENT_NAMES = [
   "deep",
   "scale",
   "dropout",
+  "padded",
   "slimming",
   "naive",
 ] as const;
@@ -75,6 +76,14 @@ export function experiment(name: ExperimentName, seed = 1): LabState {
         { dropoutPlace: "after" },
         { dropoutPlace: "before" },
       ]);
+    case "padded":
+      return state(
+        "sets",
+        300,
+        { batchSize: 16, learningRate: 0.05 },
+        [{ mask: true }, { mask: false }, { norm: "none" }],
+        { offset: 3 },
+      );
     case "slimming":
       return state("digits", 600, { width: 64, learningRate: 0.05 }, [
         { gammaL1: 0 },

@@ -2,7 +2,7 @@
 import { checkSettings, SETTINGS, type Setting, type Settings } from "../engine/settings.js";
 import { element } from "./dom.js";
 import { LETTERS } from "./session.js";
-import { type LabState, MOST_RUNS, readValue } from "./state.js";
+import { type LabState, MOST_RUNS, mayBeMasked, readValue } from "./state.js";
 import { texts } from "./texts.js";
 
 /** What the page does when somebody has changed something. */
@@ -35,7 +35,7 @@ export function showFields(place: HTMLElement, state: LabState, actions: FieldAc
       "details",
       { id: `section-${name}`, open: open.has(`section-${name}`) },
       element("summary", {}, texts.sections[name]),
-      element("div", { class: "scroll" }, tableOf(texts.sections[name], rows, runs, actions)),
+      element("div", { class: "scroll" }, tableOf(texts.sections[name], rows, state, actions)),
     );
     return details;
   });
@@ -113,9 +113,10 @@ function testSection(open: boolean, state: LabState, actions: FieldActions): HTM
 function tableOf(
   caption: string,
   rows: readonly Setting[],
-  runs: readonly Settings[],
+  state: LabState,
   actions: FieldActions,
 ): HTMLTableElement {
+  const { runs } = state;
   const head = element("tr", {}, element("th", { scope: "col" }, texts.setting));
   for (const run of runs.keys()) {
     const badge = element("span", { class: `badge run-${run}` }, LETTERS[run] as string);
@@ -130,8 +131,8 @@ function tableOf(
     const name = element("th", { scope: "row" }, texts.labels[key]);
     if (hint) name.append(element("small", {}, hint));
     const row = element("tr", differs ? { class: "differs" } : {}, name);
-    for (const [run, settings] of runs.entries()) {
-      row.append(element("td", {}, fieldOf(setting, settings, run, actions)));
+    for (const run of runs.keys()) {
+      row.append(element("td", {}, fieldOf(setting, state, run, actions)));
     }
     return row;
   });
@@ -145,8 +146,9 @@ function tableOf(
   );
 }
 
-function fieldOf(setting: Setting, settings: Settings, run: number, actions: FieldActions) {
+function fieldOf(setting: Setting, { runs, data }: LabState, run: number, actions: FieldActions) {
   const { key } = setting;
+  const settings = runs[run] as Settings;
   const name = `${texts.labels[key]}, ${texts.run(LETTERS[run] as string)}`;
   const common = { id: `${key}-${run}`, "aria-label": name };
   const value = settings[key];
@@ -167,6 +169,9 @@ function fieldOf(setting: Setting, settings: Settings, run: number, actions: Fie
   if (setting.norms && !setting.norms.includes(settings.norm)) {
     field.disabled = true;
     field.title = texts.notOfThisNorm;
+  } else if (key === "mask" && !mayBeMasked(data)) {
+    field.disabled = true;
+    field.title = texts.notOfThisData;
   }
   field.addEventListener("change", () => {
     const text =

@@ -1,7 +1,7 @@
 /** The page: its state, which the link holds, the runs of it, and what is drawn of them. */
 import { TableError } from "../data/csv.js";
 import type { TableOptions } from "../data/table.js";
-import type { Dataset } from "../engine/dataset.js";
+import { type Dataset, isWeighted } from "../engine/dataset.js";
 import { type Settings, settingsOf } from "../engine/settings.js";
 import { Card } from "./cards.js";
 import { Charts } from "./charts.js";
@@ -95,6 +95,9 @@ async function show(next: LabState, notice: string | null): Promise<void> {
     void show(experiment(name), null).then(start);
   });
   showOwn();
+  const note = texts.dataNotes[state.data];
+  byId("data-note").hidden = note === undefined;
+  byId("data-note").textContent = note ?? "";
   const shown = state;
   let made: Dataset;
   try {
@@ -279,8 +282,10 @@ function viewCode(run: number): void {
 /** The program of settings, with the link to a page of these runs. */
 function showCode(title: string, settings: Settings, runs: readonly Settings[]): void {
   dialog.title.textContent = title;
-  const image = data?.input.image ?? null;
-  dialog.text.textContent = codeOf(settings, image, { ...state, runs });
+  const { image, positions } = data?.input ?? {};
+  const inner = image ?? (positions === undefined ? [] : [positions]);
+  const weighted = data !== null && isWeighted(data);
+  dialog.text.textContent = codeOf(settings, inner, weighted, { ...state, runs });
   dialog.copy.textContent = texts.code.copy;
   dialog.root.showModal();
 }

@@ -71,6 +71,8 @@ export function showTable(
 
   const header = element("input", { type: "checkbox", id: "header", checked: table.header });
   header.addEventListener("change", () => change({ header: header.checked, target: table.target }));
+  const gaps = element("input", { type: "checkbox", id: "gaps", checked: table.gaps });
+  gaps.addEventListener("change", () => change({ gaps: gaps.checked }));
   const target = element(
     "select",
     { id: "target" },
@@ -112,11 +114,13 @@ export function showTable(
       words.read(table.samples.rows, table.features.length),
       kind === "classes" ? ` ${words.classes(classes)}` : ` ${words.regression}`,
       table.words.length > 0 ? ` ${words.words(table.words)}` : "",
+      table.missing > 0 ? ` ${words.missing(table.missing)}` : "",
     ),
     element(
       "p",
       { class: "buttons" },
       element("label", {}, header, " ", words.header),
+      element("label", {}, gaps, " ", words.gaps),
       element("label", {}, `${words.target} `, target),
       element("label", {}, `${words.kind} `, kinds),
     ),

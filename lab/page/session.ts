@@ -3,7 +3,7 @@ import type { Dataset } from "../engine/dataset.js";
 import type { Settings } from "../engine/settings.js";
 import type { Snapshot } from "../engine/trainer.js";
 import type { FromWorker, Surface, ToWorker } from "../messages.js";
-import type { LabState } from "./state.js";
+import { isTable, type LabState } from "./state.js";
 
 export const LETTERS = ["A", "B", "C", "D"];
 
@@ -55,7 +55,7 @@ export class Session {
   /** Begins anew. Workers are kept: to start one takes longer than many steps. */
   make(data: Dataset, state: LabState): void {
     const { runs: all, seed, testBatch } = state;
-    const standardized = state.data !== "table";
+    const standardized = !isTable(state.data);
     const id = ++this.count;
     const workers = this.hired.map(({ worker }) => worker);
     for (const worker of workers.splice(all.length)) worker.terminate();

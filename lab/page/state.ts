@@ -9,8 +9,23 @@ import {
 } from "../engine/settings.js";
 import { EXPERIMENT_NAMES, type ExperimentName } from "./experiments.js";
 
-export const DATA_NAMES = ["digits", "images", "spirals", "moons", "rings", "table"] as const;
+export const DATA_NAMES = [
+  "digits",
+  "images",
+  "spirals",
+  "moons",
+  "rings",
+  "sets",
+  "gaps",
+  "table",
+] as const;
 export type DataName = (typeof DATA_NAMES)[number];
+
+/** Tables are standardized where they are learned from: by the package, and so not in the page itself. */
+export const isTable = (name: DataName): boolean => name === "table" || name === "gaps";
+
+/** Data of which a mask can leave something out. */
+export const mayBeMasked = (name: DataName): boolean => name === "sets" || isTable(name);
 
 export interface LabState {
   readonly data: DataName;

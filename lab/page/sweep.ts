@@ -14,7 +14,7 @@ import { differences } from "./code.js";
 import { download, element } from "./dom.js";
 import { number, percent } from "./findings.js";
 import { settingsInWords } from "./names.js";
-import { type LabState, MOST_STEPS, readCount } from "./state.js";
+import { isTable, type LabState, MOST_STEPS, readCount } from "./state.js";
 import { FIRST_SPACE, readSpace, SPACE_KEYS, type SpaceText } from "./sweep-fields.js";
 import { texts } from "./texts.js";
 
@@ -139,7 +139,7 @@ export class Sweep {
       const job = jobs[next++];
       if (!job) return;
       const settings = plan.trials[job.trial] as Settings;
-      const standardized = state.data !== "table";
+      const standardized = !isTable(state.data);
       const own = { ...job, settings, steps, standardized, data: first ? data : null };
       worker.postMessage({ type: "trial", ...own } satisfies ToWorker);
     };

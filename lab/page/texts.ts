@@ -26,8 +26,15 @@ const english = {
     spirals: "Two spirals",
     moons: "Two moons",
     rings: "Three rings",
+    sets: "Sets of points, padded (masks)",
+    gaps: "A table with missing values",
     table: "A table of your own",
   } satisfies Record<DataName, string>,
+  /** What has to be known of some data. */
+  dataNotes: {
+    sets: "Sets of 1 to 16 points around one of three rings, most of few points, all padded by zeros to 16. Each point goes through the same layers, and the mean over a set's points tells its ring: padding is never in that mean. With Mask, batch norm's statistics leave padding out; group and instance norm have no mask and count it; layer and RMS norm are of a point by itself, so that padding is nothing to them. What is told of layers is of the points alone.",
+    gaps: "Made by chance: six measurements, of which rows lack some or most. A mask of this package is a row's, not a value's. So each measurement is standardized by the values that are there (RunningMoments with a mask), 0 stands in the gaps behind that, and an input more for each measurement says where they are. With Mask, batch norm counts a row as much as it has of its values; here that changes little.",
+  } as Partial<Record<DataName, string>>,
   ownTable: "Your own table: choose or drop a CSV file",
   table: {
     title: (name: string) => `Your table: ${name}`,
@@ -39,6 +46,9 @@ const english = {
     words: (columns: readonly string[]) =>
       `Left out, for they are no numbers: ${columns.join(", ")}.`,
     header: "The first line has names",
+    gaps: "Learn from lines with missing values, too",
+    missing: (values: number) =>
+      `${values === 1 ? "1 value is" : `${values} values are`} missing: numbers are standardized by those that are there, behind that 0 stands in the gaps, and an input more for each column with gaps says where. With Mask, batch norm counts a line as much as it has of its values.`,
     target: "To be told",
     kind: "as",
     kinds: { classes: "classes", regression: "a number" },
@@ -95,6 +105,11 @@ const english = {
         name: "Dropout before and behind the norm",
         look: "Half of the values are dropped, in A behind the norm, in B before it. B's running deviations are 1.4 times and more too large for evaluation, where nothing is dropped; its test loss is the higher one.",
         why: "Dropout before the norm makes the variance larger in training alone: with half dropped at least twice as large (Li et al. 2019, arXiv:1801.05134). That shift is arithmetic. How much it costs depends on the network: here it is little.",
+      },
+      padded: {
+        name: "Padded batches with and without a mask",
+        look: "Sets of points around (3, 3), most of few points, are padded by zeros to 16. A's statistics leave padding out: it learns as if there were none, and twice as much would change nothing. B's count it: its test loss is a tenth and more above A's, by either statistics. C has no norm, and is worse again. Look also at layer 1 (all of it is of the points alone): in A points have mean 0 and deviation 1 in each channel before γ and β, in B they lie off 0.",
+        why: "Arithmetic: where a part p of a batch are points, of mean m and deviation s, and the rest is 0, the norm sees the mean p·m and the variance p·s² + p·(1 − p)·m². So most of σ is the distance to padding, and p is another one in each batch. How much that costs depends on the data: far from 0 and in small batches more. Padding is left out of the sets' means in all three runs; what differs between A and B is the norm's statistics alone (in the package forward(x, { mask }), in Keras the mask of BatchNormalization). Group and instance norm would count padding as B does.",
       },
       slimming: {
         name: "Slimming: L1 of γ",
@@ -188,6 +203,7 @@ const english = {
     ghost: "Ghost batch",
     renorm: "Renorm, most r",
     frozen: "Frozen",
+    mask: "Mask",
     gamma: "γ",
     beta: "β",
     groups: "Groups",
@@ -208,6 +224,7 @@ const english = {
     ghost: "samples of a slice; 0: the whole batch",
     renorm: "0: none; d is at most r − 1",
     frozen: "normalize by running statistics in training, too",
+    mask: "statistics leave padding out; rows with gaps count less",
     dropoutPlace: "of the norm",
   } as Partial<Record<keyof Settings, string>>,
   values: {
@@ -229,6 +246,7 @@ const english = {
   on: "on",
   off: "off",
   notOfThisNorm: "not a setting of this norm",
+  notOfThisData: "these data have no padding and no gaps",
   loss: "Loss",
   lossNote: "Logarithmic.",
   accuracy: "Accuracy",

@@ -4,12 +4,13 @@ import { gunzipSync } from "node:zlib";
 import { scope } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
 import { readDigits } from "../../lab/data/digits.js";
-import { makeToy } from "../../lab/data/toys.js";
+import { makeSets, POSITIONS } from "../../lab/data/sets.js";
+import { makeToy, type ToyName } from "../../lab/data/toys.js";
 import { changed, type Dataset } from "../../lab/engine/dataset.js";
-import { settingsOf } from "../../lab/engine/settings.js";
+import { type Settings, settingsOf } from "../../lab/engine/settings.js";
 import { type Snapshot, Trainer } from "../../lab/engine/trainer.js";
 import { type ExperimentName, experiment } from "../../lab/page/experiments.js";
-import type { LabState } from "../../lab/page/state.js";
+import { isTable, type LabState } from "../../lab/page/state.js";
 
 const csv = gunzipSync(
   readFileSync(new URL("../../examples/data/digits.csv.gz", import.meta.url)),
@@ -114,6 +115,32 @@ describe.each([1, 2, 3, 4, 5])("seed %i", (seed) => {
     expect(near.test.evaluation.accuracy).toBeGreaterThan(0.9);
   });
 
+  test("with a mask padding is nothing to batch norm, and without it costs, but less than no norm", () => {
+    const [a, b, c] = see("padded", seed);
+    expect(loss(b)).toBeGreaterThan(1.1 * loss(a));
+    expect(loss(b, "training")).toBeGreaterThan(1.05 * loss(a, "training"));
+    expect(loss(c)).toBeGreaterThan(1.1 * loss(b));
+    expect(accuracy(a)).toBeGreaterThan(0.75);
+    // What is behind the norm of the points alone, with the γ and β that it begins with.
+    const behind = ({ first }: Seen) => first.blocks[0]?.after.std as number;
+    expect(behind(a)).toBeCloseTo(1, 2);
+    expect(Math.abs(behind(b) - 1)).toBeGreaterThan(0.2);
+    // Twice as much padding is as good as none with the mask.
+    const state = experiment("padded", seed);
+    const twice = new Trainer(
+      changed(makeSets(seed, 2 * POSITIONS), state),
+      state.runs[0] as Settings,
+      seed,
+    );
+    while (twice.step < 30) twice.learn();
+    const alike = new Trainer(a.trainer.data, state.runs[0] as Settings, seed);
+    while (alike.step < 30) alike.learn();
+    const [found, expected] = [twice, alike].map(
+      (run) => run.evaluate(run.data.test, "training").loss,
+    ) as [number, number];
+    expect(Math.abs(found / expected - 1)).toBeLessThan(1e-4);
+  });
+
   test("L1 of γ draws many of them to 0, for little accuracy", () => {
     const [a, b] = see("slimming", seed);
     expect(small(a)).toBe(0);
@@ -137,16 +164,17 @@ function see(name: ExperimentName, seed: number): [Seen, Seen, Seen, Seen] {
 
 function dataOf({ data, seed }: LabState): Dataset {
   if (data === "digits") return digits;
-  if (data === "images" || data === "table") throw new Error(`no experiment is with ${data}`);
-  return makeToy(data, seed);
+  if (data === "sets") return makeSets(seed);
+  if (data === "images" || isTable(data)) throw new Error(`no experiment is with ${data}`);
+  return makeToy(data as ToyName, seed);
 }
 
 function accuracy({ last }: Seen, mode: "evaluation" | "training" = "evaluation"): number {
   return last.test[mode].accuracy as number;
 }
 
-function loss({ last }: Seen): number {
-  return last.test.evaluation.loss;
+function loss({ last }: Seen, mode: "evaluation" | "training" = "evaluation"): number {
+  return last.test[mode].loss;
 }
 
 /** The first layer's gradients as a part of the last one's. */
@@ -158,7 +186,7 @@ function ratio({ blocks }: Snapshot): number {
 function deviations({ trainer }: Seen): number {
   const { data, network } = trainer;
   const { test: samples } = data;
-  const pass = { training: true, learning: false, seed: 0 };
+  const pass = { training: true, learning: false, seed: 0, weights: null };
   scope(() => network.forward(samples.x, samples.rows, pass));
   const norm = network.blocks[0]?.norm?.batch;
   const variance = norm?.saved?.variance ?? [];

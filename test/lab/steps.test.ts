@@ -9,13 +9,15 @@ interface Case {
   readonly settings: Partial<Settings>;
   readonly inputs: number;
   readonly image: [number, number] | null;
+  /** Of sequences. */
+  readonly positions?: number;
   readonly classes: number;
   readonly initial: Record<string, number[]>;
-  readonly batches: { x: number[]; y: number[] }[];
+  readonly batches: { x: number[]; y: number[]; weights?: number[] }[];
   readonly losses: number[];
   readonly final: Record<string, number[]>;
   readonly running: { mean: number[]; variance: number[] }[];
-  readonly evaluation: { x: number[]; output: number[] };
+  readonly evaluation: { x: number[]; output: number[]; weights?: number[] };
 }
 
 const cases: Case[] = JSON.parse(
@@ -50,7 +52,8 @@ describe.each([...cases, ...naive])("$name", (one) => {
   test("ten steps give the losses, parameters and running statistics of PyTorch", () => {
     for (const [step, batch] of one.batches.entries()) {
       const y = Float64Array.from(batch.y);
-      const loss = trainer.learnFrom({ rows: y.length, x: Float64Array.from(batch.x), y });
+      const weights = batch.weights && Float64Array.from(batch.weights);
+      const loss = trainer.learnFrom({ rows: y.length, x: Float64Array.from(batch.x), y, weights });
       near([loss], [one.losses[step] as number], `loss of step ${step + 1}`);
     }
     for (const { name, values } of trainer.network.parameters) {
@@ -58,8 +61,9 @@ describe.each([...cases, ...naive])("$name", (one) => {
     }
     if (one.settings.norm !== "naive") checkRunning();
     const rows = one.batches[0]?.y.length ?? 0;
-    const { x, output } = one.evaluation;
-    near(trainer.predict(Float64Array.from(x), rows), output, "output in evaluation");
+    const { x, output, weights } = one.evaluation;
+    const given = weights && Float64Array.from(weights);
+    near(trainer.predict(Float64Array.from(x), rows, given), output, "output in evaluation");
   });
 
   function checkRunning(): void {
@@ -72,9 +76,9 @@ describe.each([...cases, ...naive])("$name", (one) => {
   }
 });
 
-function trainerOf({ settings, inputs, image, classes, initial }: Case): Trainer {
+function trainerOf({ settings, inputs, image, positions, classes, initial }: Case): Trainer {
   const none = { rows: 8, x: new Float64Array(8 * inputs), y: new Float64Array(8) };
-  const input = image ? { inputs, image } : { inputs };
+  const input = image ? { inputs, image } : positions ? { inputs, positions } : { inputs };
   const data = { input, classes, train: none, test: none };
   const trainer = new Trainer(data, settingsOf(settings), 1);
   expect(trainer.network.parameters.map(({ name }) => name)).toEqual(Object.keys(initial));

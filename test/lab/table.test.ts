@@ -12,6 +12,68 @@ const good = Array.from({ length: 10 }, (_, i) => `${i},${i * i},${i % 2 ? "odd"
 const read = (text: string, options?: TableOptions) => readTable(readCsv(text), options);
 const lines = (...more: string[]) => [...good, ...more].join("\n");
 
+describe("missing values", () => {
+  const gappy = ["0.5,,a", "NA,3,a", "?,,b", "1.5,5,b", "2.5,7,a", "3.5,9,b", "4.5,,a", "5.5,1,b"];
+  const table = (gaps: boolean) => read(["x,y,kind", ...gappy, ...gappy].join("\n"), { gaps });
+
+  test("lines with them are left out, unless somebody wants them", () => {
+    const [without, withThem] = [table(false), table(true)];
+    expect(without.samples.rows).toBe(8);
+    expect(without.missing).toBe(0);
+    expect(without.problems[0]).toEqual({ line: 2, reason: "y is missing" });
+    expect(withThem.samples.rows).toBe(14);
+    expect(withThem.missing).toBe(6);
+    // Of a line of which nothing is there nothing is learned.
+    expect(withThem.problems).toEqual([
+      { line: 4, reason: "all that is learned from is missing" },
+      { line: 12, reason: "all that is learned from is missing" },
+    ]);
+    expect(Array.from(withThem.samples.x.subarray(0, 6))).toEqual([
+      ...[0.5, Number.NaN, Number.NaN, 3, 1.5, 5],
+    ]);
+    // What is missing of the target can't be told.
+    expect(read(lines("3,4,?"), { gaps: true }).problems).toEqual([
+      { line: 11, reason: "column 3 is missing" },
+    ]);
+  });
+
+  test("columns are standardized by what is there, 0 stands in the gaps, and an input says where", () => {
+    const samples = (x: number[]) => ({
+      ...{ rows: x.length / 3, x: Float64Array.from(x) },
+      y: new Float64Array(x.length / 3),
+    });
+    const no = Number.NaN;
+    const data = standardize({
+      ...{ input: { inputs: 3 }, classes: 2 },
+      train: samples([1000, 5, no, 1002, no, no, no, 7, no, 1004, 9, no]),
+      test: samples([no, no, no, 1002, 7, 3]),
+    });
+    // Of 1000, 1002, 1004 and of 5, 7, 9 the deviation is √(8/3). Of the third column nothing is known.
+    const one = 2 / Math.sqrt(8 / 3);
+    expect(data.input.inputs).toBe(6);
+    const near = (found: Float64Array | undefined, expected: number[]) => {
+      expect(found?.length).toBe(expected.length);
+      // RunningMoments has an ε of its own.
+      for (const [i, value] of expected.entries()) expect(found?.[i]).toBeCloseTo(value, 4);
+    };
+    near(data.train.x, [
+      ...[-one, -one, 0, 0, 0, 1],
+      ...[0, 0, 0, 0, 1, 1],
+      ...[0, 0, 0, 1, 0, 1],
+      ...[one, one, 0, 0, 0, 1],
+    ]);
+    near(data.test.x, [...[0, 0, 0, 1, 1, 1], ...[0, 0, 0, 0, 0, 0]]);
+    near(data.train.weights, [2 / 3, 1 / 3, 1 / 3, 2 / 3]);
+    near(data.test.weights, [0, 1]);
+  });
+
+  test("a table without gaps has no weights, and no inputs more", () => {
+    const data = standardize(splitTable(read(good.join("\n")), 1));
+    expect(data.input.inputs).toBe(2);
+    expect(data.train.weights).toBeUndefined();
+  });
+});
+
 describe("what people have", () => {
   test.each([
     ["plain", good.join("\n")],

@@ -4,7 +4,11 @@ import { gunzipSync } from "node:zlib";
 import { BatchNormError, memoryUsage } from "batchnorm-wasm";
 import { describe, expect, test } from "vitest";
 import { readDigits } from "../../lab/data/digits.js";
+import { makeGaps } from "../../lab/data/gaps.js";
+import { makeSets, POSITIONS } from "../../lab/data/sets.js";
+import { standardize } from "../../lab/data/standardize.js";
 import { makeToy, type ToyName } from "../../lab/data/toys.js";
+import { changed, type Dataset, slice, take } from "../../lab/engine/dataset.js";
 import { checkSettings, SETTINGS, SettingError, settingsOf } from "../../lab/engine/settings.js";
 import { Trainer } from "../../lab/engine/trainer.js";
 
@@ -83,6 +87,108 @@ test.each(["spirals", "moons", "rings"] as ToyName[])("%s are learned", (name) =
   const trainer = new Trainer(makeToy(name, 1), settingsOf({ depth: 3 }), 1);
   losses(trainer, 400);
   expect(trainer.evaluate(trainer.data.test, "evaluation").accuracy).toBeGreaterThan(0.9);
+});
+
+describe("padded sets", () => {
+  /** Ten steps with points to which so much padding was added. */
+  const run = (positions: number, mask: boolean) => {
+    const settings = settingsOf({ mask, batchSize: 16 });
+    const data = changed(makeSets(1, positions), { offset: 3, drift: 0 });
+    const trainer = new Trainer(data, settings, 1);
+    return { losses: losses(trainer, 10), trainer };
+  };
+
+  test("with a mask more padding gives the same run, and without another one", () => {
+    const off = (mask: boolean) => {
+      const [few, many] = [run(POSITIONS, mask), run(2 * POSITIONS, mask)] as const;
+      return Math.max(...few.losses.map((loss, i) => Math.abs(loss - (many.losses[i] as number))));
+    };
+    // Sums of more zeros, in another order: float32 alone.
+    expect(off(true)).toBeLessThan(1e-5);
+    expect(off(false)).toBeGreaterThan(0.05);
+  });
+
+  test("what stands in padding is nothing to what is learned with a mask", () => {
+    const data = makeSets(1);
+    const x = data.train.x.map((value, i) => (value === 0 ? Math.sin(i) * 1000 : value));
+    const other: Dataset = { ...data, train: { ...data.train, x } };
+    const of = (given: Dataset, mask: boolean) =>
+      losses(new Trainer(given, settingsOf({ batchSize: 16, mask }), 1), 10);
+    const off = (mask: boolean) => {
+      const expected = of(data, mask);
+      return Math.max(
+        ...of(other, mask).map((loss, i) => Math.abs(loss - (expected[i] as number))),
+      );
+    };
+    expect(off(true)).toBeLessThan(1e-5);
+    expect(off(false)).toBeGreaterThan(0.05);
+  });
+
+  test("reports are of the points alone, and statistics of what the norm counts", () => {
+    for (const mask of [true, false]) {
+      const { trainer } = run(POSITIONS, mask);
+      const batchMean = trainer.network.blocks[0]?.norm?.batch?.saved?.mean as Float64Array;
+      const points = (trainer.network.weights as Float64Array).filter((weight) => weight > 0);
+      const [block] = trainer.snapshot().blocks;
+      expect(block?.before.counts.reduce((sum, count) => sum + count)).toBe(32 * points.length);
+      block?.statistics?.batchMean.forEach((mean, c) => {
+        expect(mean).toBeCloseTo(batchMean[c] as number, 5);
+      });
+    }
+  });
+
+  test("an offset and drift move points, and no padding", () => {
+    const data = makeSets(1);
+    const { train, test: moved } = changed(data, { offset: 5, drift: 2 });
+    const { positions = 0, inputs } = data.input;
+    const at = (row: number, feature: number, i: number) => row * inputs + feature * positions + i;
+    data.test.weights?.forEach((weight, place) => {
+      const [row, i] = [Math.floor(place / positions), place % positions];
+      for (const feature of [0, 1]) {
+        const value = moved.x[at(row, feature, i)] as number;
+        if (weight === 0) expect(value).toBe(0);
+        // Two deviations: of rings of 0.5, 1.2 and 1.9, about 1 each.
+        else expect(value - (data.test.x[at(row, feature, i)] as number)).toBeGreaterThan(6.5);
+      }
+    });
+    expect(train.x.filter((value) => value === 0).length).toBe(
+      data.train.x.filter((value) => value === 0).length,
+    );
+  });
+
+  test("layer and RMS norm are of a point by itself: padding changes nothing", () => {
+    for (const norm of ["layer", "rms"] as const) {
+      const of = (positions: number) =>
+        losses(new Trainer(makeSets(1, positions), settingsOf({ norm, batchSize: 16 }), 1), 5);
+      of(2 * POSITIONS).forEach((loss, i) => {
+        expect(loss).toBeCloseTo(of(POSITIONS)[i] as number, 10);
+      });
+    }
+  });
+
+  test("ghost batches take no mask, in the package's words", () => {
+    const trainer = new Trainer(makeSets(1), settingsOf({ ghost: 8 }), 1);
+    expect(() => trainer.learn()).toThrow(/weights doesn't go with virtualBatchSize/);
+    losses(new Trainer(makeSets(1), settingsOf({ ghost: 8, mask: false }), 1), 2);
+  });
+
+  test("rows are taken with their weights", () => {
+    const { train } = makeSets(1);
+    const weights = train.weights as Float64Array;
+    expect(take(train, [3, 1]).weights).toEqual(
+      Float64Array.of(
+        ...weights.subarray(3 * POSITIONS, 4 * POSITIONS),
+        ...weights.subarray(POSITIONS, 2 * POSITIONS),
+      ),
+    );
+    expect(slice(train, 2, 4).weights).toEqual(weights.subarray(2 * POSITIONS, 4 * POSITIONS));
+  });
+});
+
+test("a table with gaps is learned", () => {
+  const trainer = new Trainer(standardize(makeGaps(1)), settingsOf({ learningRate: 0.05 }), 1);
+  losses(trainer, 200);
+  expect(trainer.evaluate(trainer.data.test, "evaluation").accuracy).toBeGreaterThan(0.75);
 });
 
 test("a run that diverges says so", () => {
