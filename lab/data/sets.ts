@@ -7,7 +7,7 @@ import { normalFrom, randomFrom } from "../engine/random.js";
 
 /** Sets are padded to so many points; most have few. */
 export const POSITIONS = 16;
-const [TRAIN, TEST, CLASSES] = [512, 512, 3];
+const [TRAIN, TEST, CLASSES] = [512, 256, 3];
 const NOISE = 0.4;
 
 /**

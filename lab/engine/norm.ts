@@ -50,9 +50,9 @@ export class Norm implements NormLayer {
     const given = this.#tensor(x, rows);
     const y =
       batch && masked && weights
-        ? batch.forward(given, { training, weights: Float32Array.from(weights) })
+        ? batch.forward(given, { training, weights: new Float32Array(weights) })
         : this.norm.forward(given, { training });
-    const values = Float64Array.from(y.data);
+    const values = new Float64Array(y.data);
     this.ms += performance.now() - start;
     return values;
   }
@@ -64,7 +64,7 @@ export class Norm implements NormLayer {
     const { norm } = this;
     norm.zeroGrad();
     const back = norm instanceof BatchNorm ? norm.backward(given) : norm.backward(given);
-    const dx = Float64Array.from(back.data);
+    const dx = new Float64Array(back.data);
     const { weight, bias } = norm;
     [weight, bias]
       .filter((one) => one !== null)
@@ -86,7 +86,7 @@ export class Norm implements NormLayer {
     const channels = this.shape[0] as number;
     const given = Object.entries(seen).map(([key, values]) => [
       key,
-      Tensor.from(Float32Array.from(values), [values.length / channels, channels]),
+      Tensor.from(new Float32Array(values), [values.length / channels, channels]),
     ]);
     return health({ ...Object.fromEntries(given), layer: batch }) satisfies Health;
   }
@@ -104,7 +104,7 @@ export class Norm implements NormLayer {
 
   #tensor(values: Values, rows: number): Tensor {
     // What float32 can't hold is infinite there: a run that diverges is seen as one.
-    return Tensor.from(Float32Array.from(values), [rows, ...this.shape]);
+    return Tensor.from(new Float32Array(values), [rows, ...this.shape]);
   }
 }
 

@@ -26,7 +26,7 @@ const english = {
     spirals: "Two spirals",
     moons: "Two moons",
     rings: "Three rings",
-    sets: "Sets of points, padded (masks)",
+    sets: "Padded sets of points",
     gaps: "A table with missing values",
     table: "A table of your own",
   } satisfies Record<DataName, string>,

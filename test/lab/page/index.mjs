@@ -6,11 +6,10 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { setTimeout as sleep } from "node:timers/promises";
 import { buildLab } from "../../../lab/build.mjs";
 import { serveLab } from "../../../lab/serve.mjs";
 import { findCommand } from "../../../scripts/find-command.mjs";
-import { browsers, launchToClick, launchWebKit } from "../../packaging/browsers/launch.mjs";
+import { browsers, launchToClick } from "../../packaging/browsers/launch.mjs";
 import { cell, report, skipped } from "../../packaging/results.mjs";
 import { within } from "../../packaging/within.mjs";
 import { Visit } from "./visit.mjs";
@@ -36,14 +35,14 @@ async function* all() {
   try {
     yield* visitIn("Chromium", server.origin);
     yield* visitIn("Firefox", server.origin);
-    yield* visitInWebKit(server.origin);
+    yield* visitIn("WebKit", server.origin);
   } finally {
     server.close();
   }
 }
 
 /**
- * @param {"Chromium" | "Firefox"} name @param {string} origin
+ * @param {keyof typeof browsers} name @param {string} origin
  * @returns {AsyncGenerator<import("../../packaging/results.mjs").Result>}
  */
 async function* visitIn(name, origin) {
@@ -63,7 +62,7 @@ async function* visitIn(name, origin) {
         const visit = new Visit(await browser.newPage(), origin);
         try {
           await within(SECONDS, check, run(visit));
-          visit.checkLog();
+          await visit.checkLog();
         } finally {
           await visit.page.close();
         }
@@ -73,51 +72,4 @@ async function* visitIn(name, origin) {
   } finally {
     await browser.close();
   }
-}
-
-/**
- * WebKit is driven by less: whether it starts, learns, draws and reads its link is asked there.
- *
- * @param {string} origin
- * @returns {AsyncGenerator<import("../../packaging/results.mjs").Result>}
- */
-async function* visitInWebKit(origin) {
-  const check = "starts, learns, draws, and reads its link";
-  if (!check.includes(wanted)) return;
-  const name = "WebKit";
-  const missing = browsers[name].needs.filter((command) => !findCommand(command)).join(", ");
-  if (missing) {
-    yield skipped({ suite, name, version: "", check }, missing);
-    return;
-  }
-  const browser = await within(90, "starting WebKit", launchWebKit());
-  const { version } = browser;
-  yield await cell({ suite, name, version, check }, async () => {
-    await browser.open(`${origin}/#data=rings&steps=60&run=&run=norm:none`);
-    const states = `[...document.querySelectorAll(".card .state")].map((one) => one.textContent)`;
-    const seen = async (/** @type {string} */ expression, /** @type {string} */ expected) => {
-      for (let i = 0; ; i++) {
-        const found = JSON.stringify(await browser.evaluate(expression));
-        if (found === expected) return;
-        if (i > 400) throw new Error(`${expression} is ${found}, expected ${expected}`);
-        await sleep(100);
-      }
-    };
-    await seen(states, '["not started","not started"]');
-    await browser.click("#start");
-    await seen(states, '["done: 60 steps","done: 60 steps"]');
-    const ink = (/** @type {string} */ selector) => `(() => {
-      const canvas = document.querySelector("${selector}");
-      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-      return data.filter((value, i) => i % 4 === 3 && value > 0).length > 100;
-    })()`;
-    for (const selector of [".plot canvas", ".surface", ".layer canvas"]) {
-      await seen(ink(selector), "true");
-    }
-    await seen(`document.querySelector("#notice").hidden`, "true");
-    await browser.click("#reset");
-    await seen(states, '["not started","not started"]');
-    return { checks: [{ name: check, status: "passed" }] };
-  });
-  await browser.close();
 }

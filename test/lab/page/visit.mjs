@@ -1,6 +1,7 @@
 /** One visit to the page: what a user sees and does. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { WebKitPage } from "../../packaging/browsers/webkit-page.mjs";
 
 /** Of the lab's packages, which building it installs: not before. */
 const axe = () =>
@@ -22,10 +23,11 @@ export class Visit {
   }
 
   /** Opens the page, with or without something behind `#`, and waits until it can be used. */
-  async open(hash = "") {
-    await this.page.setViewport({ width: 1280, height: 900 });
+  async open(hash = "", width = 1280) {
+    await this.page.setViewport({ width, height: 900 });
     await this.page.goto(`${this.origin}/${hash && `#${hash}`}`);
     await this.page.waitForSelector(".card");
+    await this.until("cards are drawn", `document.querySelector(".card .state").textContent`);
   }
 
   /** @param {string} selector */
@@ -119,7 +121,9 @@ export class Visit {
   }
 
   /** Fails where the browser complained. */
-  checkLog() {
+  async checkLog() {
+    // WebKit is asked; the others have said it.
+    if (this.page instanceof WebKitPage) this.log.push(...(await this.page.complaints()));
     assert.deepEqual(this.log, []);
   }
 }

@@ -98,6 +98,76 @@ export const visits = [
     },
   },
   {
+    check: "a link is shared, and shows the same on a phone, where all can be reached",
+    async run(visit) {
+      await visit.open("data=moons&steps=40&seed=7&run=norm:group&run=norm:rms&run=norm:none");
+      await visit.click("#share");
+      await visit.until(
+        "it is said",
+        `/link is copied|copy the address/.test(${first("#notice")})`,
+      );
+      const link = await visit.hash();
+      assert.match(link, /seed=7.*run=norm:group/);
+      // Somebody else's page, which was never another.
+      await visit.page.goto("about:blank");
+      await visit.open(link, 390);
+      await visit.checkWidth("before");
+      await visit.click("#start");
+      await visit.done();
+      assert.deepEqual(await visit.steps(), [40, 40, 40]);
+      await visit.checkWidth("at the end");
+      await visit.checkAccess("at 390");
+      // Sections are closed there; one is opened, and a run changed in it.
+      await visit.click("#section-optimizer summary");
+      await visit.type("#batchSize-1", "8");
+      assert.match(await visit.hash(), /run=norm:rms,batchSize:8/);
+      assert.equal(await visit.hash(), link.replace("norm:rms", "norm:rms,batchSize:8"));
+      await visit.checkWidth("with a section open");
+    },
+  },
+  {
+    check: "padded sets: one click compares with a mask and without, and code says so",
+    async run(visit) {
+      await visit.open();
+      await visit.click("#experiments summary");
+      await visit.click("#experiment-padded");
+      await visit.done();
+      assert.deepEqual(await visit.steps(), [300, 300, 300]);
+      const losses = (await visit.texts(".card dd:nth-of-type(4)")).map(Number);
+      const [a = 0, b = 0, c = 0] = losses;
+      assert.ok(a < b && b < c, `${losses}`);
+      assert.match(await visit.text("#data-note"), /batch norm's statistics leave padding out/);
+      await visit.checkAccess("padded sets");
+      await visit.click(".run-0 .buttons button:nth-of-type(1)");
+      assert.match(await visit.text("#code code"), /forward\(x, \{ weights \}\)/);
+      await visit.page.keyboard.press("Escape");
+      await visit.click(".run-1 .buttons button:nth-of-type(1)");
+      assert.doesNotMatch(await visit.text("#code code"), /weights \}/);
+      await visit.page.keyboard.press("Escape");
+      // A mask is a switch of data that have something to leave out, and of batch norm.
+      const disabled = () =>
+        visit.page.$$eval("#settings input[id^=mask]", (all) =>
+          all.map((one) => /** @type {HTMLInputElement} */ (one).disabled),
+        );
+      assert.deepEqual(await disabled(), [false, false, true]);
+      await visit.select("#data", "gaps");
+      await visit.until("not begun", `${states("/^not started/")}`);
+      assert.match(await visit.text("#data-note"), /A mask of this package is a row's/);
+      assert.doesNotMatch(await visit.hash(), /experiment/);
+      await visit.type("#steps", "40");
+      await visit.click("#start");
+      await visit.done();
+      const accuracies = (await visit.texts(".card dd:nth-of-type(1)")).map(Number.parseFloat);
+      assert.ok(
+        accuracies.every((accuracy) => accuracy > 60),
+        `${accuracies}`,
+      );
+      await visit.select("#data", "moons");
+      assert.deepEqual(await disabled(), [true, true, true]);
+      assert.equal(await visit.page.$eval("#data-note", (one) => one.hasAttribute("hidden")), true);
+    },
+  },
+  {
     check: "what can't be is said beside the field, and changes nothing",
     async run(visit) {
       await visit.open(SHORT);
@@ -229,6 +299,13 @@ export const visits = [
         await visit.page.$eval("#kind", (one) => /** @type {HTMLSelectElement} */ (one).value),
         "classes",
       );
+      // Lines with gaps are learned from where somebody wants them.
+      await visit.click("#gaps");
+      await visit.until("41 lines", `/^41 lines/.test(${first("#table p")})`);
+      assert.match(await visit.text("#table p"), /1 value is missing/);
+      assert.equal((await visit.texts("#left-out li")).length, 2);
+      await visit.click("#start");
+      await visit.done();
       // The link knows of a table, but has it not.
       await visit.page.reload();
       await visit.until("it is asked for", `/choose or drop/.test(${first("#notice")})`);

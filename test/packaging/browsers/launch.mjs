@@ -5,6 +5,7 @@ import puppeteer from "puppeteer-core";
 import { findCommand } from "../../../scripts/find-command.mjs";
 import { answers, freePort } from "../commands.mjs";
 import { within } from "../within.mjs";
+import { WebKitPage } from "./webkit-page.mjs";
 
 /**
  * @typedef {{ log: string[], close(): Promise<void> }} Page
@@ -74,8 +75,15 @@ async function launchFirefox() {
  * @typedef {import("puppeteer-core").ElementHandle<HTMLInputElement>} FileInput
  */
 
-/** A page to click in, of a browser that puppeteer drives. @param {"Chromium" | "Firefox"} name */
+/** A page to click in, of a browser that puppeteer drives, or WebKit. @param {keyof typeof browsers} name */
 export async function launchToClick(name) {
+  if (name === "WebKit") {
+    const { ask, version, close } = await within(90, "starting WebKit", launchWebKit());
+    // What visits call of a page is there; what is not fails where it is called.
+    const newPage = async () =>
+      /** @type {ClickPage} */ (/** @type {unknown} */ (await WebKitPage.open(ask)));
+    return { version, newPage, close };
+  }
   const { browser, ...shell } = await within(90, `starting ${name}`, starts[name]());
   return { version: shell.version, newPage: () => browser.newPage(), close: shell.close };
 }
@@ -107,7 +115,7 @@ async function throughPuppeteer(options) {
 }
 
 /** WebKit has no driver in puppeteer: some requests of the WebDriver protocol do. */
-export async function launchWebKit() {
+async function launchWebKit() {
   const screen = spawn("Xvfb", ["-displayfd", "1", "-nolisten", "tcp"], {
     stdio: ["ignore", "pipe", "ignore"],
   });
@@ -148,22 +156,8 @@ export async function launchWebKit() {
     const { sessionId, capabilities } = await request("POST", "/session", { capabilities: {} });
     return {
       version: capabilities.browserVersion,
-      /** Clicks as a user does. @param {string} selector */
-      async click(selector) {
-        const [element] = Object.values(
-          await request("POST", `/session/${sessionId}/element`, {
-            using: "css selector",
-            value: selector,
-          }),
-        );
-        await request("POST", `/session/${sessionId}/element/${element}/click`, {});
-      },
-      /** What an expression is in the page. @param {string} expression */
-      evaluate: (expression) =>
-        request("POST", `/session/${sessionId}/execute/sync`, {
-          script: `return ${expression}`,
-          args: [],
-        }),
+      /** A request of the session. @type {import("./webkit-page.mjs").Ask} */
+      ask: (method, path, body) => request(method, `/session/${sessionId}${path}`, body),
       async open(/** @type {string} */ address) {
         await request("POST", `/session/${sessionId}/url`, { url: address });
         return {
