@@ -4,7 +4,7 @@
  */
 import { BatchNormError } from "batchnorm-wasm";
 import { standardize } from "./data/standardize.js";
-import { type Dataset, slice } from "./engine/dataset.js";
+import { type Dataset, isWeighted, slice } from "./engine/dataset.js";
 import { SettingError } from "./engine/settings.js";
 import { Trainer } from "./engine/trainer.js";
 import type { FromWorker, Surface, ToWorker } from "./messages.js";
@@ -132,7 +132,8 @@ function show(trainer: Trainer): void {
 /** Where points are of two numbers: what class the network gives to each place around them. */
 function surfaceOf(trainer: Trainer): Surface | null {
   const { data } = trainer;
-  if (data.input.inputs !== 2 || data.classes === 0) return null;
+  // Where a column has gaps, the second number may only say where.
+  if (data.input.inputs !== 2 || data.classes === 0 || isWeighted(data)) return null;
   const range = rangeOf(data);
   const at = (i: number) => -range + (2 * range * (i + 0.5)) / GRID;
   const x = Float64Array.from({ length: 2 * GRID * GRID }, (_, i) =>

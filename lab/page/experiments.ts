@@ -80,9 +80,9 @@ export function experiment(name: ExperimentName, seed = 1): LabState {
       return state(
         "sets",
         300,
-        { batchSize: 16, learningRate: 0.05 },
+        { batchSize: 16, learningRate: 0.02 },
         [{ mask: true }, { mask: false }, { norm: "none" }],
-        { offset: 3 },
+        { offset: 5 },
       );
     case "slimming":
       return state("digits", 600, { width: 64, learningRate: 0.05 }, [

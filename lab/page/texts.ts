@@ -108,7 +108,7 @@ const english = {
       },
       padded: {
         name: "Padded batches with and without a mask",
-        look: "Sets of points around (3, 3), most of few points, are padded by zeros to 16. A's statistics leave padding out: it learns as if there were none, and twice as much would change nothing. B's count it: its test loss is a tenth and more above A's, by either statistics. C has no norm, and is worse again. Look also at layer 1 (all of it is of the points alone): in A points have mean 0 and deviation 1 in each channel before γ and β, in B they lie off 0.",
+        look: "Sets of points around (5, 5), most of few points, are padded by zeros to 16. A's statistics leave padding out: it learns as if there were none, and twice as much would change nothing. B's count it: its test loss is a quarter and more above A's, by either statistics. C has no norm; its loss is half and more above A's. Look also at layer 1 (all of it is of the points alone): in A points have mean 0 and deviation 1 in each channel before γ and β, in B they lie off 0.",
         why: "Arithmetic: where a part p of a batch are points, of mean m and deviation s, and the rest is 0, the norm sees the mean p·m and the variance p·s² + p·(1 − p)·m². So most of σ is the distance to padding, and p is another one in each batch. How much that costs depends on the data: far from 0 and in small batches more. Padding is left out of the sets' means in all three runs; what differs between A and B is the norm's statistics alone (in the package forward(x, { mask }), in Keras the mask of BatchNormalization). Group and instance norm would count padding as B does.",
       },
       slimming: {

@@ -115,17 +115,18 @@ describe.each([1, 2, 3, 4, 5])("seed %i", (seed) => {
     expect(near.test.evaluation.accuracy).toBeGreaterThan(0.9);
   });
 
-  test("with a mask padding is nothing to batch norm, and without it costs, but less than no norm", () => {
+  test("with a mask padding is nothing to batch norm, and without it costs", () => {
     const [a, b, c] = see("padded", seed);
-    expect(loss(b)).toBeGreaterThan(1.1 * loss(a));
-    expect(loss(b, "training")).toBeGreaterThan(1.05 * loss(a, "training"));
-    expect(loss(c)).toBeGreaterThan(1.1 * loss(b));
+    expect(loss(b)).toBeGreaterThan(1.25 * loss(a));
+    expect(loss(b, "training")).toBeGreaterThan(1.25 * loss(a, "training"));
+    expect(loss(c)).toBeGreaterThan(1.5 * loss(a));
     expect(accuracy(a)).toBeGreaterThan(0.75);
-    // What is behind the norm of the points alone, with the γ and β that it begins with.
+    // What is behind the norm of the points alone, with the γ and β that it begins with: channels that lie off
+    // 0 to both sides have a larger deviation together.
     const behind = ({ first }: Seen) => first.blocks[0]?.after.std as number;
     expect(behind(a)).toBeCloseTo(1, 2);
-    expect(Math.abs(behind(b) - 1)).toBeGreaterThan(0.2);
-    // Twice as much padding is as good as none with the mask.
+    expect(behind(b)).toBeGreaterThan(1.2);
+    // Twice as much padding changes nothing with the mask.
     const state = experiment("padded", seed);
     const twice = new Trainer(
       changed(makeSets(seed, 2 * POSITIONS), state),
