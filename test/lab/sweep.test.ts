@@ -1,5 +1,6 @@
 /** The lab's search: what it tries, what it judges by, and what it finds. */
 import { describe, expect, test } from "vitest";
+import { makeSets, POSITIONS } from "../../lab/data/sets.js";
 import { makeToy } from "../../lab/data/toys.js";
 import { SettingError, settingsOf } from "../../lab/engine/settings.js";
 import { forValidation, planSweep, rank, type Space } from "../../lab/engine/sweep.js";
@@ -86,6 +87,19 @@ test("rows that are judged by are training rows, and no test row is seen", () =>
   const points = (x: Float64Array) =>
     Array.from({ length: x.length / 2 }, (_, i) => `${x[2 * i]} ${x[2 * i + 1]}`);
   expect([...points(train.x), ...points(judged.x)].sort()).toEqual(points(data.train.x).sort());
+});
+
+test("padded sets are split with their weights", () => {
+  const data = makeSets(1);
+  const { train, test: judged } = forValidation(data, 1);
+  for (const { x, weights, rows } of [train, judged]) {
+    expect(weights?.length).toBe(rows * POSITIONS);
+    // Padding is 0 in both coordinates, and points are not.
+    weights?.forEach((weight, at) => {
+      const place = Math.floor(at / POSITIONS) * 2 * POSITIONS + (at % POSITIONS);
+      expect(weight).toBe(x[place] === 0 && x[place + POSITIONS] === 0 ? 0 : 1);
+    });
+  }
 });
 
 describe("the standing", () => {

@@ -173,7 +173,7 @@ describe("bad lines are left out and told, and nothing else is", () => {
     );
     const line = fc.array(cell, { minLength: 1, maxLength: 5 }).map((cells) => cells.join(","));
     fc.assert(
-      fc.property(fc.array(line, { maxLength: 30 }), (more) => {
+      fc.property(fc.array(line, { maxLength: 30 }), fc.boolean(), (more, gaps) => {
         const text = lines(...more);
         const found = readCsv(text);
         const told = [...found.rows, ...found.problems]
@@ -185,11 +185,14 @@ describe("bad lines are left out and told, and nothing else is", () => {
         // A quote that is closed lines later takes these with it.
         if (!more.some((one) => one.includes('"'))) expect(told).toEqual(expected);
         try {
-          const table = readTable(found);
+          const table = readTable(found, { gaps });
           expect(table.samples.rows + table.problems.length + (table.header ? 1 : 0)).toBe(
             found.rows.length + found.problems.length,
           );
-          expect(table.samples.x.every(Number.isFinite)).toBe(true);
+          const { x } = table.samples;
+          expect(x.every((value) => Number.isFinite(value) || Number.isNaN(value))).toBe(true);
+          expect(x.filter(Number.isNaN).length).toBe(table.missing);
+          if (!gaps) expect(table.missing).toBe(0);
           expect(table.samples.x.length).toBe(table.samples.rows * table.features.length);
         } catch (error) {
           expect(error).toBeInstanceOf(TableError);
