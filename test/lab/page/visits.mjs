@@ -138,6 +138,9 @@ export const visits = [
       assert.ok(a < b && a < c, `${losses}`);
       assert.match(await visit.text("#data-note"), /batch norm's statistics leave padding out/);
       await visit.checkAccess("padded sets");
+      await visit.page.setViewport({ width: 360, height: 800 });
+      await visit.checkWidth("padded sets at 360");
+      await visit.page.setViewport({ width: 1280, height: 900 });
       await visit.click(".run-0 .buttons button:nth-of-type(1)");
       assert.match(await visit.text("#code code"), /forward\(x, \{ weights \}\)/);
       await visit.page.keyboard.press("Escape");
