@@ -183,21 +183,52 @@ describe("the caller", () => {
       if (isSlow) now += 1000;
       Atomics.store(words, At.DONE, 1);
     });
-    /** Asks until others are asked, and shares; how often it went alone before. */
+    /** Asks each millisecond until others are asked, and shares; for how many it went alone before. */
     const goesAlone = () => {
-      let alone = 0;
-      for (; crew.imports.hands(1e6) < 2; alone++);
+      const begun = now;
+      for (; crew.imports.hands(1e6) < 2; now++);
+      const alone = now - begun;
       crew.imports.share(2, 8);
       return alone;
     };
     const slow = Array.from({ length: 40 }, goesAlone);
-    expect(slow.slice(0, 10)).toEqual([0, 0, 32, 64, 128, 256, 512, 1024, 2048, 2048]);
+    expect(slow.slice(0, 9)).toEqual([0, 0, 16, 32, 64, 128, 256, 256, 256]);
     isSlow = false;
-    expect(goesAlone()).toBe(2048);
-    // Eight good ones, and one that is bad costs nothing again.
-    for (let good = 0; good < 7; good++) expect(goesAlone()).toBe(0);
+    expect(goesAlone()).toBe(256);
+    // Six good ones, and one that is bad costs nothing again.
+    for (let good = 0; good < 5; good++) expect(goesAlone()).toBe(0);
     isSlow = true;
     expect([goesAlone(), goesAlone()]).toEqual([0, 0]);
+  });
+
+  test("gives those time that it has woken, and goes alone where they never come", () => {
+    let now = 1000;
+    vi.spyOn(performance, "now").mockImplementation(() => now);
+    let late = 0.09;
+    const { crew, words } = newCrew(() => {
+      now += 0.01;
+      if (late > 0) takeLast(words, false);
+    });
+    words[At.HANDS + LINE] = Doing.ASLEEP;
+    onLook(() => {
+      now += late;
+      Atomics.store(words, At.DONE, 1);
+    });
+    // Of walks that follow each other; what is shared before is awake.
+    const shares = (times: number) => {
+      let asked = 0;
+      for (let i = 0; i < times; i++) {
+        if (crew.imports.hands(1e6) < 2) continue;
+        asked++;
+        crew.imports.share(2, 8);
+      }
+      return asked;
+    };
+    expect(shares(4)).toBe(0);
+    expect(shares(20)).toBe(20);
+    // Nobody comes: four in vain are one that is bad, and two of these are enough.
+    late = 0;
+    expect(shares(20)).toBe(8);
   });
 
   test("has fewer threads where there is no memory for their stacks, and says so", () => {

@@ -21,7 +21,7 @@ export interface Policy {
   readonly woken: number;
   /** How long threads look for parts before they sleep, in ms. */
   readonly patience: number;
-  /** How many walks this thread goes alone at least after others have kept it waiting; 0 for none. */
+  /** How many times as long as others have kept this thread waiting it goes alone after that, at least. */
   readonly rest: number;
   /** How long a part may take that somebody else has claimed, in ms. */
   readonly deadline: number;
@@ -42,6 +42,12 @@ export const POLICY: Policy = {
 
 /** Walks are a stream, after so many that came within so many ms of each other. */
 const STREAM = { walks: 4, ms: 0.5 };
+
+/** So many ms later than the caller those may be that were woken. */
+const LATE = 0.1;
+
+/** What a walk has lost counts no more than so many ms: one accident tells little. */
+const ACCIDENT = 0.5;
 
 /** More threads than these wait for memory: unless somebody asks for more, there are no more. */
 const USUAL = 4;
@@ -89,9 +95,11 @@ export class Crew {
   #began = false;
   #wakes = false;
   #number = 0;
-  /** How often others have kept this thread waiting lately, and how many walks it goes alone by that. */
+  /** How often others have kept this thread waiting lately, and until when it goes alone by that. */
   #strikes = 0;
-  #rest = 0;
+  #until = 0;
+  /** How often one after the other they were woken and did nothing. */
+  #vain = 0;
   /** How many walks followed each other, and when the last one was. */
   #followed = 0;
   #last = 0;
@@ -255,17 +263,14 @@ export class Crew {
   #hands(bytes: number): number {
     const { shared, woken } = this.#policy;
     if (bytes < shared || this.#wanted < 2) return 1;
-    if (this.#rest > 0) {
-      this.#rest--;
-      return 1;
-    }
+    const now = performance.now();
+    if (now < this.#until) return 1;
     let [awake, asleep] = [1, 0];
     for (let hand = 1; hand < this.#wanted; hand++) {
       const doing = this.#doing(hand);
       if (doing === Doing.AWAKE) awake++;
       else if (doing === Doing.ASLEEP) asleep++;
     }
-    const now = performance.now();
     this.#followed = now - this.#last < STREAM.ms ? this.#followed + 1 : 0;
     this.#last = now;
     const isWorthIt = bytes >= woken || this.#followed >= STREAM.walks;
@@ -282,6 +287,7 @@ export class Crew {
     Atomics.store(words, At.ADDRESS, job);
     Atomics.store(words, At.DONE, 0);
     this.#publish(parts);
+    const asked = performance.now();
     if (this.#wakes) Atomics.notify(words, At.JOB);
     const begun = performance.now();
     let own = 0;
@@ -304,7 +310,7 @@ export class Crew {
     this.#join(parts - own);
     const ended = performance.now();
     this.#last = ended;
-    this.#judge(own, parts - own, worked - begun, ended - worked);
+    this.#judge(own, parts - own, worked - begun, begun - asked + ended - worked);
     if (Atomics.load(words, At.TRAPPED) !== 0) {
       fail(
         "kernel",
@@ -314,18 +320,23 @@ export class Crew {
   }
 
   /**
-   * Goes alone for a while where others take longer than this thread for all that it has done, or
-   * do all: there aren't processors for both. Or where they were woken and did nothing, though there
-   * was time. Each time for longer, as long as it goes on so.
+   * Goes alone for a while where waking others and waiting for them took longer than what they did
+   * would have: there aren't processors for both. Each time for longer, as long as it goes on so.
+   * Whoever was woken may be late: it is awake for what follows.
    */
-  #judge(own: number, others: number, worked: number, waited: number): void {
-    if (others === 0 && (!this.#wakes || worked < 0.1)) return;
-    if (others > 0 && own > 0 && waited < worked + 0.05) {
+  #judge(own: number, others: number, worked: number, lost: number): void {
+    if (others > 0) this.#vain = 0;
+    else if (!this.#wakes || ++this.#vain % 4 > 0) return;
+    const saved = own > 0 ? (worked / own) * others : 0;
+    if (saved + (this.#wakes ? LATE : 0) > lost) {
       if (this.#strikes > 0) this.#strikes--;
-    } else {
-      // No more than eight: however long it went on, threads that help again are soon trusted.
-      if (this.#strikes < 8) this.#strikes++;
-      if (this.#strikes > 1) this.#rest = this.#policy.rest << (this.#strikes - 2);
+      return;
+    }
+    // No more than six: however long it went on, threads that help again are soon trusted.
+    if (this.#strikes < 6) this.#strikes++;
+    if (this.#strikes > 1) {
+      const rest = Math.min(lost, ACCIDENT) * this.#policy.rest;
+      this.#until = this.#last + rest * 2 ** (this.#strikes - 2);
     }
   }
 
