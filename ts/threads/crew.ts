@@ -98,8 +98,6 @@ export class Crew {
   /** How often others have kept this thread waiting lately, and until when it goes alone by that. */
   #strikes = 0;
   #until = 0;
-  /** How often one after the other they were woken and did nothing. */
-  #vain = 0;
   /** How many walks followed each other, and when the last one was. */
   #followed = 0;
   #last = 0;
@@ -322,11 +320,10 @@ export class Crew {
   /**
    * Goes alone for a while where waking others and waiting for them took longer than what they did
    * would have: there aren't processors for both. Each time for longer, as long as it goes on so.
-   * Whoever was woken may be late: it is awake for what follows.
+   * Whoever was woken may be late, or not come: it is awake for what follows.
    */
   #judge(own: number, others: number, worked: number, lost: number): void {
-    if (others > 0) this.#vain = 0;
-    else if (!this.#wakes || ++this.#vain % 4 > 0) return;
+    if (others === 0) return;
     const saved = own > 0 ? (worked / own) * others : 0;
     if (saved + (this.#wakes ? LATE : 0) > lost) {
       if (this.#strikes > 0) this.#strikes--;
