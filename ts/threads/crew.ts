@@ -329,11 +329,12 @@ export class Crew {
       if (this.#strikes > 0) this.#strikes--;
       return;
     }
-    // No more than six: however long it went on, threads that help again are soon trusted.
-    if (this.#strikes < 6) this.#strikes++;
-    if (this.#strikes > 1) {
+    // No more than eight: however long it went on, threads that help again are soon trusted. And no
+    // less than four: now and then the system gives one that it wakes the caller's own processor.
+    if (this.#strikes < 8) this.#strikes++;
+    if (this.#strikes > 3) {
       const rest = Math.min(lost, ACCIDENT) * this.#policy.rest;
-      this.#until = this.#last + rest * 2 ** (this.#strikes - 2);
+      this.#until = this.#last + rest * 2 ** (this.#strikes - 4);
     }
   }
 
