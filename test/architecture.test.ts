@@ -10,7 +10,17 @@ const root = fileURLToPath(new URL("../ts/", import.meta.url));
 
 /** `ts/core`, from the bottom up: a file imports none but those before it. */
 const CORE = [
-  ...["typed-arrays", "show", "errors", "checks", "options", "geometry", "values", "dtypes"],
+  ...[
+    "typed-arrays",
+    "show",
+    "errors",
+    "checks",
+    "options",
+    "geometry",
+    "values",
+    "merged",
+    "dtypes",
+  ],
   ...["memory-section", "instance", "memory", "operands", "record", "kernel", "default-kernel"],
   ...["allocation", "view", "tensor", "parameter", "float64", "plain", "arguments", "norm-options"],
   ...[

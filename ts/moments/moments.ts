@@ -13,6 +13,7 @@ import { readStatistics } from "../batch/functions.js";
 import { checkIterable, checkNotNegative, checkOneOf } from "../core/checks.js";
 import { fail, mustBe } from "../core/errors.js";
 import { checkNoneNegative, type Float64Vector, readFloat64 } from "../core/float64.js";
+import { merged } from "../core/merged.js";
 import { readOptions } from "../core/options.js";
 import type { PlainTensor } from "../core/plain.js";
 import { PROXY, show } from "../core/show.js";
@@ -158,22 +159,7 @@ export class Moments {
       if (got === wanted) return;
       fail("shape-mismatch", `${owner}: part ${i} has ${got} channels, part 0 has ${wanted}`);
     });
-    const some = all.filter(({ count }) => count > 0);
-    const [one = first] = some;
-    if (some.length <= 1) return made(one);
-    const count = some.reduce((sum, part) => sum + part.count, 0);
-    // Around one of the means: what they share costs no digits then.
-    const mean = one.mean.map((center, c) => {
-      const off = some.reduce((sum, part) => sum + part.count * (at(part.mean, c) - center), 0);
-      return center + off / count;
-    });
-    const m2 = mean.map((mean, c) =>
-      some.reduce(
-        (sum, part) => sum + at(part.m2, c) + part.count * (at(part.mean, c) - mean) ** 2,
-        0,
-      ),
-    );
-    return made({ count, mean, m2 });
+    return made(merged(all));
   }
 
   /**
@@ -272,8 +258,6 @@ function inside(moments: Moments): Inside {
 function failForLengths(owner: string, a: Float64Values, name: string, b: Float64Values): never {
   fail("shape-mismatch", `${owner}: ${name} must have ${a.length} values, got ${b.length}`);
 }
-
-const at = (values: Float64Values, c: number) => values[c] as number;
 
 /** JSON has no infinity and nothing that is not a number. */
 function toNames(values: Float64Values): (number | string)[] {

@@ -10,7 +10,7 @@ import { Operation } from "../generated/abi.js";
 import { rowCall } from "../layer/rows.js";
 import { backwardInPieces, forwardInPieces, Pieces, type Put } from "./pieces.js";
 import { aroundAxis, type Problem } from "./problem.js";
-import { checkLength, inScratch, OWNER, type Values } from "./scratch.js";
+import { checkLength, inScratch, OWNER, savedLength, type Values } from "./scratch.js";
 
 const FORWARD = {
   batch: Operation.Forward,
@@ -25,16 +25,16 @@ const BACKWARD = {
   rms: Operation.RmsBackward,
 };
 
-/** How many float32 the saved values of a problem take, of how many sets and channels. */
-function lengthsOf(
+/** How many sets share statistics, and how many channels there are. */
+function numbersOf(
   { norm, axes, groups }: Problem,
   shape: readonly number[],
-): { saved: number; sets: number; channels: number } {
+): { sets: number; channels: number } {
   const channels = axes.reduce((product, axis) => product * (shape[axis] as number), 1);
   let sets = channels;
   if (norm === "group") sets = groups * (shape[0] as number);
   else if (norm !== "batch") sets = sizeOf(shape.filter((_, axis) => !axes.includes(axis)));
-  return { saved: 4 * sets + 2 * channels, sets, channels };
+  return { sets, channels };
 }
 
 /** A call over x, without its other operands. */
@@ -80,22 +80,22 @@ export function forward<T>(
   put: Put,
   take: (statistics: Int32Array) => T,
 ): T {
-  const { saved, channels } = lengthsOf(problem, shape);
+  const { sets, channels } = numbersOf(problem, shape);
   const pieces = piecesOf(problem, shape);
   if (pieces) {
     const { epsilon } = problem;
     return forwardInPieces(pieces, x, { gamma, beta, epsilon }, put, take);
   }
-  return inScratch([x.length, saved, channels, channels], (scratch) => {
+  return inScratch([x.length, savedLength(sets, channels), channels, channels], (scratch) => {
     const view = scratch.tensor(shape, x);
     const call = callOver(FORWARD[problem.norm], problem, view);
     call.operands[Place.OUT] = view;
     call.operands[Place.WEIGHT] = scratch.vector(gamma, channels);
     call.operands[Place.BIAS] = scratch.vector(beta, channels);
-    scratch.saved(call);
+    call.saved = scratch.saved(sets, channels);
     scratch.run(call);
     put(scratch.look(view), 0);
-    return take(scratch.bits(call));
+    return take(scratch.bits(call.saved, sets));
   });
 }
 
@@ -117,7 +117,7 @@ export function backward<T>(
   take: (dgamma: Values, dbeta: Values | null) => T,
 ): T {
   checkLength(dy, x.length);
-  const { saved, sets, channels } = lengthsOf(problem, shape);
+  const { sets, channels } = numbersOf(problem, shape);
   const constant = "mean" in statistics;
   const known = new Float64Array(2 * sets);
   if (constant) {
@@ -136,7 +136,8 @@ export function backward<T>(
     const affine = { gamma, beta: null, epsilon };
     return backwardInPieces(pieces, x, dy, affine, known, constant, put, take);
   }
-  return inScratch([x.length, x.length, saved, channels, channels], (scratch) => {
+  const lengths = [x.length, x.length, savedLength(sets, channels), channels, channels];
+  return inScratch(lengths, (scratch) => {
     const view = scratch.tensor(shape, x);
     const dx = scratch.tensor(shape, dy);
     const call = callOver(BACKWARD[problem.norm], problem, view);
@@ -146,12 +147,9 @@ export function backward<T>(
     call.operands[Place.OUT] = dx;
     call.operands[Place.FIRST_ACCUMULATOR] = dgamma;
     call.operands[Place.SECOND_ACCUMULATOR] = dbeta;
-    scratch.saved(call);
+    call.saved = scratch.saved(sets, channels);
     call.constant = constant;
-    scratch.doubles(call.saved, 2 * sets).set(known);
-    const weights = scratch.doubles(call.saved + sets * 16, channels);
-    if (gamma) weights.set(gamma);
-    else weights.fill(1);
+    scratch.remember(call.saved, known, gamma, channels);
     scratch.run(call);
     put(scratch.look(dx), 0);
     return take(scratch.look(dgamma), dbeta && scratch.look(dbeta));

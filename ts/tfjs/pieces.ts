@@ -8,11 +8,13 @@
  * dx = γ·s·(dy − A/N) − x̂·γ·s·C/N
  * ```
  */
+
+import { merged, type PartMoments } from "../core/merged.js";
 import { type Call, newCall, Place } from "../core/operands.js";
 import { FORWARD_NAMES } from "../core/passes.js";
 import type { View } from "../core/view.js";
 import { Operation } from "../generated/abi.js";
-import { inScratch, OWNER, type Scratch, type Values } from "./scratch.js";
+import { inScratch, OWNER, type Scratch, savedLength, type Values } from "./scratch.js";
 
 /** Sizes before, at and behind the channel axis. */
 export type Around = readonly [number, number, number];
@@ -97,10 +99,19 @@ export interface Given extends Affine {
   readonly variance: Values;
 }
 
-function callOver(operation: Operation, piece: View, epsilon: number): Call<View> {
+/** A call over a piece, in place or into what is beside it, by statistics that are saved or will be. */
+function callOver(
+  operation: Operation,
+  epsilon: number,
+  [piece, beside]: readonly [View, View?],
+  saved = 0,
+): Call<View> {
   const call = newCall(FORWARD_NAMES, operation, OWNER, piece, 1);
   call.eps = epsilon;
-  call.operands[Place.OUT] = piece;
+  call.operands[Place.DY] = beside ?? null;
+  call.operands[Place.OUT] = beside ?? piece;
+  call.saved = saved;
+  call.constant = saved > 0 && operation !== Operation.Statistics;
   return call;
 }
 
@@ -114,7 +125,7 @@ export function normalize(pieces: Pieces, x: Values, given: Given, put: Put): vo
     );
     pieces.each((at, length) => {
       const piece = pieces.fill(scratch, room, x, at, length);
-      const call = callOver(Operation.Forward, piece, given.epsilon);
+      const call = callOver(Operation.Forward, given.epsilon, [piece]);
       vectors.forEach((vector, k) => {
         call.operands[Place.WEIGHT + k] = vector;
       });
@@ -123,9 +134,6 @@ export function normalize(pieces: Pieces, x: Values, given: Given, put: Put): vo
     });
   });
 }
-
-/** Float32 that means, variances and γ of channels take, in float64. */
-const savedOf = (channels: number) => 6 * channels;
 
 /**
  * Normalizes by x's own statistics.
@@ -140,59 +148,37 @@ export function forwardInPieces<T>(
   take: (statistics: Int32Array) => T,
 ): T {
   const { channels } = pieces;
-  const lengths = [pieces.length, savedOf(channels), channels, channels];
+  const lengths = [pieces.length, savedLength(channels, channels), channels, channels];
   return inScratch(lengths, (scratch) => {
     const room = pieces.room(scratch);
-    const saved = scratch.tensor([savedOf(channels)]).address;
+    const saved = scratch.saved(channels, channels);
     const [weight, bias] = [scratch.vector(gamma, channels), scratch.vector(beta, channels)];
-    // Read anew after each call: memory may have grown.
-    const own = () => scratch.doubles(saved, 2 * channels);
-    const merged = new Float64Array(2 * channels);
-    let before = 0;
-    pieces.each((at, length) => {
-      const call = callOver(
-        Operation.Statistics,
-        pieces.fill(scratch, room, x, at, length),
-        epsilon,
-      );
-      call.saved = saved;
-      scratch.run(call);
-      const count = length / channels;
-      merge(merged, before, own(), count);
-      before += count;
-    });
-    for (let channel = channels; channel < 2 * channels; channel++) {
-      merged[channel] = (merged[channel] as number) / before;
-    }
-    own().set(merged);
-    let last: Call<View> | undefined;
+    const parts: PartMoments[] = [];
     pieces.each((at, length) => {
       const piece = pieces.fill(scratch, room, x, at, length);
-      const call = callOver(Operation.Forward, piece, epsilon);
+      scratch.run(callOver(Operation.Statistics, epsilon, [piece], saved));
+      const count = length / channels;
+      const own = scratch.doubles(saved, 2 * channels);
+      const m2 = own.subarray(channels).map((variance) => variance * count);
+      parts.push({ count, mean: own.slice(0, channels), m2 });
+    });
+    const { count, mean, m2 } = merged(parts);
+    const own = scratch.doubles(saved, 2 * channels);
+    own.set(mean);
+    own.set(
+      m2.map((one) => one / count),
+      channels,
+    );
+    pieces.each((at, length) => {
+      const piece = pieces.fill(scratch, room, x, at, length);
+      const call = callOver(Operation.Forward, epsilon, [piece], saved);
       call.operands[Place.WEIGHT] = weight;
       call.operands[Place.BIAS] = bias;
-      call.saved = saved;
-      call.constant = true;
       scratch.run(call);
       put(scratch.look(piece), at);
-      last = call;
     });
-    return take(scratch.bits(last as Call<View>));
+    return take(scratch.bits(saved, channels));
   });
-}
-
-/** Puts a piece's means and variances to means and M2 of those before. */
-function merge(merged: Float64Array, before: number, own: Float64Array, count: number): void {
-  const channels = merged.length / 2;
-  const all = before + count;
-  for (let channel = 0; channel < channels; channel++) {
-    const mean = merged[channel] as number;
-    const apart = (own[channel] as number) - mean;
-    merged[channel] = before === 0 ? (own[channel] as number) : mean + (apart * count) / all;
-    const place = channels + channel;
-    const between = before === 0 ? 0 : (apart * apart * before * count) / all;
-    merged[place] = (merged[place] as number) + (own[place] as number) * count + between;
-  }
 }
 
 /**
@@ -211,18 +197,16 @@ export function backwardInPieces<T>(
   take: (dgamma: Values, dbeta: Values) => T,
 ): T {
   const { channels } = pieces;
-  const saved = savedOf(channels);
+  const saved = savedLength(channels, channels);
   const lengths = [pieces.length, pieces.length, saved, saved, ...Array(4).fill(channels)];
   return inScratch(lengths, (scratch) => {
     const rooms = [pieces.room(scratch), pieces.room(scratch)] as const;
-    const [ofX, ofDy] = [0, 1].map(() => scratch.tensor([saved]).address) as [number, number];
+    const ofX = scratch.saved(channels, channels);
+    const ofDy = scratch.saved(channels, channels);
     const sums = [scratch.zeros(channels), scratch.zeros(channels)];
     const weight = scratch.vector(gamma, channels);
     const slopes = scratch.zeros(channels);
-    const weights = new Float64Array(channels).fill(1);
-    if (gamma) weights.set(gamma);
-    scratch.doubles(ofX, 2 * channels).set(statistics);
-    scratch.doubles(ofX + 16 * channels, channels).set(weights);
+    scratch.remember(ofX, statistics, gamma, channels);
 
     // As if statistics were constant: then dx is γ·s·dy, and what is summed up is the same.
     const totals = [new Float64Array(channels), new Float64Array(channels)] as const;
@@ -232,14 +216,10 @@ export function backwardInPieces<T>(
         View,
       ];
     pieces.each((at, length) => {
-      const [piece, ofIt] = fill(at, length);
-      const call = callOver(Operation.Backward, piece, epsilon);
-      call.operands[Place.DY] = ofIt;
-      call.operands[Place.OUT] = ofIt;
+      const both = fill(at, length);
+      const call = callOver(Operation.Backward, epsilon, both, ofX);
       call.operands[Place.FIRST_ACCUMULATOR] = sums[0] as View;
       call.operands[Place.SECOND_ACCUMULATOR] = sums[1] as View;
-      call.saved = ofX;
-      call.constant = true;
       scratch.run(call);
       sums.forEach((view, k) => {
         const [sum, total] = [scratch.look(view), totals[k] as Float64Array];
@@ -248,7 +228,7 @@ export function backwardInPieces<T>(
         }
         sum.fill(0);
       });
-      if (constant) put(scratch.look(ofIt), at);
+      if (constant) put(scratch.look(both[1]), at);
     });
     const [dgamma, dbeta] = totals;
     if (!constant) {
@@ -261,25 +241,19 @@ export function backwardInPieces<T>(
         const variance = statistics[channels + channel] as number;
         centers[channel] = (dbeta[channel] as number) / count;
         centers[channels + channel] = variance;
-        const scale = (weights[channel] as number) / Math.sqrt(variance + epsilon);
+        const scale = (gamma ? (gamma[channel] as number) : 1) / Math.sqrt(variance + epsilon);
         slope[channel] = (-scale * (dgamma[channel] as number)) / count;
       }
       pieces.each((at, length) => {
-        const [piece, ofIt] = fill(at, length);
-        const centered = callOver(Operation.Forward, ofIt, epsilon);
+        const both = fill(at, length);
+        const centered = callOver(Operation.Forward, epsilon, [both[1]], ofDy);
         centered.operands[Place.WEIGHT] = weight;
-        centered.saved = ofDy;
-        centered.constant = true;
         scratch.run(centered);
-        const call = callOver(Operation.ResidualForward, piece, epsilon);
+        const call = callOver(Operation.ResidualForward, epsilon, both, ofX);
         call.operands[Place.WEIGHT] = slopes;
-        call.operands[Place.DY] = ofIt;
-        call.operands[Place.OUT] = ofIt;
         call.slope = 1;
-        call.saved = ofX;
-        call.constant = true;
         scratch.run(call);
-        put(scratch.look(ofIt), at);
+        put(scratch.look(both[1]), at);
       });
     }
     return take(Float32Array.from(dgamma), Float32Array.from(dbeta));

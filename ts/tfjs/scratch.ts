@@ -15,6 +15,9 @@ export const OWNER = "batchnorm-wasm/tfjs";
 const LINE = 16;
 const inLines = (length: number) => Math.ceil(length / LINE) * LINE;
 
+/** Float32 that saved values take, in float64: of each set mean and variance, then γ of each channel. */
+export const savedLength = (sets: number, channels: number) => 4 * sets + 2 * channels;
+
 /** What there is of our memory, until its end: one block, since each costs a small call its time. */
 export class Scratch {
   readonly #heap: Heap;
@@ -58,9 +61,22 @@ export class Scratch {
     this.#heap.floats().set(values, view.address / 4);
   }
 
-  /** Where the saved values of a call are: of each set mean and variance, then γ of each channel. */
-  saved(call: Call<View>): void {
-    call.saved = this.tensor([4 * call.sets + 2 * call.channels]).address;
+  /** The address of a call's saved values. */
+  saved(sets: number, channels: number): number {
+    return this.tensor([savedLength(sets, channels)]).address;
+  }
+
+  /** Fills these: with means and variances, and γ or 1. */
+  remember(
+    address: number,
+    statistics: Float64Array,
+    gamma: Values | null,
+    channels: number,
+  ): void {
+    this.doubles(address, statistics.length).set(statistics);
+    const weights = this.doubles(address + statistics.byteLength, channels);
+    if (gamma) weights.set(gamma);
+    else weights.fill(1);
   }
 
   /** What a tensor holds, where it lies: until the memory may grow. */
@@ -69,9 +85,9 @@ export class Scratch {
     return this.#heap.floats().subarray(first, first + view.size);
   }
 
-  /** The bits of the statistics of a call: means and variances in float64. */
-  bits(call: Call<View>): Int32Array {
-    return new Int32Array(this.#heap.port.memory.linear.buffer, call.saved, 4 * call.sets);
+  /** The bits of saved statistics: means and variances in float64. */
+  bits(address: number, sets: number): Int32Array {
+    return new Int32Array(this.#heap.port.memory.linear.buffer, address, 4 * sets);
   }
 
   /** Numbers in float64, from an address on. */
