@@ -15,7 +15,10 @@ export interface CrewExports {
 
 /** When to do what. */
 export interface Policy {
-  /** Bytes that a walk reads, or passes of samples and rows read and write, from which threads that are awake are asked. */
+  /**
+   * Bytes that a walk reads, or a pass of samples or rows reads and writes, from which threads that
+   * are awake are asked.
+   */
   readonly shared: number;
   /** From which it is worth it to wake threads; of walks that follow each other all that are shared. */
   readonly woken: number;
