@@ -11,6 +11,7 @@ type Step = ["add" | "compareExchange" | "load" | "store" | "wait", ...number[]]
 type Worker = Generator<Step, void, unknown>;
 
 const real = globalThis.Atomics;
+const realProcess = globalThis.process;
 
 /** The workers' text as a generator, that yields each of its atomic operations before it happens. */
 const steps = (() => {
@@ -47,6 +48,8 @@ export class Interleaved {
   readonly words: Int32Array;
   /** Parts by who did them, of the job that is under way. */
   done: number[] = [];
+  /** How many workers there ever were. */
+  begun = 0;
   #job = 0;
   readonly #workers: { steps: Worker; next: Step | null; asleep: boolean; gives: unknown }[] = [];
   #between: Between | null = null;
@@ -83,6 +86,7 @@ export class Interleaved {
       patience: 1,
     };
     const worker = begin(orders);
+    this.begun++;
     return { steps: worker, next: worker.next().value ?? null, asleep: false, gives: undefined };
   }
 
@@ -139,10 +143,22 @@ export class Interleaved {
       }),
       wait: before("wait", () => "timed-out"),
     } as unknown as typeof Atomics;
+    const make = (hand: number) => {
+      this.#workers[hand - 1] = this.#begin(hand);
+    };
+    class Worker {
+      constructor(_text: string, { workerData }: { workerData: Orders }) {
+        make(workerData.hand);
+      }
+      on() {}
+      unref() {}
+    }
+    globalThis.process = { getBuiltinModule: () => ({ Worker }) } as unknown as typeof process;
     try {
       return body();
     } finally {
       globalThis.Atomics = real;
+      globalThis.process = realProcess;
     }
   }
 

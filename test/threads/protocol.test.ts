@@ -30,14 +30,28 @@ const BEFORE = {
 };
 
 /** What a program does: jobs of few parts, and an end. */
-function program(threads: Interleaved): void {
+function jobs(threads: Interleaved): void {
   threads.share(2);
   threads.share(3);
   threads.crew.shutdown();
 }
 
+/** One that thinks better of it. */
+function changes(threads: Interleaved): void {
+  threads.crew.set(1);
+  threads.crew.set(3);
+  threads.share(3);
+  const doing = threads.doing.filter((doing) => doing >= Doing.ENDING);
+  if (doing.length > 0) throw new Error(`two were wanted, which are ${threads.doing}`);
+  threads.crew.shutdown();
+}
+
 /** A program, with what workers do before which of its operations; all end, and all is done once. */
-function runWith(prepare: (threads: Interleaved) => void, bursts: readonly number[][]): number {
+function runWith(
+  prepare: (threads: Interleaved) => void,
+  bursts: readonly number[][],
+  program = jobs,
+): number {
   const threads = new Interleaved(3);
   prepare(threads);
   let last = 0;
@@ -54,6 +68,15 @@ function runWith(prepare: (threads: Interleaved) => void, bursts: readonly numbe
     throw new Error(`after ${JSON.stringify(bursts)} they are ${threads.doing}, not all ended`);
   }
   return last;
+}
+
+function randomBursts(seed: number): number[][] {
+  const random = new Random(seed);
+  return Array.from({ length: 3 + random.below(20) }, () => [
+    random.below(LATE),
+    random.below(2),
+    1 + random.below(12),
+  ]);
 }
 
 describe("each part is done once, and all threads end, whatever comes between: workers that", () => {
@@ -73,16 +96,33 @@ describe("each part is done once, and all threads end, whatever comes between: w
 
     test(`${what}: many of their turns`, () => {
       for (let seed = 0; seed < 5000; seed++) {
-        const random = new Random(seed);
-        const bursts = Array.from({ length: 3 + random.below(20) }, () => [
-          random.below(LATE),
-          random.below(2),
-          1 + random.below(12),
-        ]);
-        runWith(prepare, bursts);
+        runWith(prepare, randomBursts(seed));
       }
     });
   }
+});
+
+describe("threads that are told to end, and then that there are as many as before, are there", () => {
+  for (const [what, prepare] of Object.entries(BEFORE)) {
+    test(what, () => {
+      for (let seed = 0; seed < 5000; seed++) runWith(prepare, randomBursts(seed), changes);
+    });
+  }
+
+  test("the same ones, where they haven't ended yet", () => {
+    const threads = new Interleaved(3);
+    threads.stepAll(40);
+    threads.call(
+      () => {},
+      () => {
+        threads.crew.set(1);
+        threads.crew.set(3);
+      },
+    );
+    threads.stepAll(10);
+    expect(threads.crew.report()).toEqual({ threads: 3, ready: 3, reason: null });
+    expect(threads.begun).toBe(2);
+  });
 });
 
 describe("the caller", () => {

@@ -197,12 +197,10 @@ export class Crew {
     this.#began = true;
     for (let hand = 1; hand < this.#wanted; hand++) {
       const place = At.HANDS + hand * LINE;
+      // One that was told to end, and has not yet, stays.
+      Atomics.compareExchange(this.#words, place, Doing.ENDING, Doing.STARTING);
       const doing = this.#doing(hand);
-      if (doing !== Doing.NOTHING && doing !== Doing.ENDED) {
-        // One that is about to end keeps its number until then: the next call tries again.
-        if (doing === Doing.ENDING) this.#began = false;
-        continue;
-      }
+      if (doing !== Doing.NOTHING && doing !== Doing.ENDED) continue;
       Atomics.store(this.#words, place, Doing.STARTING);
       const stack = this.#stacks[hand] as number;
       const orders = {

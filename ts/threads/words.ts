@@ -35,7 +35,7 @@ export const LINE = 16;
 export enum Doing {
   /** There is none. */
   NOTHING,
-  /** It was made, and has said nothing yet. */
+  /** It was made, or told to stay while it was ending, and has said nothing yet. */
   STARTING,
   /** It looks for parts all the time, or does one. */
   AWAKE,

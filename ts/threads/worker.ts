@@ -20,7 +20,7 @@ export interface Orders {
 /**
  * Who has seen no job for a while sleeps: where there are jobs at all it is worth to wait for the
  * next one. At once where it has done all of one, since it has the processor then that the caller
- * waits for.
+ * waits for. Who was told to end says that it does: until then it may be told to stay.
  *
  * Plain JavaScript of the oldest engines, whose comments users would load; `begin` is called with
  * {@link Orders}.
@@ -44,36 +44,35 @@ const begin = ({ module, memory, words, hand, stack, patience }) => {
     throw error;
   }
   let until = 0, seen = 0, isAlone = false;
-  if (compareExchange(all, own, ${Doing.STARTING}, ${Doing.AWAKE}) === ${Doing.STARTING}) {
-    for (let turn = 0; ; turn++) {
-      const job = load(all, ${At.JOB}), first = job >> 8 & 255, last = (job & 255) - 1;
-      if (first <= last) {
-        if (compareExchange(all, ${At.JOB}, job, job - 1) !== job) continue;
-        try {
-          part(load(all, ${At.ADDRESS}), hand, last);
-        } catch (trap) {
-          store(all, ${At.TRAPPED}, 1);
-        }
-        add(all, ${At.DONE}, 1);
-        isAlone = last === 0;
-        continue;
+  for (let turn = 0; ; turn++) {
+    const job = load(all, ${At.JOB}), first = job >> 8 & 255, last = (job & 255) - 1;
+    if (first <= last) {
+      if (compareExchange(all, ${At.JOB}, job, job - 1) !== job) continue;
+      try {
+        part(load(all, ${At.ADDRESS}), hand, last);
+      } catch (trap) {
+        store(all, ${At.TRAPPED}, 1);
       }
-      if (load(all, own) !== ${Doing.AWAKE}) break;
-      if (job !== seen) [seen, until] = [job, 0];
-      if (!isAlone) {
-        if (turn % 64) continue;
-        const now = performance.now();
-        if (until === 0) until = now + patience;
-        if (now < until) continue;
-      }
-      if (compareExchange(all, own, ${Doing.AWAKE}, ${Doing.ASLEEP}) !== ${Doing.AWAKE}) break;
-      wait(all, ${At.JOB}, job);
-      if (compareExchange(all, own, ${Doing.ASLEEP}, ${Doing.AWAKE}) !== ${Doing.ASLEEP}) break;
-      until = performance.now() + patience / 8;
-      [seen, isAlone] = [load(all, ${At.JOB}), false];
+      add(all, ${At.DONE}, 1);
+      isAlone = last === 0;
+      continue;
     }
+    const doing = load(all, own);
+    if (doing === ${Doing.ENDING} && compareExchange(all, own, doing, ${Doing.ENDED}) === doing) return;
+    if (doing === ${Doing.STARTING}) compareExchange(all, own, doing, ${Doing.AWAKE});
+    if (job !== seen) [seen, until] = [job, 0];
+    if (!isAlone) {
+      if (turn % 64) continue;
+      const now = performance.now();
+      if (until === 0) until = now + patience;
+      if (now < until) continue;
+    }
+    if (compareExchange(all, own, ${Doing.AWAKE}, ${Doing.ASLEEP}) !== ${Doing.AWAKE}) continue;
+    wait(all, ${At.JOB}, job);
+    compareExchange(all, own, ${Doing.ASLEEP}, ${Doing.AWAKE});
+    until = performance.now() + patience / 8;
+    [seen, isAlone] = [load(all, ${At.JOB}), false];
   }
-  store(all, own, ${Doing.ENDED});
 };
 `;
 
