@@ -5,6 +5,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync } from "node:fs";
+import { relative } from "node:path";
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 /** @type {string[]} */
@@ -107,6 +108,8 @@ async function vitest(title, env) {
     { env },
   );
   let counts = { passed: 0, failed: 0, skipped: 0 };
+  /** @type {string[]} */
+  let failures = [];
   try {
     const json = JSON.parse(readFileSync(report, "utf8"));
     counts = {
@@ -114,12 +117,34 @@ async function vitest(title, env) {
       failed: json.numFailedTests,
       skipped: json.numPendingTests + json.numTodoTests,
     };
+    failures = json.testResults.flatMap(failuresOf);
   } catch (error) {
     console.error(`no report of the tests: ${error}`);
     ok = false;
   }
   // A file that can't be loaded fails without a test of its own.
   count(title, ok ? counts : { ...counts, failed: Math.max(counts.failed, 1) });
+  remarks.push(...failures);
+}
+
+/**
+ * What failed in a file, a line each: a long log may be cut before its end is.
+ *
+ * @param {{ name: string, status: string, message?: string, assertionResults: {
+ *   status: string, fullName: string, failureMessages: string[] }[] }} file
+ */
+function failuresOf({ name, status, message, assertionResults }) {
+  const failed = assertionResults.filter(({ status }) => status === "failed");
+  const path = relative(".", name);
+  if (status === "failed" && failed.length === 0) return [`  ${path}: ${firstLine(message)}`];
+  return failed.map(
+    ({ fullName, failureMessages }) => `  ${path}: ${fullName}: ${firstLine(failureMessages[0])}`,
+  );
+}
+
+/** @param {string} [text] */
+function firstLine(text = "") {
+  return text.split("\n", 1)[0]?.slice(0, 300);
 }
 
 /**
