@@ -18,21 +18,25 @@ export function channelsOf({
   scale,
   offset,
 }: Inputs): Around | "full" | "broadcast" {
+  // Small calls are as long as what is asked here: no lists are made.
   const { shape } = x as TensorInfo;
-  const parameters = [mean, variance, scale, offset].filter(
-    (one) => one !== undefined && one !== null,
-  );
   const first = (mean as TensorInfo).shape;
-  if (!parameters.every((one) => sameNumbers((one as TensorInfo).shape, first))) return "broadcast";
+  for (const one of [variance, scale, offset]) {
+    if (one && !sameNumbers(one.shape, first)) return "broadcast";
+  }
   // Aligned at the last axis, as everything broadcasts.
   const ahead = shape.length - first.length;
-  const large = first.flatMap((size, i) => (size === 1 ? [] : [i]));
-  if (ahead < 0 || large.some((i) => first[i] !== shape[i + ahead])) {
+  let axis = -1;
+  let large = 0;
+  for (let i = first.length; i-- > 0; ) {
+    if (first[i] === 1) continue;
     // No broadcasting at all: whatever tfjs does with it.
-    return "full";
+    if (first[i] !== shape[i + ahead]) return "full";
+    axis = i;
+    large++;
   }
-  if (large.length === 0) return [sizeOf(shape), 1, 1];
-  if (large.length === 1) return aroundAxis(shape, (large[0] as number) + ahead);
-  const start = large[0] as number;
-  return sameNumbers(first.slice(start), shape.slice(start + ahead)) ? "full" : "broadcast";
+  if (ahead < 0) return "full";
+  if (large === 0) return [sizeOf(shape), 1, 1];
+  if (large === 1) return aroundAxis(shape, axis + ahead);
+  return sameNumbers(first.slice(axis), shape.slice(axis + ahead)) ? "full" : "broadcast";
 }

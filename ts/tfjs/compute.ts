@@ -1,6 +1,6 @@
 /**
- * Norms over values that lie in tfjs's memory: copied into ours, computed, and copied out. Nothing is
- * kept between two calls.
+ * Norms over values that lie in tfjs's memory: copied into ours, computed, and copied out. No value
+ * is kept between two calls.
  */
 import { sizeOf } from "../core/geometry.js";
 import { type Call, newCall, Place } from "../core/operands.js";
@@ -102,7 +102,8 @@ export function forward<T>(
 /**
  * The backward pass of that.
  *
- * @param statistics as {@link forward} gave them, or mean and variance that are constant to the gradient
+ * @param statistics as {@link forward} gave them
+ * @param constant whether they are constants to the gradient
  * @param put takes dx, or a piece of it
  * @param take the other gradients, at last
  */
@@ -112,28 +113,24 @@ export function backward<T>(
   x: Values,
   dy: Values,
   gamma: Values | null,
-  statistics: Int32Array | { readonly mean: Values; readonly variance: Values },
+  statistics: Int32Array,
+  constant: boolean,
   put: Put,
   take: (dgamma: Values, dbeta: Values | null) => T,
 ): T {
   checkLength(dy, x.length);
   const { sets, channels } = numbersOf(problem, shape);
-  const constant = "mean" in statistics;
-  const known = new Float64Array(2 * sets);
-  if (constant) {
-    checkLength(statistics.mean, channels);
-    checkLength(statistics.variance, channels);
-    known.set(statistics.mean);
-    known.set(statistics.variance, channels);
-  } else {
-    checkLength(statistics, 4 * sets);
-    new Int32Array(known.buffer).set(statistics);
-  }
+  checkLength(statistics, 4 * sets);
+  const writeStatistics = (to: Float64Array) => {
+    new Int32Array(to.buffer, to.byteOffset, 4 * sets).set(statistics);
+    return to;
+  };
   if (gamma) checkLength(gamma, channels);
   const pieces = piecesOf(problem, shape);
   if (pieces) {
     const { epsilon } = problem;
     const affine = { gamma, beta: null, epsilon };
+    const known = writeStatistics(new Float64Array(2 * sets));
     return backwardInPieces(pieces, x, dy, affine, known, constant, put, take);
   }
   const lengths = [x.length, x.length, savedLength(sets, channels), channels, channels];
@@ -149,7 +146,8 @@ export function backward<T>(
     call.operands[Place.SECOND_ACCUMULATOR] = dbeta;
     call.saved = scratch.saved(sets, channels);
     call.constant = constant;
-    scratch.remember(call.saved, known, gamma, channels);
+    writeStatistics(scratch.doubles(call.saved, 2 * sets));
+    scratch.weigh(call.saved + 16 * sets, gamma, channels);
     scratch.run(call);
     put(scratch.look(dx), 0);
     return take(scratch.look(dgamma), dbeta && scratch.look(dbeta));

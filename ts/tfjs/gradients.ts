@@ -8,15 +8,6 @@ import { Kernels } from "./kernels.js";
 import type { Problem } from "./problem.js";
 import type { GradConfig, Inputs, Tensor, Tf } from "./types.js";
 
-/** Gradients that are there already: made where they are asked for, others would end with that scope. */
-function given(gradients: { readonly [input: string]: Tensor | undefined }): {
-  [input: string]: () => Tensor;
-} {
-  const all: { [input: string]: () => Tensor } = {};
-  for (const name in gradients) all[name] = () => gradients[name] as Tensor;
-  return all;
-}
-
 /** Of several outputs that of the first. */
 const first = (dy: Tensor | Tensor[]): Tensor => (Array.isArray(dy) ? (dy[0] as Tensor) : dy);
 
@@ -47,9 +38,13 @@ export function ownGradients(tf: Tf): GradConfig[] {
         : composedBackward(tf, attrs as unknown as Problem, dy, x, isScaled ? gamma : null);
       // What the batch moves has no part in y.
       const unmoved = () => tf.zerosLike(dgamma as Tensor);
+      // All are there already: made where they are asked for, others would end with that scope.
       return {
-        ...given({ x: dx, gamma: dgamma, beta: dbeta }),
-        ...{ movingMean: unmoved, movingVariance: unmoved },
+        x: () => dx as Tensor,
+        gamma: () => dgamma as Tensor,
+        beta: () => dbeta as Tensor,
+        movingMean: unmoved,
+        movingVariance: unmoved,
       };
     },
   }));
@@ -73,7 +68,13 @@ export function overFusedGradient(original: GradConfig, tf: Tf): GradConfig {
         around === "broadcast" || !isPlain(tf)
           ? composedFusedBackward(tf, epsilon, dy, x, mean, variance, scale ?? null)
           : (tf.engine().runKernel(name, inputs, attrs) as Tensor[]);
-      return given({ x: dx, scale: dscale, offset: doffset, mean: dmean, variance: dvariance });
+      return {
+        x: () => dx as Tensor,
+        scale: () => dscale as Tensor,
+        offset: () => doffset as Tensor,
+        mean: () => dmean as Tensor,
+        variance: () => dvariance as Tensor,
+      };
     },
   };
 }

@@ -1,4 +1,5 @@
 /** Values of tensors of tfjs's backends: where they are, and how new ones are made. */
+import { sizeOf } from "../core/geometry.js";
 import type { TensorInfo } from "./types.js";
 
 /** The backends that compute by our kernels. */
@@ -25,7 +26,7 @@ export function inRoom<T>(host: Host, like: TensorInfo, fill: (room: Room) => T)
   }
 }
 
-/** A backend, for the length of a call. */
+/** A backend. */
 export interface Host {
   /** Has a tensor in this backend's memory, from whichever it is in. */
   bring(tensor: TensorInfo): void;
@@ -33,6 +34,8 @@ export interface Host {
   values(tensor: TensorInfo): Float32Array | Int32Array;
   /** A new tensor with a copy of values. */
   make(shape: number[], dtype: "float32" | "int32", values: Float32Array | Int32Array): TensorInfo;
+  /** A new tensor of float32 that `write` writes whole. */
+  fill(shape: number[], write: (to: Float32Array) => void): TensorInfo;
   /** A new tensor of float32 and of the shape of one, which is filled piece by piece. */
   room(like: TensorInfo): Room;
 }
@@ -51,7 +54,17 @@ interface BackendCpu {
   makeTensorInfo(shape: number[], dtype: string, values: Float32Array | Int32Array): TensorInfo;
 }
 
-export const HOSTS: { readonly [name in BackendName]: (backend: object) => Host } = {
+/** By backends: making one anew would cost a small call more than looking it up. */
+const hosts = /* @__PURE__ */ new WeakMap<object, Host>();
+
+/** A backend as a host. */
+export function hostOf(name: BackendName, backend: object): Host {
+  const host = hosts.get(backend) ?? HOSTS[name](backend);
+  hosts.set(backend, host);
+  return host;
+}
+
+const HOSTS: { readonly [name in BackendName]: (backend: object) => Host } = {
   wasm(backend) {
     const wasm = backend as BackendWasm;
     return {
@@ -62,6 +75,11 @@ export const HOSTS: { readonly [name in BackendName]: (backend: object) => Host 
       make(shape, dtype, values) {
         const info = wasm.makeOutput(shape, dtype);
         wasm.typedArrayFromHeap(info).set(values);
+        return info;
+      },
+      fill(shape, write) {
+        const info = wasm.makeOutput(shape, "float32");
+        write(wasm.typedArrayFromHeap(info) as Float32Array);
         return info;
       },
       room({ shape }) {
@@ -83,6 +101,11 @@ export const HOSTS: { readonly [name in BackendName]: (backend: object) => Host 
       values: (tensor) => cpu.data.get(tensor.dataId).values,
       // Slicing takes memory that was used before, where zeros are fetched page by page.
       make: (shape, dtype, values) => cpu.makeTensorInfo(shape, dtype, values.slice()),
+      fill(shape, write) {
+        const values = new Float32Array(sizeOf(shape));
+        write(values);
+        return cpu.makeTensorInfo(shape, "float32", values);
+      },
       room({ dataId, shape }) {
         const { values } = cpu.data.get(dataId);
         let all: Float32Array | undefined;

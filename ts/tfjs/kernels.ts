@@ -2,7 +2,7 @@
 import { sizeOf } from "../core/geometry.js";
 import { channelsOf } from "./channels.js";
 import { backward, forward } from "./compute.js";
-import { type BackendName, HOSTS, type Host, inRoom } from "./hosts.js";
+import { type BackendName, type Host, hostOf, inRoom } from "./hosts.js";
 import { type Given, normalize, Pieces } from "./pieces.js";
 import type { Problem, TrainingProblem } from "./problem.js";
 import { checkLength, type Values } from "./scratch.js";
@@ -50,7 +50,7 @@ export function ownKernels(backendName: BackendName, setupFunc: () => void): Ker
     backendName,
     setupFunc,
     kernelFunc({ inputs, backend, attrs }) {
-      const host = HOSTS[backendName](backend);
+      const host = hostOf(backendName, backend);
       bring(host, inputs);
       return run(host, inputs, attrs);
     },
@@ -78,21 +78,31 @@ function runForward(host: Host, inputs: Inputs, attrs: Attributes): TensorInfo[]
     return forward(problem, x.shape, ...tensors, room.put, (bits) => {
       const made = [room.made(), host.make([bits.length], "int32", bits)];
       // An empty batch moves nothing.
-      const kept = sizeOf(x.shape) > 0 ? problem.momentum : 1;
-      const statistics = new Float64Array(bits.buffer, bits.byteOffset, bits.length / 2);
+      const weight = sizeOf(x.shape) > 0 ? 1 - problem.momentum : 0;
       moving.forEach((one, which) => {
-        const old = values(one) as Values;
-        const moved = new Float32Array(channels);
-        for (let channel = 0; channel < channels; channel++) {
-          const before = old[channel] as number;
-          const now = statistics[which * channels + channel] as number;
-          moved[channel] = kept === 1 ? before : before + (now - before) * (1 - kept);
-        }
-        made.push(host.make([channels], "float32", moved));
+        const statistics = new Float64Array(
+          bits.buffer,
+          bits.byteOffset + 8 * which * channels,
+          channels,
+        );
+        // What is made may move the old ones.
+        made.push(
+          host.fill([channels], (to) => move(to, values(one) as Values, statistics, weight)),
+        );
       });
       return made;
     });
   });
+}
+
+/** Running statistics, moved by a batch's. */
+function move(to: Values, old: Values, statistics: Float64Array, weight: number): void {
+  to.set(old);
+  if (weight === 0) return;
+  for (let channel = 0; channel < to.length; channel++) {
+    const before = to[channel] as number;
+    to[channel] = before + ((statistics[channel] as number) - before) * weight;
+  }
 }
 
 function runBackward(host: Host, inputs: Inputs, attrs: Attributes): TensorInfo[] {
@@ -104,7 +114,7 @@ function runBackward(host: Host, inputs: Inputs, attrs: Attributes): TensorInfo[
   return inRoom(host, x as TensorInfo, (room) => {
     const bits = host.values(statistics as TensorInfo) as Int32Array;
     const tensors = [values(x), values(dy), valuesOf(host, gamma)] as const;
-    return backward(problem, shape, ...tensors, bits, room.put, (dgamma, dbeta) => [
+    return backward(problem, shape, ...tensors, bits, false, room.put, (dgamma, dbeta) => [
       room.made(),
       host.make(parameters, "float32", dgamma),
       // Of RMS norm, which has no β, nobody asks for it.
@@ -122,16 +132,21 @@ function runFusedBackward(host: Host, inputs: Inputs, attrs: Attributes): Tensor
   const values = (tensor: TensorInfo | undefined) => valuesOf(host, tensor) as Values;
   return inRoom(host, x as TensorInfo, (room) => {
     const tensors = [values(x), values(dy), valuesOf(host, scale)] as const;
-    const given = { mean: values(mean), variance: values(variance) };
-    return backward(problem, around, ...tensors, given, room.put, (dgamma, dbeta) => {
+    const channels = around[1] as number;
+    const given = new Float64Array(2 * channels);
+    [mean, variance].forEach((one, which) => {
+      checkLength(values(one), channels);
+      given.set(values(one), which * channels);
+    });
+    const bits = new Int32Array(given.buffer);
+    return backward(problem, around, ...tensors, bits, true, room.put, (dgamma, dbeta) => {
       const one = (mean as TensorInfo).shape;
-      // Read anew: what was made since may have moved them.
-      const channels = dgamma.length;
       const [dmean, dvariance] = [new Float32Array(channels), new Float32Array(channels)];
       const made = [room.made()];
-      const [weights, variances] = [valuesOf(host, scale), values(variance)];
+      // Read anew: what was made since may have moved it.
+      const weights = valuesOf(host, scale);
       for (let channel = 0; channel < channels; channel++) {
-        const r = 1 / Math.sqrt((variances[channel] as number) + epsilon);
+        const r = 1 / Math.sqrt((given[channels + channel] as number) + epsilon);
         const a = r * (weights ? (weights[channel] as number) : 1);
         dmean[channel] = -a * ((dbeta as Values)[channel] as number);
         dvariance[channel] = -0.5 * a * r * (dgamma[channel] as number);
@@ -165,14 +180,12 @@ export function overFused(
       const around = isOurs ? channelsOf(inputs) : "full";
       if (around === "broadcast") return compose(inputs, epsilon);
       const { shape } = x as TensorInfo;
-      const size = sizeOf(shape);
-      if (around === "full" || size === 0 || !(epsilon >= 0)) return original.kernelFunc(call);
-      const host = HOSTS[backendName](backend);
+      if (around === "full" || sizeOf(shape) === 0 || !(epsilon >= 0))
+        return original.kernelFunc(call);
+      const host = hostOf(backendName, backend);
       bring(host, inputs);
       // A square root of a negative number is tfjs's affair: NaN, and none of our errors.
-      if ((host.values(variance as TensorInfo) as Values).some((value) => value < 0)) {
-        return compose(inputs, epsilon);
-      }
+      if (isAnyNegative(host.values(variance as TensorInfo))) return compose(inputs, epsilon);
       return inRoom(host, x as TensorInfo, (room) => {
         const given: Given = {
           mean: host.values(mean as TensorInfo) as Values,
@@ -186,4 +199,10 @@ export function overFused(
       });
     },
   };
+}
+
+/** A loop: the array's own method takes ten times as long. */
+function isAnyNegative(values: Values | Int32Array): boolean {
+  for (let i = 0; i < values.length; i++) if ((values[i] as number) < 0) return true;
+  return false;
 }

@@ -206,7 +206,8 @@ export function backwardInPieces<T>(
     const sums = [scratch.zeros(channels), scratch.zeros(channels)];
     const weight = scratch.vector(gamma, channels);
     const slopes = scratch.zeros(channels);
-    scratch.remember(ofX, statistics, gamma, channels);
+    scratch.doubles(ofX, 2 * channels).set(statistics);
+    scratch.weigh(ofX + 16 * channels, gamma, channels);
 
     // As if statistics were constant: then dx is γ·s·dy, and what is summed up is the same.
     const totals = [new Float64Array(channels), new Float64Array(channels)] as const;

@@ -1,9 +1,8 @@
 /** What calls have of our memory while tensors of tfjs are computed. */
-import { Allocation } from "../core/allocation.js";
+import type { Allocation } from "../core/allocation.js";
 import { fail } from "../core/errors.js";
 import type { Call } from "../core/operands.js";
 import { View } from "../core/view.js";
-import { Contents } from "../generated/abi.js";
 import { currentHeap, type Heap } from "./memory.js";
 
 /** Float32 values, in tfjs's memory or ours. */
@@ -28,8 +27,7 @@ export class Scratch {
   constructor(lengths: readonly number[]) {
     this.#heap = currentHeap();
     const length = lengths.reduce((sum, one) => sum + inLines(one), 0);
-    this.#allocation = new Allocation(this.#heap.port, length * 4, Contents.Arbitrary);
-    this.#allocation.retain();
+    this.#allocation = this.#heap.take(length * 4);
   }
 
   /** A tensor of arbitrary contents, or of these. */
@@ -66,15 +64,9 @@ export class Scratch {
     return this.tensor([savedLength(sets, channels)]).address;
   }
 
-  /** Fills these: with means and variances, and γ or 1. */
-  remember(
-    address: number,
-    statistics: Float64Array,
-    gamma: Values | null,
-    channels: number,
-  ): void {
-    this.doubles(address, statistics.length).set(statistics);
-    const weights = this.doubles(address + statistics.byteLength, channels);
+  /** Saved values end with γ of each channel, or 1. */
+  weigh(address: number, gamma: Values | null, channels: number): void {
+    const weights = this.doubles(address, channels);
     if (gamma) weights.set(gamma);
     else weights.fill(1);
   }
@@ -101,9 +93,7 @@ export class Scratch {
   }
 
   end(): void {
-    // Views hold it, too, and nobody has these any more: all ends with the block.
-    this.#heap.port.memory.free(this.#allocation.address, this.#allocation.bytes);
-    this.#allocation.handOut();
+    this.#heap.giveBack(this.#allocation);
   }
 }
 

@@ -9,6 +9,7 @@ import * as tf from "@tensorflow/tfjs";
 import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import { install } from "../../../dist/entry/tfjs-install.js";
 import { Random } from "../../random.mjs";
+import { copying } from "./copying.mjs";
 import { MODELS_BY_NAME } from "./models.mjs";
 
 const [given = "", way] = process.argv.slice(2);
@@ -45,10 +46,14 @@ function layer({ op, shape }) {
   layer.build([...shape]);
   const dy = normals(shape, 2);
   const variables = layer.trainableWeights.map((weight) => weight.read());
+  const channels = /** @type {number} */ (shape.at(-1));
+  const [mean, offset, scale] = [3, 4, 5].map((seed) => normals([channels], seed));
+  const variance = tf.ones([channels]);
   const gradients = tf.grads((x, ..._) => layer.apply(x, { training: true }));
   const call = () =>
     tf.tidy(() => {
       if (op === "inference") layer.apply(x);
+      else if (op === "batchNorm") tf.batchNorm(x, mean, variance, offset, scale);
       else gradients([x, ...variables], dy);
     });
   const time = (/** @type {number} */ calls) => {
@@ -68,27 +73,39 @@ function layer({ op, shape }) {
         uninstall();
       }
     },
+    copying(/** @type {number} */ calls) {
+      const uninstall = install(tf);
+      const restore = copying(tf);
+      try {
+        return time(calls);
+      } finally {
+        restore();
+        uninstall();
+      }
+    },
   };
-  const calls = { plain: 1, ours: 1 };
+  const calls = { plain: 1, ours: 1, copying: 1 };
   for (const [name, run] of Object.entries(ways)) {
     // Warm: until a call takes what it takes.
     for (let i = 0; i < 3; i++) run(1);
     calls[/** @type {"plain"} */ (name)] = Math.max(1, Math.round(20 / run(1)));
   }
-  /** @type {{ plain: number[], ours: number[] }} */
-  const times = { plain: [], ours: [] };
+  /** @type {{ plain: number[], ours: number[], copying: number[] }} */
+  const times = { plain: [], ours: [], copying: [] };
   const end = performance.now() + 6000;
   while (times.plain.length < 3 || (performance.now() < end && times.plain.length < 40)) {
-    for (const name of /** @type {const} */ (["plain", "ours"])) {
+    for (const name of /** @type {const} */ (["plain", "ours", "copying"])) {
       times[name].push(ways[name](calls[name]));
     }
   }
-  const ratios = times.plain.map((plain, i) => plain / /** @type {number} */ (times.ours[i]));
+  const timesAsFast = (/** @type {number[]} */ as) =>
+    median(times.plain.map((plain, i) => plain / /** @type {number} */ (as[i])));
   return {
     plain: median(times.plain),
     ours: median(times.ours),
-    ratio: median(ratios),
-    rounds: ratios.length,
+    ratio: timesAsFast(times.ours),
+    copying: timesAsFast(times.copying),
+    rounds: times.plain.length,
   };
 }
 
