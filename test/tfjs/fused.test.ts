@@ -157,6 +157,12 @@ describe.each(BACKENDS)("on %s", (backend) => {
     });
   });
 
+  test("an ε below 0 is like any other where the variance is larger", () => {
+    const x = tf.tensor([1, 2, 3, 4], [2, 2]);
+    const y = batchNorm(x, tf.zeros([2, 1]), tf.tensor([2, 5], [2, 1]), undefined, undefined, -1);
+    expectNear(y.dataSync(), [1, 2, 1.5, 2], 4);
+  });
+
   test("of one value a channel each is normalized, of none nothing; NaN stays in its channel", () => {
     const scalar = tf.tensor(Float32Array.of(1), [1, 1]);
     const four = tf.tensor([4], [1, 1]);

@@ -178,12 +178,13 @@ export function overFused(
       const around = isOurs ? channelsOf(inputs) : "full";
       if (around === "broadcast") return compose(inputs, epsilon);
       const { shape } = x as TensorInfo;
-      if (around === "full" || sizeOf(shape) === 0 || !(epsilon >= 0))
-        return original.kernelFunc(call);
+      if (around === "full" || sizeOf(shape) === 0) return original.kernelFunc(call);
       const host = hostOf(backendName, backend);
       bring(host, inputs);
       // A square root of a negative number is tfjs's affair: NaN, and none of our errors.
-      if (isAnyNegative(host.values(variance as TensorInfo))) return compose(inputs, epsilon);
+      if (!(epsilon >= 0) || isAnyNegative(host.values(variance as TensorInfo))) {
+        return compose(inputs, epsilon);
+      }
       return inRoom(host, x as TensorInfo, (room) => {
         const given: Given = {
           mean: host.values(mean as TensorInfo) as Values,
