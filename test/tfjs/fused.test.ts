@@ -129,6 +129,40 @@ describe.each(BACKENDS)("on %s", (backend) => {
     expect(distance(gradientOf(fused), gradientOf(formula))).toBeLessThan(1e-5);
   });
 
+  test.each<[string, number[], number[], number[]]>([
+    ["of several axes", [2, 3, 4], [3, 4], [3, 4]],
+    ["with one β for all", [2, 3, 4], [4], [1]],
+    ["of an empty batch, along another axis than the last", [0, 3, 4], [3, 1], [3, 1]],
+    ["of an empty batch, in no memory of tfjs's own", [0, 4], [4], [4]],
+  ])("all gradients %s are of their inputs' shapes, and right: %j, %j, %j", (_, ...shapes) => {
+    const [shape, one, ofOffset] = shapes;
+    const inputs = [shape, one, one, ofOffset, one].map((shape, k) =>
+      tf.tensor(numbers(sizeOf(shape), k, 1, 2), shape),
+    );
+    const gradientsOf = (f: (...all: tf.Tensor[]) => tf.Tensor) => tf.grads(f)(inputs);
+    const fused = gradientsOf((x, mean, variance, offset, scale) =>
+      batchNorm(x as tf.Tensor, mean as tf.Tensor, variance as tf.Tensor, offset, scale, EPSILON),
+    );
+    // What tfjs adds up of nothing is wrong on wasm.
+    const formula = gradientsOf((...all) => {
+      const [x, mean, variance, offset, scale] = all as [tf.Tensor, tf.Tensor, ...tf.Tensor[]];
+      const r = tf.rsqrt(tf.add(variance as tf.Tensor, EPSILON));
+      const weighted = tf.mul(tf.mul(tf.sub(x, mean), r), scale as tf.Tensor);
+      return tf.add(weighted, offset as tf.Tensor);
+    }).map((one) => (sizeOf(shape) > 0 ? one : tf.zerosLike(one)));
+    fused.forEach((one, k) => {
+      const truth = formula[k] as tf.Tensor;
+      expect(one.shape).toEqual(truth.shape);
+      expectNear(one.dataSync(), truth.dataSync(), 16);
+    });
+  });
+
+  test("an ε below 0 is like any other where the variance is larger", () => {
+    const x = tf.tensor([1, 2, 3, 4], [2, 2]);
+    const y = batchNorm(x, tf.zeros([2, 1]), tf.tensor([2, 5], [2, 1]), undefined, undefined, -1);
+    expectNear(y.dataSync(), [1, 2, 1.5, 2], 4);
+  });
+
   test("of one value a channel each is normalized, of none nothing; NaN stays in its channel", () => {
     const scalar = tf.tensor(Float32Array.of(1), [1, 1]);
     const four = tf.tensor([4], [1, 1]);

@@ -63,31 +63,30 @@ export function composedFused(tf: Tf, inputs: Inputs<Tensor>, epsilon: number): 
   return offset ? tf.add(y, offset) : y;
 }
 
-/** dx, dγ, dβ, dμ and dσ² of {@link composedFused}, where β is of μ's shape. */
+/** dx, dγ, dβ, dμ and dσ² of {@link composedFused}, where γ and β are given. */
 export function composedFusedBackward(
   tf: Tf,
   epsilon: number,
-  dy: Tensor,
-  x: Tensor,
-  mean: Tensor,
-  variance: Tensor,
-  scale: Tensor | null,
+  { dy, x, mean, variance, scale, offset }: { readonly [name: string]: Tensor },
 ): Tensor[] {
-  const r = tf.rsqrt(tf.add(variance, epsilon));
-  const normalized = tf.mul(tf.sub(x, mean), r);
-  const weighted = tf.mul(scale ? tf.mul(dy, scale) : dy, r);
+  const r = tf.rsqrt(tf.add(variance as Tensor, epsilon));
+  const normalized = tf.mul(tf.sub(x as Tensor, mean as Tensor), r);
+  const weighted = tf.mul(tf.mul(dy as Tensor, scale as Tensor), r);
   const half = tf.mul(tf.mul(weighted, normalized), tf.mul(r, tf.scalar(-0.5)));
+  const of = (each: Tensor, like: Tensor | undefined) => sumTo(tf, each, (like as Tensor).shape);
   return [
-    sumTo(tf, weighted, x.shape),
-    sumTo(tf, tf.mul(dy, normalized), (scale ?? mean).shape),
-    sumTo(tf, dy, mean.shape),
-    sumTo(tf, tf.mul(weighted, tf.scalar(-1)), mean.shape),
-    sumTo(tf, half, variance.shape),
+    of(weighted, x),
+    of(tf.mul(dy as Tensor, normalized), scale),
+    of(dy as Tensor, offset),
+    of(tf.mul(weighted, tf.scalar(-1)), mean),
+    of(half, variance),
   ];
 }
 
 /** The sum over all that a shape was spread to. */
 function sumTo(tf: Tf, each: Tensor, shape: readonly number[]): Tensor {
+  // Of nothing tfjs's wasm backend gives what lies in its memory.
+  if (each.size === 0) return tf.zeros(shape);
   const ahead = each.shape.length - shape.length;
   const spread = each.shape.flatMap((_, axis) => ((shape[axis - ahead] ?? 1) === 1 ? [axis] : []));
   return tf.reshape(spread.length > 0 ? tf.sum(each, spread) : each, shape);

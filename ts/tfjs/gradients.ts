@@ -6,7 +6,7 @@ import { channelsOf } from "./channels.js";
 import { composedBackward, composedFusedBackward } from "./composed.js";
 import { Kernels } from "./kernels.js";
 import type { Problem } from "./problem.js";
-import type { GradConfig, Inputs, Tensor, Tf } from "./types.js";
+import type { GradConfig, Tensor, Tf } from "./types.js";
 
 /** Of several outputs that of the first. */
 const first = (dy: Tensor | Tensor[]): Tensor => (Array.isArray(dy) ? (dy[0] as Tensor) : dy);
@@ -54,20 +54,17 @@ export function ownGradients(tf: Tf): GradConfig[] {
 export function overFusedGradient(original: GradConfig, tf: Tf): GradConfig {
   return {
     ...original,
+    // β's shape may be another than the statistics'.
+    inputsToSave: [...(original.inputsToSave as string[]), "offset"],
     gradFunc(dys, saved, attrs) {
-      const [x, mean, variance, scale] = saved as [Tensor, Tensor, Tensor, Tensor | undefined];
+      const [x, mean, variance, scale, offset] = saved as [Tensor, Tensor, Tensor, Tensor, Tensor];
+      if (x.dtype !== "float32" || !isOurs(tf)) return original.gradFunc(dys, saved, attrs);
       const dy = first(dys);
-      const inputs: Inputs<Tensor> = scale
-        ? { dy, x, mean, variance, scale }
-        : { dy, x, mean, variance };
-      const around = x.dtype === "float32" && isOurs(tf) ? channelsOf(inputs) : "full";
-      if (around === "full" || x.size === 0) return original.gradFunc(dys, saved, attrs);
-      const epsilon = attrs.varianceEpsilon as number;
-      const name = scale ? Kernels.FusedBackward : Kernels.FusedBackwardUnscaled;
+      const inputs = { dy, x, mean, variance, scale, offset };
       const [dx, dscale, doffset, dmean, dvariance] =
-        around === "broadcast" || !isPlain(tf)
-          ? composedFusedBackward(tf, epsilon, dy, x, mean, variance, scale ?? null)
-          : (tf.engine().runKernel(name, inputs, attrs) as Tensor[]);
+        typeof channelsOf(inputs) === "object" && isPlain(tf)
+          ? (tf.engine().runKernel(Kernels.FusedBackward, inputs, attrs) as Tensor[])
+          : composedFusedBackward(tf, attrs.varianceEpsilon as number, inputs);
       return {
         x: () => dx as Tensor,
         scale: () => dscale as Tensor,

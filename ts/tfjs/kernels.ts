@@ -24,7 +24,6 @@ export const Kernels = {
   BackwardUnscaled: "BatchNormWasmBackwardUnscaled",
   /** dy, x, given statistics and γ to dx, dγ, dβ, dμ and dσ². */
   FusedBackward: "BatchNormWasmFusedBackward",
-  FusedBackwardUnscaled: "BatchNormWasmFusedBackwardUnscaled",
 } as const;
 
 /** Values of an input, or `null` where it is absent. */
@@ -61,7 +60,6 @@ export function ownKernels(backendName: BackendName, setupFunc: () => void): Ker
     config(Kernels.Backward, runBackward),
     config(Kernels.BackwardUnscaled, runBackward),
     config(Kernels.FusedBackward, runFusedBackward),
-    config(Kernels.FusedBackwardUnscaled, runFusedBackward),
   ];
 }
 
@@ -131,7 +129,7 @@ function runFusedBackward(host: Host, inputs: Inputs, attrs: Attributes): Tensor
   const problem: Problem = { norm: "batch", axes: [1], groups: 0, epsilon, parameters: [] };
   const values = (tensor: TensorInfo | undefined) => valuesOf(host, tensor) as Values;
   return inRoom(host, x as TensorInfo, (room) => {
-    const tensors = [values(x), values(dy), valuesOf(host, scale)] as const;
+    const tensors = [values(x), values(dy), values(scale)] as const;
     const channels = around[1] as number;
     const given = new Float64Array(2 * channels);
     [mean, variance].forEach((one, which) => {
@@ -144,10 +142,10 @@ function runFusedBackward(host: Host, inputs: Inputs, attrs: Attributes): Tensor
       const [dmean, dvariance] = [new Float32Array(channels), new Float32Array(channels)];
       const made = [room.made()];
       // Read anew: what was made since may have moved it.
-      const weights = valuesOf(host, scale);
+      const weights = values(scale);
       for (let channel = 0; channel < channels; channel++) {
         const r = 1 / Math.sqrt((given[channels + channel] as number) + epsilon);
-        const a = r * (weights ? (weights[channel] as number) : 1);
+        const a = r * (weights[channel] as number);
         dmean[channel] = -a * ((dbeta as Values)[channel] as number);
         dvariance[channel] = -0.5 * a * r * (dgamma[channel] as number);
       }
@@ -180,12 +178,13 @@ export function overFused(
       const around = isOurs ? channelsOf(inputs) : "full";
       if (around === "broadcast") return compose(inputs, epsilon);
       const { shape } = x as TensorInfo;
-      if (around === "full" || sizeOf(shape) === 0 || !(epsilon >= 0))
-        return original.kernelFunc(call);
+      if (around === "full" || sizeOf(shape) === 0) return original.kernelFunc(call);
       const host = hostOf(backendName, backend);
       bring(host, inputs);
       // A square root of a negative number is tfjs's affair: NaN, and none of our errors.
-      if (isAnyNegative(host.values(variance as TensorInfo))) return compose(inputs, epsilon);
+      if (!(epsilon >= 0) || isAnyNegative(host.values(variance as TensorInfo))) {
+        return compose(inputs, epsilon);
+      }
       return inRoom(host, x as TensorInfo, (room) => {
         const given: Given = {
           mean: host.values(mean as TensorInfo) as Values,
