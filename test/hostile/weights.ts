@@ -157,7 +157,7 @@ function decoded(dtype: string, given: Uint8Array) {
     case "F8_E5M2":
       return Float32Array.from(bytes, (byte) => half(byte << 8));
     default:
-      return dtype.startsWith("F8_") ? undefined : null;
+      return /^F8_(E4M3|E5M2|E8M0|E4M3FNUZ|E5M2FNUZ)$/.test(dtype) ? undefined : null;
   }
 }
 
@@ -180,6 +180,10 @@ function checkEntry(name: string, got: WeightDict[string] | undefined, want: Omi
   if (!isSame) throw new Fault("a weight has other values", `${name}: ${data}, not ${values}`);
 }
 
+/** Whether a header has a name twice, of which `JSON.parse` says nothing. */
+const hasTwice = (header: string, names: readonly string[]) =>
+  [...header.matchAll(/"(?:[^"\\]|\\.)*"(?=\s*:\s*\{)/g)].length !== names.length;
+
 /** A file's header by `JSON.parse`, and its data; throws where they contradict each other. */
 function parsed(file: Uint8Array) {
   let all: Record<string, Stored & { data_offsets: [number, number] }>;
@@ -187,6 +191,7 @@ function parsed(file: Uint8Array) {
   try {
     const { header, data: behind } = partsOf(file);
     [all, data] = [JSON.parse(header), behind];
+    if (hasTwice(header, Object.keys(all))) throw new Error("a name comes twice");
   } catch (error) {
     throw new Fault("a file is taken that is none", String(error));
   }
@@ -216,8 +221,17 @@ function parsed(file: Uint8Array) {
   return { notes: notes as unknown as Record<string, string>, stored };
 }
 
-/** A file as others may write it: fields in any order, spaces, escapes. */
-function laidOut(random: Random, entries: readonly Stored[], notes: Record<string, string> | null) {
+/**
+ * A file as others may write it: fields in any order, spaces, escapes.
+ *
+ * @param step bytes from the end of an entry to the next one: other than 0 they lie apart, or overlap
+ */
+function laidOut(
+  random: Random,
+  entries: readonly Stored[],
+  notes: Record<string, string> | null,
+  step = 0,
+) {
   const shuffled = <T>(all: T[]) =>
     all
       .map((one) => [random.uniform(), one] as const)
@@ -236,7 +250,7 @@ function laidOut(random: Random, entries: readonly Stored[], notes: Record<strin
   let end = 0;
   const fields = entries.map(({ name, dtype, shape, bytes }): [string, string] => {
     const offsets = list([end, end + bytes.length]);
-    end += bytes.length;
+    end += bytes.length + step;
     return [
       name,
       object([
@@ -250,8 +264,16 @@ function laidOut(random: Random, entries: readonly Stored[], notes: Record<strin
     const all = Object.entries(notes).map(([name, note]): [string, string] => [name, text(note)]);
     fields.push(["__metadata__", object(all)]);
   }
-  const data = joined(entries.map(({ bytes }) => bytes));
+  const data = new Uint8Array(Math.max(end - step, 0));
+  data.set(joined(entries.map(({ bytes }) => bytes)).subarray(0, data.length));
   return fileOf(object(fields) + random.pick(["", "", "   ", "\n"]), data);
+}
+
+/** A file whose header says itself what can't be: entries that overlap or lie apart, a name twice. */
+function forged(random: Random, entries: readonly Stored[]): Uint8Array<ArrayBuffer> {
+  const [first] = entries;
+  if (first && random.oneIn(2)) return laidOut(random, [...entries, first], null);
+  return laidOut(random, entries, null, random.pick([-4, -1, 1, 4]));
 }
 
 /** What can stand in a header, or in a manifest, and should not stand anywhere. */
@@ -277,7 +299,13 @@ function spoilt(random: Random, file: Uint8Array<ArrayBuffer>): Uint8Array<Array
   const { header, data } = partsOf(file);
   const size = BigInt(Buffer.byteLength(header));
   const copy = file.slice();
-  switch (random.below(8)) {
+  switch (random.below(9)) {
+    case 8: {
+      // A quotation mark and a letter as UTF-8 that is too long, a surrogate, and half a character.
+      const wrong = random.pick(["\xc0\xa2", "\xc1\xa1", "\xed\xa0\x80", "\xc3"]);
+      const text = Buffer.from(header).toString("latin1");
+      return fileOf(bytesOf(text.replace(/"(?=\s*:)/, () => `${wrong}"`)), data);
+    }
     case 0:
       return file.slice(0, random.below(file.length));
     case 1:
@@ -353,7 +381,11 @@ function read(
   );
   const whole = laidOut(random, entries, someNotes(random));
   const isSpoilt = manner === "hostile" && random.oneIn(2);
-  const bytes = isSpoilt ? spoilt(random, whole) : whole;
+  const bytes = isSpoilt
+    ? random.oneIn(6)
+      ? forged(random, entries)
+      : spoilt(random, whole)
+    : whole;
   const { options, prefix, strict } = readingOptions(world, random, manner);
   const file: Arg & { isNone: boolean } =
     manner === "hostile" && random.oneIn(30)
