@@ -100,6 +100,12 @@ describe("a model that lies is refused, and the message says where and why:", ()
   });
   const packed = (quantization: unknown, more = {}) => model([{ ...one, ...more, quantization }]);
   const eight = new Uint8Array(8);
+  /** A Proxy of an array that says it had another length, all of whose elements are one. */
+  const saying = (length: unknown, one: unknown) =>
+    new Proxy([one], {
+      get: (array, key) =>
+        key === "length" ? length : Reflect.get(array, /^\d/.test(String(key)) ? "0" : key),
+    });
 
   const HOSTILE: Record<string, [model: unknown, files: unknown, words: string][]> = {
     text: [
@@ -117,8 +123,12 @@ describe("a model that lies is refused, and the message says where and why:", ()
       [[{ paths: [5], weights: [] }], eight, "weightsManifest[0].paths[0] must be a string, got 5"],
       [[{ paths: ["f"], weights: {} }], eight, "weightsManifest[0].weights must be an array"],
       [[{ paths: ["f"] }], eight, "weights must be an array, got undefined"],
-      [new Array(2 ** 32 - 1), eight, "weightsManifest[0].paths must be an array"],
-      [[{ paths: new Array(2 ** 32 - 1), weights: [] }], eight, "paths[0] must be a string"],
+      [new Array(2 ** 32 - 1), eight, "weightsManifest must be an array"],
+      [[{ paths: new Array(2 ** 32 - 1), weights: [] }], eight, "paths must be an array"],
+      [saying(Infinity, { paths: [], weights: [] }), eight, "weightsManifest must be an array"],
+      [[{ paths: saying(Symbol(), "f"), weights: [] }], eight, "paths must be an array"],
+      [[{ paths: [], weights: saying(2n, one) }], eight, "weights must be an array"],
+      [model([{ ...one, shape: saying(Infinity, 1) }]), eight, "a: shape must be an array"],
     ],
     "names and files that come twice": [
       [model([one, one]), new Uint8Array(16), '"a" comes twice in the manifest'],
@@ -156,6 +166,9 @@ describe("a model that lies is refused, and the message says where and why:", ()
       [model([one]), Object.create({ f: eight }), 'the file "f" is not there'],
       [model([one]), [eight, eight], "2 files for the manifest's 1 paths"],
       [model([one]), [null], 'the file "f" is not there'],
+      [model([one]), saying(Symbol(), eight), "files must be an array"],
+      [model([one]), saying({ toString: () => "1" }, eight), "files must be an array"],
+      [model([], []), eight, "1 files for the manifest's 0 paths"],
     ],
     shapes: [
       ...[-1, 0.5, Number.NaN, Infinity, "2", null, 2 ** 53].map(
@@ -276,6 +289,26 @@ describe("a model that lies is refused, and the message says where and why:", ()
     };
     const { code } = refusal(() => fromLayersModel(wrong(model([one], ["f", "g"])), weights));
     expect(code).toBe("dtype");
+    // One that is its group's only one, and whose weights have no elements.
+    const file = new Uint8Array(8);
+    const spec = {
+      ...one,
+      get shape() {
+        structuredClone(file.buffer, { transfer: [file.buffer] });
+        return [0];
+      },
+    };
+    expect(refusal(() => fromLayersModel(wrong(model([spec])), { f: file })).code).toBe("dtype");
+  });
+
+  test("what is on Object.prototype is nobody's quantization", () => {
+    const everything = Object.prototype as { quantization?: unknown };
+    everything.quantization = { dtype: "uint8", scale: 1, min: 0 };
+    try {
+      expect(fromLayersModel(wrong(model([one])), eight).a?.data).toEqual(new Float32Array(2));
+    } finally {
+      delete everything.quantization;
+    }
   });
 
   test("names that mean something to JavaScript are names like any other, nullish means absent", () => {

@@ -243,6 +243,22 @@ describe("fromSafetensors", () => {
     expect(fromSafetensors(fileOf({ unknown, other }, 7), { prefix: "oth" })).toHaveProperty("er");
   });
 
+  test("what is on Object.prototype is in no file, and no entry's", () => {
+    const everything = Object.prototype as Record<string, unknown>;
+    const made = fileOf({ a: F32 }, 4);
+    const dict = fromSafetensors(made);
+    const written = toSafetensors(dict);
+    for (const name of ["shape", "data_offsets", "dtype", "strides", "offset", "metadata"]) {
+      everything[name] = [1];
+      try {
+        expect(fromSafetensors(made), name).toEqual(dict);
+        expect(toSafetensors(dict), name).toEqual(written);
+      } finally {
+        delete everything[name];
+      }
+    }
+  });
+
   test("errors are those of the main entry", () => {
     expect(BatchNormError).toBe(MainError);
   });
@@ -666,6 +682,16 @@ describe("toSafetensors", () => {
       { data: Float32Array.of(1), shape: new Array(2 ** 32 - 1) },
       "invalid-shape",
     ],
+    ...[Symbol(), 2n, Number.NaN, -1, "x", Infinity].map((length): [string, unknown, string] => [
+      `of a shape whose length is ${String(length)}`,
+      {
+        data: Float32Array.of(1),
+        shape: new Proxy([1], {
+          get: (array, key) => (key === "length" ? length : Reflect.get(array, key)),
+        }),
+      },
+      "invalid-shape",
+    ]),
     ["half a byte", { data: bytes, dtype: "F64", shape: [] }, "invalid-shape"],
     ["column-major", { data: Float32Array.of(1), shape: [1], fortranOrder: true }, "unsupported"],
     ["strides", { data: Float32Array.of(1), shape: [1], strides: [1] }, "unsupported"],
@@ -683,8 +709,16 @@ describe("toSafetensors", () => {
     const one = Float32Array.of(1);
     const codeOf = (dict: unknown, options?: unknown) =>
       refusal(() => toSafetensors(wrong(dict), wrong(options))).code;
-    for (const dict of [null, undefined, 5, "a", [one], one, () => one, new Map([[1, one]])]) {
+    for (const dict of [
+      ...[null, undefined, 5, "a", [one], one, () => one, new Map([[1, one]])],
+      // A file of nothing is all that they would give.
+      ...[Promise.resolve({ one }), new Set([one]), one.buffer, new DataView(one.buffer)],
+      ...[[], new Uint8Array(0), new Date(0), new Proxy(new Map([["a", one]]), {})],
+    ]) {
       expect(codeOf(dict)).toBe("state-dict");
+    }
+    for (const dict of [{}, Object.create(null), new Map(), runInNewContext("({})")]) {
+      expect(fromSafetensors(toSafetensors(dict))).toEqual({});
     }
     expect(codeOf({ __metadata__: one })).toBe("state-dict");
     expect(codeOf({ "\ud800": one })).toBe("state-dict");
@@ -702,6 +736,8 @@ describe("toSafetensors", () => {
     }
     expect(codeOf({}, { meta: {} })).toBe("unknown-option");
     expect(codeOf({ ["a".repeat(1e8)]: one })).toBe("state-dict");
+    // As JSON it would be longer than a string can be.
+    expect(codeOf({}, { metadata: { a: "\0".repeat(9e7) } })).toBe("state-dict");
   });
 
   test("each property of an entry is read once, before anything is written", () => {

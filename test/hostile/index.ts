@@ -6,6 +6,7 @@
  *   -- --seed 7          other calls; each seed gives the same ones again
  *   -- --mild            only calls as a caller would write them, overlaps and all
  *   -- --skip view,set   none of these kinds
+ *   -- --only view,set   these alone
  */
 import { parseArgs } from "node:util";
 import fc from "fast-check";
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "20261123" },
     mild: { type: "boolean", default: false },
     skip: { type: "string", default: "" },
+    only: { type: "string", default: "" },
   },
 });
 const [wanted, seed] = [Number(values.calls), Number(values.seed)];
@@ -28,7 +30,12 @@ if (!(Number.isSafeInteger(wanted) && Number.isSafeInteger(seed))) {
   throw new Error("--calls and --seed are whole numbers");
 }
 
-skip(values.skip.split(","));
+const skipped = values.only
+  ? ["memory", ...KINDS.map(([name]) => name)].filter(
+      (one) => !values.only.split(",").includes(one),
+    )
+  : values.skip.split(",");
+skip(skipped);
 
 /** Calls after one set-up: long enough for one to meet what an earlier one left. */
 const LONGEST = 60;
@@ -126,11 +133,12 @@ async function report(label: string, shortest: [number, number[]]): Promise<void
   console.log(`
 FAULT ${world.kind}: ${message}
 import * as library from "batchnorm-wasm";
+import * as weights from "batchnorm-wasm/weights";
 import { ${values.join(", ")} } from "./values.js";
 import { module } from "../limited.js";
-Object.assign(globalThis, library);
+Object.assign(globalThis, library, weights);
 const k = createKernel(module);
-let ${names.map((name) => (name.startsWith("r") ? `${name} = 0` : name)).join(", ")};
+${names.length > 0 ? "let " : ""}${names.map((name) => (name.startsWith("r") ? `${name} = 0` : name)).join(", ")};
 ${text}
 `);
 }
@@ -148,7 +156,7 @@ function needed(lines: string[]): string[] {
   return kept.reverse();
 }
 
-if (!values.skip.includes("memory")) {
+if (!skipped.includes("memory")) {
   for (const [name, run] of MEMORY) {
     const count = { calls: 1, returned: 1, failed: 0 };
     counts.set(name, count);

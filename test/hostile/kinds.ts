@@ -5,6 +5,7 @@ import { FOLDING } from "./folding.js";
 import { GROUP_NORM } from "./group.js";
 import { HEALTH } from "./health.js";
 import { LAYER_NORM } from "./layer.js";
+import { LAYERS_MODELS } from "./layers-models.js";
 import { MOMENTS } from "./moments.js";
 import { assign, forge, kernel, record, scoped, wrapped } from "./others.js";
 import { REGULARIZATION } from "./regularization.js";
@@ -14,6 +15,7 @@ import { SCHEDULES } from "./schedules.js";
 import { SYNC } from "./sync.js";
 import { dispose, make, read, set, view } from "./tensors.js";
 import { root, themes } from "./theme.js";
+import { WEIGHTS } from "./weights.js";
 import type { Manner, World } from "./world.js";
 
 /** Fills a world: guarded memory with tensors in it, a stranger's tensor, layers. */
@@ -71,6 +73,8 @@ export const KINDS: readonly Kind[] = [
   ...HEALTH,
   ...FOLDING,
   ...REGULARIZATION,
+  ...WEIGHTS,
+  ...LAYERS_MODELS,
   ["record", 3, record],
   ["new tensor", 5, make],
   ["view", 6, view],

@@ -92,6 +92,7 @@ const FITS: Readonly<Record<string, Fits>> = {
   prefix: (value) => typeof value === "string",
   allowNonFinite: isBoolean,
   strict: isBoolean,
+  metadata: (value) => Object.values(value as object).every((one) => typeof one === "string"),
   // Of entries, by the layer's own; what is in it, code that reads it finds out.
   names: (value) => typeof value === "object" && !Array.isArray(value),
   kind: (value) => ["linear", "conv", "depthwise", "transposed"].includes(value as string),

@@ -86,6 +86,96 @@ export function shrunk(length: number): Float32Array {
   return values;
 }
 
+/** Bytes from text, one for each letter, so that the files in a program can be read. */
+export function bytesOf(letters: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(letters, (letter) => letter.charCodeAt(0));
+}
+
+/** Forms in which bytes can be handed over. */
+export const FORMS = ["array", "part", "buffer", "shared", "resizable", "DataView", "lying"];
+/** Forms that are no bytes, or no longer. */
+export const NO_FORMS = ["detached", "gone", "shrunk", "Proxy", "words", "list", "looks"];
+
+/** The same bytes in one of {@link FORMS} or {@link NO_FORMS}. */
+export function inForm(bytes: Uint8Array<ArrayBuffer>, form: string): unknown {
+  const { length } = bytes;
+  const larger = new Uint8Array(length + 7);
+  larger.set(bytes, 3);
+  switch (form) {
+    case "part":
+      return larger.subarray(3, 3 + length);
+    case "buffer":
+      return bytes.slice().buffer;
+    case "shared": {
+      const shared = new Uint8Array(new SharedArrayBuffer(length));
+      shared.set(bytes);
+      return shared;
+    }
+    case "DataView":
+      return new DataView(larger.buffer, 3, length);
+    case "resizable":
+    case "shrunk": {
+      const Resizable = ArrayBuffer as new (bytes: number, options: object) => ArrayBuffer;
+      const buffer = new Resizable(length + 3, { maxByteLength: length + 3 });
+      const view = new Uint8Array(buffer, 3, length);
+      view.set(bytes);
+      if (form === "shrunk") (buffer as unknown as { resize?(bytes: number): void }).resize?.(2);
+      return view;
+    }
+    case "lying":
+      return Object.defineProperties(bytes.slice(), {
+        length: { value: 3 },
+        byteOffset: { value: 4 },
+        buffer: { value: new ArrayBuffer(2) },
+        slice: { value: raise },
+        subarray: { value: raise },
+      });
+    case "detached":
+      return detach(bytes.slice());
+    case "gone":
+      return detach(bytes.slice()).buffer;
+    case "Proxy":
+      return transparent(bytes);
+    case "words":
+      return new Uint32Array(length);
+    case "list":
+      return [...bytes];
+    case "looks":
+      return { buffer: larger.buffer, byteOffset: 3, byteLength: length, length };
+    default:
+      return bytes;
+  }
+}
+
+/** Transfers the buffer of a view, or a buffer, elsewhere. */
+export function detach<T>(bytes: T): T {
+  const buffer = ArrayBuffer.isView(bytes) ? bytes.buffer : bytes;
+  // Of others, and of what is gone already, there is none to transfer.
+  if (buffer instanceof ArrayBuffer) structuredClone(buffer, { transfer: [buffer] });
+  return bytes;
+}
+
+/** An array that says it had another length. */
+export function saying(length: unknown, array: readonly unknown[]): unknown[] {
+  return new Proxy([...array], {
+    get: (target, key) => (key === "length" ? length : Reflect.get(target, key)),
+  });
+}
+
+/** An array whose elements are all the same, and without an end. */
+export function endless(one: unknown): unknown[] {
+  return new Proxy([], {
+    get: (target, key) =>
+      key === "length"
+        ? Infinity
+        : /^\d/.test(String(key))
+          ? typeof one === "function"
+            ? one(key)
+            : one
+          : Reflect.get(target, key),
+  });
+}
+
 /** An array whose own methods lie about what it holds. */
 export class Lying extends Array<unknown> {
   static of2(...items: unknown[]): Lying {

@@ -1,5 +1,5 @@
 /** Checks of single values. */
-import { mustBe } from "./errors.js";
+import { type BatchNormErrorCode, mustBe } from "./errors.js";
 import { show } from "./show.js";
 
 /** What a count, a size or a place must be. */
@@ -74,11 +74,15 @@ const END = 2 ** 24;
 /**
  * What an array holds, by index: an iterator or a method may be the caller's own.
  *
- * @throws BatchNormError `invalid-option` unless it is an array
+ * @throws BatchNormError `invalid-option`, or `code`, unless it is an array
  */
-export function readArray<T>(value: readonly T[], name: string): T[] {
+export function readArray<T>(
+  value: readonly T[],
+  name: string,
+  code: BatchNormErrorCode = "invalid-option",
+): T[] {
   const length: unknown = Array.isArray(value) && value.length;
-  if (!(isCount(length) && length < END)) mustBe("invalid-option", name, "an array", value);
+  if (!(isCount(length) && length < END)) mustBe(code, name, "an array", value);
   const items: T[] = [];
   for (let i = 0; i < length; i++) items.push(value[i] as T);
   return items;

@@ -34,8 +34,15 @@ export function readOptions<T extends object>(
   return options;
 }
 
+/** A property's value, and not what somebody has put on `Object.prototype`. */
+export function readField(of: object, name: string): unknown {
+  return isInherited(name) && !hasOwn.call(of, name)
+    ? undefined
+    : (of as Record<string, unknown>)[name];
+}
+
 /** Whether each object has such a property: somebody has put it on `Object.prototype`. */
-export function isInherited(name: string): boolean {
+function isInherited(name: string): boolean {
   return hasOwn.call(Object.prototype, name);
 }
 

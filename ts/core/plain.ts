@@ -9,7 +9,7 @@ import {
   rowMajorStrides,
   sizeOf,
 } from "./geometry.js";
-import { isInherited } from "./options.js";
+import { readField } from "./options.js";
 import { showShape } from "./show.js";
 import { typedArrayName } from "./typed-arrays.js";
 import {
@@ -83,11 +83,9 @@ export function readPlain(
   ) => NumberArray = readValues,
 ): Omit<Read, "label"> {
   const { data } = value;
-  // Each is read once, and not where somebody has put such a name on `Object.prototype`.
-  const [ours, stride, offset = 0, fortranOrder = false] = LAYOUT.map((name) =>
-    isInherited(name) && !Object.keys(value).includes(name)
-      ? undefined
-      : (value[name] ?? undefined),
+  // Each is read once.
+  const [ours, stride, offset = 0, fortranOrder = false] = LAYOUT.map(
+    (name) => readField(value, name) ?? undefined,
   ) as [number[]?, number[]?, number?, boolean?];
   const strides = ours ?? stride;
   const shape = readShape(value.shape, owner);
@@ -107,4 +105,5 @@ export function readPlain(
   return { values: copy, shape };
 }
 
-const LAYOUT = ["strides", "stride", "offset", "fortranOrder"] as const;
+/** What plain data can say of how they lie, other than in row-major order. */
+export const LAYOUT = ["strides", "stride", "offset", "fortranOrder"] as const;

@@ -1,8 +1,9 @@
 /** Files of safetensors, written as the reference writes them, byte for byte. */
-import { isCount } from "../core/checks.js";
+import { isCount, readArray } from "../core/checks.js";
 import { type DtypeName, readDtype } from "../core/dtypes.js";
 import { fail, mustBe } from "../core/errors.js";
-import { readOptions } from "../core/options.js";
+import { readField, readOptions } from "../core/options.js";
+import { LAYOUT } from "../core/plain.js";
 import { cut, remedyFor, show, showShape } from "../core/show.js";
 import { type Tensor, viewOf } from "../core/tensor.js";
 import { typedArrayName } from "../core/typed-arrays.js";
@@ -54,6 +55,8 @@ interface Given {
   readonly shape: unknown[] | undefined;
 }
 
+type Note = readonly [key: string, text: string];
+
 /** An entry that was checked. */
 interface Part {
   readonly name: string;
@@ -89,19 +92,9 @@ export function toSafetensors(
   const given = entriesOf(dict, owner).map(([name, entry]) => readEntry(name, entry, owner));
   // From here on nothing of the caller's runs.
   const parts = given.map(checkEntry).sort((a, b) => rank(b) - rank(a) || compare(a.name, b.name));
-  let end = 0;
-  const fields = parts.map(({ name, dtype, shape, bytes }) => {
-    const offsets = [end, end + bytes.length];
-    end += bytes.length;
-    return `${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: offsets })}`;
-  });
-  const text = `{${[...notes, ...fields].join()}}`;
-  // Before it is encoded, too: that takes three times as much.
-  const header = text.length > Limit.HEADER ? text : encodeUtf8(text);
+  const header = encodeHeader(notes, parts, owner);
   const start = 8 + Math.ceil(header.length / 8) * 8;
-  if (typeof header === "string" || start - 8 > Limit.HEADER) {
-    return fail("state-dict", `${owner}: names take more than a header of ${Limit.HEADER} bytes`);
-  }
+  const end = parts.reduce((sum, { bytes }) => sum + bytes.length, 0);
   const file = bytesFor(start + end, owner);
   new DataView(file.buffer).setUint32(0, start - 8, true);
   file.set(header, 8);
@@ -115,11 +108,35 @@ export function toSafetensors(
   return file;
 }
 
-/** Notes as the header's first field, or none. */
-function readNotes(metadata: unknown, owner: string): string[] {
-  if (metadata === undefined || metadata === null) return [];
-  const isObject = typeof metadata === "object" && show(metadata) === "Object";
-  if (!isObject) {
+/** @throws BatchNormError `state-dict` where it is longer than a header, or a string, can be */
+function encodeHeader(
+  notes: readonly Note[] | null,
+  parts: readonly Part[],
+  owner: string,
+): Uint8Array {
+  let end = 0;
+  try {
+    const fields = parts.map(({ name, dtype, shape, bytes }) => {
+      const offsets = [end, end + bytes.length];
+      end += bytes.length;
+      return `${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: offsets })}`;
+    });
+    const texts = notes?.map(([key, text]) => `${JSON.stringify(key)}:${JSON.stringify(text)}`);
+    if (texts) fields.unshift(`"__metadata__":{${texts.join()}}`);
+    const text = `{${fields.join()}}`;
+    // Before it is encoded, too: that takes three times as much.
+    const header = text.length <= Limit.HEADER && encodeUtf8(text);
+    if (header && header.length <= Limit.HEADER) return header;
+  } catch {
+    // A string can't be as long as that: half a gigabyte.
+  }
+  return fail("state-dict", `${owner}: names take more than a header of ${Limit.HEADER} bytes`);
+}
+
+/** Notes in the order of their names, or none. */
+function readNotes(metadata: unknown, owner: string): Note[] | null {
+  if (metadata === undefined || metadata === null) return null;
+  if (show(metadata) !== "Object") {
     return mustBe("invalid-option", `${owner}: metadata`, "an object of strings", metadata);
   }
   const notes = Object.keys(metadata).map((key) => {
@@ -129,10 +146,9 @@ function readNotes(metadata: unknown, owner: string): string[] {
     if (hasLoneSurrogates(key) || hasLoneSurrogates(text)) {
       fail("invalid-option", `${name}: half a character, a lone surrogate`);
     }
-    return [key, `${JSON.stringify(key)}:${JSON.stringify(text)}`] as const;
+    return [key, text] as const;
   });
-  const sorted = notes.sort(([a], [b]) => compare(a, b)).map(([, note]) => note);
-  return [`"__metadata__":{${sorted.join()}}`];
+  return notes.sort(([a], [b]) => compare(a, b));
 }
 
 /** @throws BatchNormError `state-dict` unless it is an object of entries or a Map */
@@ -145,11 +161,13 @@ function entriesOf(dict: unknown, owner: string): [name: unknown, entry: unknown
   } catch {
     // No Map.
   }
-  const isObject = typeof dict === "object" && dict !== null && !Array.isArray(dict);
-  if (!isObject || typedArrayName(dict)) {
+  const isObject = typeof dict === "object" && !Array.isArray(dict) && !ArrayBuffer.isView(dict);
+  const names = isObject ? Object.keys(Object(dict)) : [];
+  // Of what has no entries, `{}` alone is a dict: of a promise the file would have nothing.
+  if (names.length === 0 && show(dict) !== "Object") {
     return mustBe("state-dict", owner, "an object of entries, or a Map", dict);
   }
-  return Object.keys(dict).map((name) => [name, (dict as Record<string, unknown>)[name]]);
+  return names.map((name) => [name, (dict as Record<string, unknown>)[name]]);
 }
 
 /** Reads all that the caller's getters can answer, once. */
@@ -167,17 +185,17 @@ function readEntry(name: unknown, entry: unknown, owner: string): Given {
   }
   const isVector = typedArrayName(entry) !== undefined || Array.isArray(entry);
   if (isVector || Object(entry) !== entry) return { ...given, data: entry, shape: undefined };
-  const { data, dtype, shape } = entry as Record<string, unknown>;
-  for (const layout of ["strides", "stride", "offset", "fortranOrder"]) {
-    const is = (entry as Record<string, unknown>)[layout];
-    if (is) fail("unsupported", `${label}: ${layout}: row-major order alone is written`);
+  const { data, shape } = entry as Record<string, unknown>;
+  const dtype = readField(entry as object, "dtype");
+  for (const layout of LAYOUT) {
+    if (readField(entry as object, layout)) {
+      fail("unsupported", `${label}: ${layout}: row-major order alone is written`);
+    }
   }
-  if (!Array.isArray(shape)) mustBe("invalid-shape", `${label}: shape`, "an array", shape);
-  // By index: an array can have an iterator that says something else.
-  const { length } = shape as unknown[];
-  if (length > Limit.RANK) fail("invalid-shape", `${label}: ${length} axes, ${Limit.RANK} at most`);
-  const copy = Array.from({ length }, (_, axis) => (shape as unknown[])[axis]);
-  return { ...given, data, dtype: dtype ?? undefined, shape: copy };
+  const sizes = readArray(shape as unknown[], `${label}: shape`, "invalid-shape");
+  const rank = sizes.length;
+  if (rank > Limit.RANK) fail("invalid-shape", `${label}: ${rank} axes, ${Limit.RANK} at most`);
+  return { ...given, data, dtype: dtype ?? undefined, shape: sizes };
 }
 
 function countOf(value: number | bigint, label: string): BigInt64Array {

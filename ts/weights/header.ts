@@ -184,7 +184,8 @@ class HeaderText {
 
   #entry(): HeaderEntry {
     let dtype: string | undefined;
-    const numbers: Record<string, number[]> = {};
+    // Without what somebody has put on `Object.prototype`.
+    const numbers: Record<string, number[]> = Object.create(null);
     this.#fields((key) => {
       if (!ENTRY.includes(key)) this.#wrong(`${show(key)} is none of ${list(ENTRY, String)}`);
       if (key === "dtype" ? dtype !== undefined : numbers[key]) this.#twice(key);

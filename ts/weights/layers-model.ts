@@ -10,11 +10,11 @@
  * A group's weights lie end to end in its files, which are joined. Source: `io_utils.ts` and
  * `weights_loader.ts` of https://github.com/tensorflow/tfjs (tfjs-core).
  */
-import { COUNT, isCount } from "../core/checks.js";
+import { COUNT, isCount, readArray } from "../core/checks.js";
 import { type Widened, widen } from "../core/dtypes.js";
 import { fail, mustBe } from "../core/errors.js";
+import { readField } from "../core/options.js";
 import { cut, isBytes, show, showNames } from "../core/show.js";
-import { typedArrayName } from "../core/typed-arrays.js";
 import { checkAttached, floats } from "../core/values.js";
 import { bytesFor, type FileBytes, readBytes } from "./bytes.js";
 import { readEntries, readWeightOptions, type WeightDict, type WeightOptions } from "./dict.js";
@@ -150,6 +150,8 @@ function unpack(bytes: Uint8Array, { packed, scale, min }: Spec, owner: string):
 
 /** Files end to end. */
 function join(files: readonly Uint8Array[], owner: string): Uint8Array {
+  // What reading of another has detached.
+  for (const file of files) checkAttached(file, `${owner}: a file`);
   const [first] = files;
   if (first && files.length === 1) return first;
   const all = bytesFor(
@@ -158,8 +160,6 @@ function join(files: readonly Uint8Array[], owner: string): Uint8Array {
   );
   let at = 0;
   for (const file of files) {
-    // What reading of another has detached.
-    checkAttached(file, `${owner}: a file`);
     all.set(file, at);
     at += file.length;
   }
@@ -170,7 +170,8 @@ function join(files: readonly Uint8Array[], owner: string): Uint8Array {
 function readGroups(model: unknown, files: unknown, owner: string): Group[] {
   const parsed = typeof model === "string" ? parse(model, owner) : model;
   const manifest: unknown = Array.isArray(parsed) ? parsed : Object(parsed).weightsManifest;
-  const fileOf = finderOf(files, owner);
+  const list = listFiles(files, owner);
+  const fileOf = finderOf(list, owner);
   const known = new Set<string>();
   const groups = listOf(manifest, `${owner}: weightsManifest`, (group, label) => {
     const { paths: named, weights } = Object(group);
@@ -186,7 +187,7 @@ function readGroups(model: unknown, files: unknown, owner: string): Group[] {
     const its = paths.map(fileOf);
     return { paths, files: its, weights: listOf(weights, `${label}.weights`, readSpec) };
   });
-  const given = Array.isArray(files) ? files.length : known.size;
+  const given = Array.isArray(list) ? list.length : known.size;
   if (given !== known.size) {
     fail("invalid-file", `${owner}: ${given} files for the manifest's ${known.size} paths`);
   }
@@ -201,19 +202,23 @@ function parse(text: string, owner: string): unknown {
   }
 }
 
+/** Files in their order, or what has them by path. */
+function listFiles(files: unknown, owner: string): object {
+  const label = `${owner}: files`;
+  if (ArrayBuffer.isView(files) || isBytes(show(files))) return [files];
+  if (Array.isArray(files)) return readArray<unknown>(files, label, "invalid-file");
+  if (typeof files === "object" && files !== null) return files;
+  return mustBe("dtype", label, "bytes, or an array, object or Map of bytes", files);
+}
+
 /** What gives the file of a path, by its name or as the next one. */
-function finderOf(files: unknown, owner: string): (path: string) => Uint8Array {
-  const isOne = typedArrayName(files) !== undefined || isBytes(show(files));
-  const list = isOne ? [files] : files;
-  if (Object(list) !== list || typeof list === "function") {
-    mustBe("dtype", `${owner}: files`, "bytes, or an array, object or Map of bytes", list);
-  }
+function finderOf(list: object, owner: string): (path: string) => Uint8Array {
   let next = 0;
   return (name) => {
     const label = `${owner}: the file ${show(name)}`;
     const file = Array.isArray(list)
       ? list[next++]
-      : (fileIn(list as object, name) ?? fileIn(list as object, `./${name}`));
+      : (fileIn(list, name) ?? fileIn(list, `./${name}`));
     if (file === undefined || file === null) fail("invalid-file", `${label} is not there`);
     return readBytes(file, label);
   };
@@ -231,14 +236,14 @@ function fileIn(files: object, path: string): unknown {
 
 /** The elements of an array, each read once. */
 function listOf<T>(given: unknown, label: string, read: (one: unknown, label: string) => T): T[] {
-  if (!Array.isArray(given)) return mustBe("invalid-file", label, "an array", given);
-  const all: T[] = [];
-  for (let i = 0; i < given.length; i++) all.push(read(given[i], `${label}[${i}]`));
-  return all;
+  const all = readArray(given as unknown[], label, "invalid-file");
+  return all.map((one, i) => read(one, `${label}[${i}]`));
 }
 
 function readSpec(given: unknown, label: string): Spec {
-  const { name, shape: sizes, dtype, quantization } = Object(given);
+  const spec = Object(given);
+  const { name, shape: sizes, dtype } = spec;
+  const quantization = readField(spec, "quantization");
   if (typeof name !== "string") mustBe("invalid-file", `${label}.name`, "a string", name);
   const owner = `${label}, ${cut(name)}`;
   if (typeof dtype !== "string") mustBe("invalid-file", `${owner}: dtype`, "a string", dtype);
