@@ -131,7 +131,7 @@ describe("a model that lies is refused, and the message says where and why:", ()
       [model([{ ...one, shape: saying(Infinity, 1) }]), eight, "a: shape must be an array"],
     ],
     "names and files that come twice": [
-      [model([one, one]), new Uint8Array(16), '"a" comes twice in the manifest'],
+      [model([one, one]), new Uint8Array(16), '"a" comes twice'],
       [
         [
           { paths: ["f"], weights: [one] },

@@ -30,11 +30,11 @@ if (!(Number.isSafeInteger(wanted) && Number.isSafeInteger(seed))) {
   throw new Error("--calls and --seed are whole numbers");
 }
 
-const skipped = values.only
-  ? ["memory", ...KINDS.map(([name]) => name)].filter(
-      (one) => !values.only.split(",").includes(one),
-    )
-  : values.skip.split(",");
+const names = ["memory", ...KINDS.map(([name]) => name)];
+const listed = (values.only || values.skip).split(",").filter((name) => name !== "");
+const unknown = listed.filter((name) => !names.includes(name));
+if (unknown.length > 0) throw new Error(`no kinds: ${unknown}; there are: ${names.join(", ")}`);
+const skipped = values.only ? names.filter((name) => !listed.includes(name)) : listed;
 skip(skipped);
 
 /** Calls after one set-up: long enough for one to meet what an earlier one left. */

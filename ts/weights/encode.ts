@@ -1,7 +1,7 @@
 /** Files of safetensors, written as the reference writes them, byte for byte. */
 import { isCount, readArray } from "../core/checks.js";
 import { type DtypeName, readDtype } from "../core/dtypes.js";
-import { fail, mustBe } from "../core/errors.js";
+import { type BatchNormErrorCode, fail, mustBe } from "../core/errors.js";
 import { readField, readOptions } from "../core/options.js";
 import { LAYOUT } from "../core/plain.js";
 import { cut, remedyFor, show, showShape } from "../core/show.js";
@@ -63,6 +63,8 @@ interface Part {
   readonly dtype: string;
   readonly shape: readonly number[];
   readonly bytes: Uint8Array;
+  /** Where it begins in the data. */
+  at: number;
 }
 
 /**
@@ -92,19 +94,19 @@ export function toSafetensors(
   const given = entriesOf(dict, owner).map(([name, entry]) => readEntry(name, entry, owner));
   // From here on nothing of the caller's runs.
   const parts = given.map(checkEntry).sort((a, b) => rank(b) - rank(a) || compare(a.name, b.name));
+  let end = 0;
+  for (const part of parts) {
+    part.at = end;
+    end += part.bytes.length;
+  }
   const header = encodeHeader(notes, parts, owner);
   const start = 8 + Math.ceil(header.length / 8) * 8;
-  const end = parts.reduce((sum, { bytes }) => sum + bytes.length, 0);
   const file = bytesFor(start + end, owner);
   new DataView(file.buffer).setUint32(0, start - 8, true);
   file.set(header, 8);
   // Spaces up to where the data begin.
   file.fill(0x20, 8 + header.length, start);
-  let at = start;
-  for (const { bytes } of parts) {
-    file.set(bytes, at);
-    at += bytes.length;
-  }
+  for (const { bytes, at } of parts) file.set(bytes, start + at);
   return file;
 }
 
@@ -114,12 +116,11 @@ function encodeHeader(
   parts: readonly Part[],
   owner: string,
 ): Uint8Array {
-  let end = 0;
+  let cause: unknown;
   try {
-    const fields = parts.map(({ name, dtype, shape, bytes }) => {
-      const offsets = [end, end + bytes.length];
-      end += bytes.length;
-      return `${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: offsets })}`;
+    const fields = parts.map(({ name, dtype, shape, bytes, at }) => {
+      const entry = { dtype, shape, data_offsets: [at, at + bytes.length] };
+      return `${JSON.stringify(name)}:${JSON.stringify(entry)}`;
     });
     const texts = notes?.map(([key, text]) => `${JSON.stringify(key)}:${JSON.stringify(text)}`);
     if (texts) fields.unshift(`"__metadata__":{${texts.join()}}`);
@@ -127,10 +128,16 @@ function encodeHeader(
     // Before it is encoded, too: that takes three times as much.
     const header = text.length <= Limit.HEADER && encodeUtf8(text);
     if (header && header.length <= Limit.HEADER) return header;
-  } catch {
+  } catch (error) {
     // A string can't be as long as that: half a gigabyte.
+    cause = error;
   }
-  return fail("state-dict", `${owner}: names take more than a header of ${Limit.HEADER} bytes`);
+  return fail("state-dict", `${owner}: a header of more than ${Limit.HEADER} bytes`, { cause });
+}
+
+/** @throws BatchNormError where it has half a character */
+function checkText(text: string, code: BatchNormErrorCode, label: string): void {
+  if (hasLoneSurrogates(text)) fail(code, `${label}: half a character, a lone surrogate`);
 }
 
 /** Notes in the order of their names, or none. */
@@ -143,9 +150,7 @@ function readNotes(metadata: unknown, owner: string): Note[] | null {
     const text: unknown = (metadata as Record<string, unknown>)[key];
     const name = `${owner}: metadata: ${cut(key)}`;
     if (typeof text !== "string") mustBe("invalid-option", name, "a string", text);
-    if (hasLoneSurrogates(key) || hasLoneSurrogates(text)) {
-      fail("invalid-option", `${name}: half a character, a lone surrogate`);
-    }
+    for (const one of [key, text]) checkText(one, "invalid-option", name);
     return [key, text] as const;
   });
   return notes.sort(([a], [b]) => compare(a, b));
@@ -175,7 +180,7 @@ function readEntry(name: unknown, entry: unknown, owner: string): Given {
   if (typeof name !== "string") return mustBe("state-dict", `${owner}: names`, "strings", name);
   const label = `${owner}: ${cut(name)}`;
   if (name === "__metadata__") fail("state-dict", `${label} is where notes are: give metadata`);
-  if (hasLoneSurrogates(name)) fail("state-dict", `${label}: half a character, a lone surrogate`);
+  checkText(name, "state-dict", label);
   const given = { label, name, dtype: undefined };
   const view = viewOf(entry);
   if (view?.disposed) fail("disposed", `${label} was disposed`);
@@ -241,7 +246,7 @@ function checkEntry({ label, name, data, dtype: told, shape }: Given): Part {
       `${label}: ${bytes.length} bytes of ${dtype} are not ${showShape(sizes as number[])}`,
     );
   }
-  return { name, dtype, shape: sizes as number[], bytes };
+  return { name, dtype, shape: sizes as number[], bytes, at: 0 };
 }
 
 const TYPES = /* @__PURE__ */ (() => [...BITS.keys()])();

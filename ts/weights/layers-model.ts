@@ -126,7 +126,7 @@ export function fromLayersModel(
     let at = 0;
     for (const spec of weights) {
       if (entries.has(spec.name)) {
-        fail("invalid-file", `${owner}: ${show(spec.name)} comes twice in the manifest`);
+        fail("invalid-file", `${owner}: ${show(spec.name)} comes twice`);
       }
       entries.set(spec.name, { spec, bytes: all.subarray(at, at + spec.bytes) });
       at += spec.bytes;
@@ -187,9 +187,8 @@ function readGroups(model: unknown, files: unknown, owner: string): Group[] {
     const its = paths.map(fileOf);
     return { paths, files: its, weights: listOf(weights, `${label}.weights`, readSpec) };
   });
-  const given = Array.isArray(list) ? list.length : known.size;
-  if (given !== known.size) {
-    fail("invalid-file", `${owner}: ${given} files for the manifest's ${known.size} paths`);
+  if (Array.isArray(list) && list.length !== known.size) {
+    fail("invalid-file", `${owner}: ${list.length} files for the manifest's ${known.size} paths`);
   }
   return groups;
 }
