@@ -424,7 +424,8 @@ function forgetPasses(world: World, models: readonly LayerModel[]): void {
     last.pass = null;
     if (last.record && !last.record.taken) {
       last.record.pass = null;
-      last.record.superseded = true;
+      // It may have ended before any pass.
+      last.record.superseded = "perhaps";
     }
     last.record = null;
   }

@@ -151,8 +151,8 @@ export interface TensorModel {
 export interface RecordModel {
   readonly name: string;
   readonly record: Saved;
-  /** Whether a later forward pass of a layer has taken its place. */
-  superseded?: boolean;
+  /** Whether a later forward pass of a layer has taken its place, where that is known. */
+  superseded?: boolean | "perhaps";
   disposed: boolean;
   /** Looks at what one of its accessors has told; throws a {@link Fault}. */
   told?(field: string, value: unknown): void;

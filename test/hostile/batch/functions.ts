@@ -476,7 +476,7 @@ export function backward(
           if (!layer) adoptGradients(world, result as BatchNormGradients<Tensor>, names, null);
           return;
         }
-        if (record?.superseded || record?.disposed || freshness(world, current).stale) {
+        if (record?.superseded === true || record?.disposed || freshness(world, current).stale) {
           throw new Fault("backward through what was overwritten", record?.name ?? layer?.name);
         }
         const dx = layer ? (result as Tensor) : (result as BatchNormGradients<Tensor>).dx;
