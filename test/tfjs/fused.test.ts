@@ -1,8 +1,16 @@
 /** `tf.batchNorm` and its gradient, which are tfjs's kernel `FusedBatchNorm`. */
-import { install } from "batchnorm-wasm/tfjs/install";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as reference from "../reference/batch.mjs";
-import { BACKENDS, batchNorm, distance, expectNear, numbers, sizeOf, tf } from "./tfjs.js";
+import {
+  BACKENDS,
+  batchNorm,
+  distance,
+  expectNear,
+  installedOn,
+  numbers,
+  sizeOf,
+  tf,
+} from "./tfjs.js";
 
 /** A shape, its channel axis, and the shape of what is one a channel. */
 const PLACES: [shape: number[], axis: number, one: number[]][] = [
@@ -22,12 +30,7 @@ const PLACES: [shape: number[], axis: number, one: number[]][] = [
 const EPSILON = 1e-3;
 
 describe.each(BACKENDS)("on %s", (backend) => {
-  let uninstall: () => void;
-  beforeEach(async () => {
-    await tf.setBackend(backend);
-    uninstall = install(tf);
-  });
-  afterEach(() => uninstall());
+  const kernels = installedOn(backend);
 
   const problem = ([shape, axis, one]: (typeof PLACES)[number]) => {
     const size = sizeOf(shape);
@@ -191,7 +194,7 @@ describe.each(BACKENDS)("on %s", (backend) => {
     const x = tf.tensor([1, 2, 3, 4], [2, 2], "int32");
     const y = () => batchNorm(x, tf.zeros([2]), tf.ones([2])).dataSync();
     const ours = [...y()];
-    uninstall();
+    kernels.uninstall();
     expect(ours).toEqual([...y()]);
   });
 });

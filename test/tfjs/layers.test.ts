@@ -1,9 +1,8 @@
 /** tfjs's own layers with our kernels under them, against float64 and against plain tfjs. */
-import { install } from "batchnorm-wasm/tfjs/install";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as reference from "../reference/batch.mjs";
 import * as rows from "../reference/layer.mjs";
-import { BACKENDS, distance, expectNear, numbers, sizeOf, tf } from "./tfjs.js";
+import { BACKENDS, distance, expectNear, installedOn, numbers, sizeOf, tf } from "./tfjs.js";
 
 type Layer = ReturnType<typeof tf.layers.batchNormalization>;
 type Gradients = { [name: string]: tf.Tensor };
@@ -50,12 +49,7 @@ const valuesOf = (layer: Layer, name: string) =>
     .dataSync();
 
 describe.each(BACKENDS)("on %s", (backend) => {
-  let uninstall: () => void;
-  beforeEach(async () => {
-    await tf.setBackend(backend);
-    uninstall = install(tf);
-  });
-  afterEach(() => uninstall());
+  const kernels = installedOn(backend);
 
   describe("batch normalization", () => {
     const PLACES: [number[], number][] = [
@@ -204,7 +198,7 @@ describe.each(BACKENDS)("on %s", (backend) => {
           .dataSync();
       };
       const ours = second();
-      uninstall();
+      kernels.uninstall();
       expectNear(ours, second(), 64);
     });
 
@@ -212,8 +206,8 @@ describe.each(BACKENDS)("on %s", (backend) => {
       const other = backend === "wasm" ? "cpu" : "wasm";
       await tf.setBackend(other);
       await tf.setBackend(backend);
-      uninstall();
-      uninstall = install(tf, { backends: [backend] });
+      kernels.uninstall();
+      kernels.install({ backends: [backend] });
       const layer = built(tf.layers.batchNormalization({ axis: 1 }), [4, 3, 2]);
       const [values, gradient] = [numbers(24, 1), numbers(24, 2)];
       const backends: string[] = [];
@@ -240,7 +234,7 @@ describe.each(BACKENDS)("on %s", (backend) => {
     });
 
     test("classes that extend it follow, with layers that were made before", () => {
-      uninstall();
+      kernels.uninstall();
       const before = tf.layers.batchNormalization({ axis: 1 });
       const Base = before.constructor as new (args: object) => Layer;
       class Mine extends Base {
@@ -249,7 +243,7 @@ describe.each(BACKENDS)("on %s", (backend) => {
         }
       }
       const mine = new Mine({ axis: 1, name: "mine" });
-      uninstall = install(tf);
+      kernels.install();
       const x = tf.tensor(numbers(24, 1), [2, 3, 4]);
       const y = before.apply(x, { training: true }) as tf.Tensor;
       const twice = mine.apply(x, { training: true }) as tf.Tensor;

@@ -5,19 +5,12 @@ import {
   normalizations,
   releaseMemory,
 } from "batchnorm-wasm/tfjs/install";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { BACKENDS, batchNorm, numbers, sizeOf, tf } from "./tfjs.js";
+import { afterEach, describe, expect, test } from "vitest";
+import { BACKENDS, batchNorm, installedOn, numbers, sizeOf, tf } from "./tfjs.js";
 
 describe.each(BACKENDS)("on %s", (backend) => {
-  let uninstall: () => void;
-  beforeEach(async () => {
-    await tf.setBackend(backend);
-    uninstall = install(tf);
-  });
-  afterEach(() => {
-    uninstall();
-    releaseMemory();
-  });
+  installedOn(backend);
+  afterEach(() => releaseMemory());
 
   /** What must be the same before and after. */
   const counts = () => {

@@ -1,9 +1,18 @@
 /** Layers that tfjs has not: against float64, saved and loaded, and on a backend without our kernels. */
 import { install, normalizations } from "batchnorm-wasm/tfjs/install";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import * as groups from "../reference/group.mjs";
 import * as rows from "../reference/layer.mjs";
-import { BACKENDS, codeOf, distance, expectNear, numbers, sizeOf, tf } from "./tfjs.js";
+import {
+  BACKENDS,
+  codeOf,
+  distance,
+  expectNear,
+  installedOn,
+  numbers,
+  sizeOf,
+  tf,
+} from "./tfjs.js";
 
 type Layer = ReturnType<typeof tf.layers.batchNormalization>;
 
@@ -30,12 +39,7 @@ function step(layer: Layer, x: tf.Tensor, dy: tf.Tensor) {
 }
 
 describe.each(BACKENDS)("on %s", (backend) => {
-  let uninstall: () => void;
-  beforeEach(async () => {
-    await tf.setBackend(backend);
-    uninstall = install(tf);
-  });
-  afterEach(() => uninstall());
+  const kernels = installedOn(backend);
 
   // By our kernels, and composed, which rounds at each step and adds up as it comes.
   describe.each([
@@ -44,8 +48,8 @@ describe.each(BACKENDS)("on %s", (backend) => {
   ])("by %s", (way, roundings, ofGradients) => {
     beforeEach(() => {
       if (way === "our kernels") return;
-      uninstall();
-      uninstall = install(tf, { backends: [backend === "wasm" ? "cpu" : "wasm"] });
+      kernels.uninstall();
+      kernels.install({ backends: [backend === "wasm" ? "cpu" : "wasm"] });
     });
 
     test.each<[number[], number, number]>([

@@ -2,10 +2,9 @@
  * tfjs's own tests: those of its core as they are, those of its layers (which are in no package) by their
  * inputs and values, which Keras has given.
  */
-import { install } from "batchnorm-wasm/tfjs/install";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { runOwnTests } from "./own-tests.mjs";
-import { BACKENDS, distance, tf } from "./tfjs.js";
+import { BACKENDS, distance, installedOn, tf } from "./tfjs.js";
 
 test.each(BACKENDS)(
   "tests of tfjs-core's batchNorm and moments pass on %s, as they do without us",
@@ -22,12 +21,7 @@ test.each(BACKENDS)(
 );
 
 describe.each(BACKENDS)("values of tfjs-layers' tests, on %s", (backend) => {
-  let uninstall: () => void;
-  beforeEach(async () => {
-    await tf.setBackend(backend);
-    uninstall = install(tf);
-  });
-  afterEach(() => uninstall());
+  installedOn(backend);
 
   const near = (actual: tf.Tensor | undefined, values: number[], bound = 1e-5) =>
     expect(distance((actual as tf.Tensor).dataSync(), values)).toBeLessThan(bound);

@@ -1,7 +1,7 @@
 /** `tf.batchNorm` and its gradients of random shapes that broadcast, against float64. */
-import { install, normalizationMemory } from "batchnorm-wasm/tfjs/install";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { BACKENDS, batchNorm, expectNear, numbers, sizeOf, tf } from "./tfjs.js";
+import { normalizationMemory } from "batchnorm-wasm/tfjs/install";
+import { describe, expect, test } from "vitest";
+import { BACKENDS, batchNorm, expectNear, installedOn, numbers, sizeOf, tf } from "./tfjs.js";
 
 const CASES = 300;
 const NAMES = ["mean", "variance", "offset", "scale"] as const;
@@ -47,12 +47,7 @@ function elementsOf(shape: number[], one: number[]): number[] {
 }
 
 describe.each(BACKENDS)("on %s", (backend) => {
-  let uninstall: () => void;
-  beforeEach(async () => {
-    await tf.setBackend(backend);
-    uninstall = install(tf);
-  });
-  afterEach(() => uninstall());
+  installedOn(backend);
 
   const check = (seed: number) => {
     const { shape, shapes, epsilon } = caseOf(seed);

@@ -3,8 +3,8 @@ import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import * as tf from "@tensorflow/tfjs";
 import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
-import { BatchNormError } from "batchnorm-wasm/tfjs/install";
-import { expect } from "vitest";
+import { BatchNormError, type InstallOptions, install } from "batchnorm-wasm/tfjs/install";
+import { afterEach, beforeEach, expect } from "vitest";
 
 const wasm = createRequire(import.meta.url).resolve("@tensorflow/tfjs-backend-wasm");
 setWasmPaths(`${dirname(wasm)}/`);
@@ -13,6 +13,23 @@ setThreadsCount(1);
 export const BACKENDS = ["wasm", "cpu"] as const;
 
 export { tf };
+
+/** Each test of a group has a backend with our kernels, and leaves tfjs without them. */
+export function installedOn(backend: (typeof BACKENDS)[number]) {
+  let undo: () => void;
+  const kernels = {
+    install(options?: InstallOptions) {
+      undo = install(tf, options);
+    },
+    uninstall: () => undo(),
+  };
+  beforeEach(async () => {
+    await tf.setBackend(backend);
+    kernels.install();
+  });
+  afterEach(kernels.uninstall);
+  return kernels;
+}
 
 type Numbers = ArrayLike<number>;
 
